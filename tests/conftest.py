@@ -1,0 +1,88 @@
+"""Fixtures shared by every test: fresh interpreters with nothing of this process in them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+TIMEOUT = 120
+"""Seconds after which a fresh process counts as hung."""
+
+
+class Python(Protocol):
+    def __call__(
+        self,
+        *argv: str | os.PathLike[str],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        check: bool = True,
+        timeout: float = TIMEOUT,
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+class RunPython(Protocol):
+    def __call__(
+        self,
+        code: str,
+        *args: str | os.PathLike[str],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        check: bool = True,
+        timeout: float = TIMEOUT,
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
+    """Run ``python *argv`` in a fresh process.
+
+    No PYTHON* or FROZENFINDER* variable of this process reaches it; `env` adds its own. It starts
+    in an empty directory unless `cwd` is given. With `check`, an exit status other than 0 fails
+    the test and shows what the process wrote.
+    """
+
+    def run(
+        *argv: str | os.PathLike[str],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        check: bool = True,
+        timeout: float = TIMEOUT,
+    ) -> subprocess.CompletedProcess[str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "FROZENFINDER"))}
+        done = subprocess.run(
+            [sys.executable, *argv],
+            env=clean | dict(env or {}),
+            cwd=cwd or tmp_path_factory.mktemp("cwd"),
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            errors="backslashreplace",
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+        )
+        if check and done.returncode:
+            pytest.fail(f"exit status {done.returncode} of {done.args}\n{done.stdout}{done.stderr}")
+        return done
+
+    return run
+
+
+@pytest.fixture
+def run_python(python: Python) -> RunPython:
+    """Run ``python -c code *args`` in a fresh process, as `python` does."""
+
+    def run(
+        code: str,
+        *args: str | os.PathLike[str],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        check: bool = True,
+        timeout: float = TIMEOUT,
+    ) -> subprocess.CompletedProcess[str]:
+        return python("-c", code, *args, env=env, cwd=cwd, check=check, timeout=timeout)
+
+    return run
