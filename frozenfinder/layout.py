@@ -1,0 +1,444 @@
+"""The wire format of a registry: every byte constant once, and pure functions that pack and unpack.
+
+`docs/reference/format.md` is the normative description. All integers are little-endian; most are
+64-bit words, because a run of words unpacks in one call. Section offsets count from the first byte
+of the registry, blob offsets from the first byte of the `blobs` section, and shard offsets from the
+first byte of their own section, so no part needs to know the size of a later one.
+
+Unpacking never trusts a number: each offset and size is bounded by what is there before it is used,
+and the only exceptions are `RegistryError` and `RegistryVersionError`. `where` is how messages name
+the registry.
+"""
+
+import sys
+from _imp import source_hash
+
+from .errors import RegistryError, RegistryVersionError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MAGIC = b"\x93FRZ\r\n\x1a\n"
+FORMAT = 1
+DIGEST_KEY = 0x46525A31  # below 2**31: `_imp.source_hash` takes a C long
+
+HEADER_SIZE = 320
+CACHE_TAG_SIZE = 32
+SECTIONS = (
+    "roots",
+    "modules",
+    "module_shards",
+    "files",
+    "file_shards",
+    "info",
+    "boot",
+    "blobs",
+)
+SECTION_WORD = 11  # the header's word where the section table starts, three words a section
+WORLD = 1  # header flag: nothing outside the registry is importable in closed mode
+
+RECORD_SIZE = 72
+MAX_SHARDS = 256  # bounds the directory, and so the cost of opening, whatever the registry holds
+SHARD_TARGET = 8192  # bytes of records a shard is planned for
+NAME_LIMIT = 0xFFFF  # bytes of a name or a path in UTF-8
+
+TABLES = ("bootstrap", "app", "stdlib", "test")  # the order of search
+KINDS = ("source", "sourceless", "extension", "namespace", "excluded", "data")
+ANCHORS = ("stdlib", "prefix", "registry", "absolute")
+
+_PACKAGE, _TEXT = 1, 2  # record flags; the kind is in bits 8-15 and the table in bits 16-23
+
+
+def digest(data: "bytes | memoryview") -> int:
+    """The 64-bit keyed hash that guards a piece of the registry against accident (not forgery)."""
+    return int.from_bytes(source_hash(DIGEST_KEY, data), "little")
+
+
+def unpack_words_portably(data: "bytes | memoryview") -> "list[int]":
+    """The 64-bit words of `data`, on a machine of either byte order."""
+    return [int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)]
+
+
+def _unpack_words_natively(data: "bytes | memoryview") -> "list[int]":
+    return memoryview(data).cast("Q").tolist()
+
+
+unpack_words = (
+    _unpack_words_natively if sys.byteorder == "little" else unpack_words_portably
+)
+
+
+def pack_words(words: "Iterable[int]") -> bytes:
+    """The inverse of `unpack_words`; OverflowError for a word below 0 or over 64 bits."""
+    return b"".join([word.to_bytes(8, "little") for word in words])
+
+
+class Header:
+    """What the first `HEADER_SIZE` bytes say.
+
+    `magic` is the interpreter's `.pyc` magic number as an integer, `sections` maps each name of
+    `SECTIONS` to its (offset, size, digest).
+    """
+
+    __slots__ = (
+        "magic",
+        "marshal_version",
+        "optimize",
+        "world",
+        "cache_tag",
+        "size",
+        "modules",
+        "files",
+        "sections",
+    )
+
+    def __init__(
+        self,
+        *,
+        magic: int,
+        marshal_version: int,
+        optimize: int,
+        world: bool,
+        cache_tag: str,
+        size: int,
+        modules: int,
+        files: int,
+        sections: "dict[str, tuple[int, int, int]]",
+    ) -> None:
+        self.magic = magic
+        self.marshal_version = marshal_version
+        self.optimize = optimize
+        self.world = world
+        self.cache_tag = cache_tag
+        self.size = size
+        self.modules = modules
+        self.files = files
+        self.sections = sections
+
+
+def pack_header(header: Header) -> bytes:
+    words = [
+        FORMAT | header.magic << 32,
+        header.marshal_version | header.optimize << 32,
+        WORLD if header.world else 0,
+    ]
+    tag = header.cache_tag.encode("ascii").ljust(CACHE_TAG_SIZE, b"\0")
+    if len(tag) > CACHE_TAG_SIZE:
+        raise ValueError(f"cache tag {header.cache_tag!r} is longer than {CACHE_TAG_SIZE} bytes")
+    counts = [header.size, header.modules, header.files]
+    for name in SECTIONS:
+        counts += header.sections[name]
+    packed = (MAGIC + pack_words(words) + tag + pack_words(counts)).ljust(HEADER_SIZE - 8, b"\0")
+    return packed + pack_words([digest(packed)])
+
+
+def unpack_header(data: bytes, size: int, where: str) -> Header:
+    """The header of a registry of `size` bytes, of which `data` holds at least the first 320.
+
+    The format's version is judged before the digest, so that a registry of a later format is
+    refused as what it is.
+    """
+    if len(data) < HEADER_SIZE:
+        raise RegistryError(
+            f"{where}: has {len(data)} bytes, a registry has at least {HEADER_SIZE}",
+            path=where,
+            offset=len(data),
+        )
+    if data[:8] != MAGIC:
+        raise RegistryError(
+            f"{where}: begins with {data[:8]!r}, a registry begins with {MAGIC!r}",
+            path=where,
+            offset=0,
+        )
+    words = unpack_words(data[:HEADER_SIZE])
+    version = words[1] & 0xFFFFFFFF
+    if version != FORMAT:
+        raise RegistryVersionError(
+            f"{where}: has format {version}, this frozenfinder reads format {FORMAT}; "
+            "freeze it again",
+            path=where,
+            offset=8,
+        )
+    check(data[: HEADER_SIZE - 8], words[-1], where, "header", 0)
+    if words[8] != size:
+        raise RegistryError(
+            f"{where}: has {size} bytes, its header says {words[8]}", path=where, offset=size
+        )
+    table = words[SECTION_WORD:]
+    sections = {
+        name: (table[3 * at], table[3 * at + 1], table[3 * at + 2])
+        for at, name in enumerate(SECTIONS)
+    }
+    for name, (offset, length, _) in sections.items():
+        if offset < HEADER_SIZE or offset + length > size:
+            raise RegistryError(
+                f"{where}: section {name!r} ends at {offset + length}, file has {size} bytes",
+                path=where,
+                offset=offset,
+            )
+    return Header(
+        magic=words[1] >> 32,
+        marshal_version=words[2] & 0xFFFFFFFF,
+        optimize=words[2] >> 32,
+        world=bool(words[3] & WORLD),
+        cache_tag=_text(data[32:64].rstrip(b"\0"), where),
+        size=size,
+        modules=words[9],
+        files=words[10],
+        sections=sections,
+    )
+
+
+def check(
+    data: "bytes | memoryview", expected: int, where: str, what: str, offset: int
+) -> None:
+    """RegistryError unless `data`, the registry's `what` at `offset`, has the digest expected."""
+    found = digest(data)
+    if found != expected:
+        raise RegistryError(
+            f"{where}: {what} at {offset} has digest {found:016x}, expected {expected:016x}; "
+            "the file is damaged, freeze it again",
+            path=where,
+            offset=offset,
+        )
+
+
+class FrozenEntry:
+    """One entry of a registry: `struct _frozen` and its alias (`Include/cpython/import.h`), and more.
+
+    `offset`, `size` and `digest` locate the marshalled code (for data, the content) among the blobs.
+    `mtime` and `source_size` are the source's stamp, as a `.pyc` holds it: whole seconds and bytes,
+    the low 32 bits of each. `root` numbers the registry's roots, `path` is relative to that root,
+    with `/` between its parts. `origname` differs from `name` where the entry is an alias.
+    `text_offset`, `text_size` and `text_digest` locate the embedded source; the size is -1 without.
+    """
+
+    __slots__ = (
+        "name",
+        "origname",
+        "table",
+        "kind",
+        "is_package",
+        "root",
+        "path",
+        "offset",
+        "size",
+        "digest",
+        "mtime",
+        "source_size",
+        "text_offset",
+        "text_size",
+        "text_digest",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        origname: "str | None" = None,
+        table: str = "app",
+        kind: str = "source",
+        is_package: bool = False,
+        root: int = 0,
+        path: str = "",
+        offset: int = 0,
+        size: int = 0,
+        digest: int = 0,
+        mtime: int = 0,
+        source_size: int = 0,
+        text_offset: int = 0,
+        text_size: int = -1,
+        text_digest: int = 0,
+    ) -> None:
+        self.name = name
+        self.origname = name if origname is None else origname
+        self.table = table
+        self.kind = kind
+        self.is_package = is_package
+        self.root = root
+        self.path = path
+        self.offset = offset
+        self.size = size
+        self.digest = digest
+        self.mtime = mtime
+        self.source_size = source_size
+        self.text_offset = text_offset
+        self.text_size = text_size
+        self.text_digest = text_digest
+
+    def __repr__(self) -> str:
+        return f"<FrozenEntry {self.name!r} {self.kind} in {self.table!r}>"
+
+
+def pack_roots(roots: "Sequence[tuple[str, str]]") -> bytes:
+    """Roots as (anchor, path): of each the anchor's number, the size of the path, and its bytes."""
+    packed = []
+    for anchor, path in roots:
+        encoded = path.encode("utf-8", "surrogateescape")
+        packed += [pack_words([ANCHORS.index(anchor), len(encoded)]), encoded]
+    return b"".join(packed)
+
+
+def unpack_roots(data: bytes, where: str) -> "list[tuple[str, str]]":
+    roots: "list[tuple[str, str]]" = []
+    at = 0
+    while at < len(data):
+        anchor, size = unpack_words(data[at : at + 16].ljust(16, b"\xff"))
+        at += 16 + size
+        if anchor >= len(ANCHORS) or at > len(data):
+            raise RegistryError(f"{where}: root {len(roots)} is malformed", path=where)
+        roots.append((ANCHORS[anchor], str(data[at - size : at], "utf-8", "surrogateescape")))
+    return roots
+
+
+def shard_key(name: str) -> str:
+    """What decides an entry's shard: the top-level package, or a file's first folder."""
+    return name.partition("/" if "/" in name else ".")[0]
+
+
+def name_hash(encoded: bytes) -> int:
+    return digest(encoded)
+
+
+def pack_index(entries: "Iterable[FrozenEntry]") -> "tuple[bytes, bytes]":
+    """The (directory, shards) of `entries`, searched in the order of `TABLES`.
+
+    Entries that share a top-level package share a shard, so a program reads the index of what it
+    imports and of nothing else.
+    """
+    ordered = sorted(entries, key=lambda entry: (TABLES.index(entry.table), entry.name))
+    packed = [(entry, _pack_record(entry)) for entry in ordered]
+    wanted = sum([len(record) for _, record in packed]) // SHARD_TARGET
+    count = 1 << min(wanted.bit_length(), MAX_SHARDS.bit_length() - 1)
+    shards: "list[list[tuple[bytes, bytes]]]" = [[] for _ in range(count)]
+    for entry, record in packed:
+        key = shard_key(entry.name).encode()
+        shards[name_hash(key) & count - 1].append((entry.name.encode(), record))
+    directory, body, at = [], [], 0
+    for shard in map(_pack_shard, shards):
+        directory += [at, len(shard), digest(shard)]
+        body.append(shard)
+        at += len(shard)
+    return pack_words(directory), b"".join(body)
+
+
+def _pack_shard(records: "list[tuple[bytes, bytes]]") -> bytes:
+    """An open-addressing table, at most half full: slot count, slots, records.
+
+    A slot is a record's offset in the shard, 0 where it is empty. Records come in the order of
+    search, so that of two with one name the probe meets the earlier table's first.
+    """
+    slots = [0] * (1 << (2 * len(records)).bit_length())
+    at = 8 + 8 * len(slots)
+    for name, record in records:
+        slot = name_hash(name) & len(slots) - 1
+        while slots[slot]:
+            slot = slot + 1 & len(slots) - 1
+        slots[slot] = at
+        at += len(record)
+    return pack_words([len(slots), *slots]) + b"".join([record for _, record in records])
+
+
+def _pack_record(entry: FrozenEntry) -> bytes:
+    name = entry.name.encode()
+    path = entry.path.encode("utf-8", "surrogateescape")
+    origname = b"" if entry.origname == entry.name else entry.origname.encode()
+    if max(len(name), len(path), len(origname)) > NAME_LIMIT:
+        raise ValueError(f"name or path of entry {entry.name!r} is longer than {NAME_LIMIT} bytes")
+    has_text = entry.text_size >= 0
+    words = [
+        len(name) | len(path) << 16 | len(origname) << 32 | entry.root << 48,
+        (_PACKAGE if entry.is_package else 0)
+        | (_TEXT if has_text else 0)
+        | KINDS.index(entry.kind) << 8
+        | TABLES.index(entry.table) << 16,
+        entry.offset,
+        entry.size,
+        entry.digest,
+        entry.mtime | entry.source_size << 32,
+        entry.text_offset if has_text else 0,
+        entry.text_size if has_text else 0,
+        entry.text_digest if has_text else 0,
+    ]
+    record = pack_words(words) + name + path + origname
+    return record + b"\0" * (-len(record) % 8)
+
+
+class Shard:
+    """One shard's bytes, whose digest the caller has checked, and lookup by name in them."""
+
+    __slots__ = ("_data", "_slots", "_where")
+
+    def __init__(self, data: bytes, where: str) -> None:
+        count = int.from_bytes(data[:8], "little")
+        if count & count - 1 or not count or 8 + 8 * count > len(data):
+            raise RegistryError(
+                f"{where}: a shard of {len(data)} bytes says it has {count} slots", path=where
+            )
+        self._data = data
+        self._slots = unpack_words(data[8 : 8 + 8 * count])
+        self._where = where
+
+    def find(self, name: str, tests: bool = False) -> "FrozenEntry | None":
+        """The first entry of that name in the order of `TABLES`; of table `test` only if asked."""
+        encoded = name.encode()
+        data, slots = self._data, self._slots
+        mask = len(slots) - 1
+        slot = name_hash(encoded) & mask
+        for _ in slots:
+            at = slots[slot]
+            if not at:
+                return None
+            if data.startswith(encoded, at + RECORD_SIZE):
+                entry = self._unpack(at)
+                if entry.name == name and (tests or entry.table != "test"):
+                    return entry
+            slot = slot + 1 & mask
+        return None
+
+    def entries(self) -> "list[FrozenEntry]":
+        """Every entry, in the order of search."""
+        return [self._unpack(at) for at in sorted(self._slots) if at]
+
+    def _unpack(self, at: int) -> FrozenEntry:
+        data, where = self._data, self._where
+        if at + RECORD_SIZE > len(data):
+            raise RegistryError(
+                f"{where}: a record at {at} ends past its shard of {len(data)} bytes", path=where
+            )
+        words = unpack_words(data[at : at + RECORD_SIZE])
+        sizes, flags = words[0], words[1]
+        name_end = at + RECORD_SIZE + (sizes & 0xFFFF)
+        path_end = name_end + (sizes >> 16 & 0xFFFF)
+        end = path_end + (sizes >> 32 & 0xFFFF)
+        kind, table = flags >> 8 & 0xFF, flags >> 16 & 0xFF
+        if end > len(data) or kind >= len(KINDS) or table >= len(TABLES):
+            raise RegistryError(f"{where}: the record at {at} of a shard is malformed", path=where)
+        name = _text(data[at + RECORD_SIZE : name_end], where)
+        return FrozenEntry(
+            name,
+            origname=_text(data[path_end:end], where) or name,
+            table=TABLES[table],
+            kind=KINDS[kind],
+            is_package=bool(flags & _PACKAGE),
+            root=sizes >> 48,
+            path=str(data[name_end:path_end], "utf-8", "surrogateescape"),
+            offset=words[2],
+            size=words[3],
+            digest=words[4],
+            mtime=words[5] & 0xFFFFFFFF,
+            source_size=words[5] >> 32,
+            text_offset=words[6],
+            text_size=words[7] if flags & _TEXT else -1,
+            text_digest=words[8],
+        )
+
+
+def _text(data: bytes, where: str) -> str:
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError as error:
+        raise RegistryError(
+            f"{where}: {data!r} is not UTF-8: {error.reason}", path=where
+        ) from None
