@@ -52,7 +52,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
         check: bool = True,
         timeout: float = TIMEOUT,
     ) -> subprocess.CompletedProcess[str]:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "FROZENFINDER"))}
+        clean = {
+            k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "FROZENFINDER"))
+        }
         done = subprocess.run(
             [sys.executable, *argv],
             env=clean | dict(env or {}),
