@@ -121,7 +121,7 @@ def complaint(module: str, found: Import) -> str | None:
         return None if allowed else NOT_LISTED
     if found.deferred and (found.layer in DEFERRED or layer == "__init__"):
         return None
-    lower = RUN if layer in (*DEFERRED, "__init__") else RUN[: RUN.index(layer)]
+    lower = RUN[: RUN.index(layer)] if layer in RUN else RUN
     return None if found.layer in lower else "is not a lower layer"
 
 
