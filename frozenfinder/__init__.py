@@ -1,3 +1,47 @@
-"""Boot CPython from one frozen registry file instead of thousands of small ones."""
+"""frozenfinder: CPython that boots from one frozen registry file.
+
+    import frozenfinder
+
+    finder = frozenfinder.install("app.frz")
+
+`install` and `uninstall` are here at once; everything else is imported when it is first asked for.
+"""
+
+from .hooks import install, uninstall
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "ClosedFinder": "finder",
+    "FreezeError": "errors",
+    "FrozenEntry": "registry",
+    "FrozenFinder": "finder",
+    "FrozenFinderError": "errors",
+    "FrozenLoader": "loader",
+    "ClosedLoader": "loader",
+    "ImportLock": "lock",
+    "Plan": "freezer",
+    "Registry": "registry",
+    "RegistryError": "errors",
+    "RegistryNotFoundError": "errors",
+    "RegistryTrustError": "errors",
+    "RegistryVersionError": "errors",
+    "default_registry": "hooks",
+    "freeze": "freezer",
+    "installed": "hooks",
+}
+
+__all__ = sorted([*_HOMES, "install", "uninstall"])
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(__import__(f"{__name__}.{home}", fromlist=[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> "list[str]":
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,321 @@
+"""The finders: which names a registry answers, and with what spec.
+
+`FrozenFinder` is overlay and `ClosedFinder` closed mode; both stand on `sys.meta_path` directly
+before `PathFinder`. `find_spec` takes no lock: what it reads is published by single assignments.
+"""
+
+import sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import (  # type: ignore[attr-defined]
+    PathFinder,
+    _NamespacePath,
+)
+
+from .errors import RegistryError
+from .loader import ClosedLoader, FrozenLoader
+from .registry import FrozenEntry, Registry, _os
+from .roots import SEPARATOR, Bypass, Roots
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import ModuleType
+
+    from .lock import ImportLock
+
+
+class _Finder:
+    """What both modes share: the registry, the lock, and the account of what was served."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        lock: "ImportLock",
+        report: "Callable[[str, str], None] | None" = None,
+    ) -> None:
+        self.registry = registry
+        self.lock = lock
+        self.bypassed: "dict[str, str]" = {}
+        self._served: "list[str]" = []  # append is atomic, an integer's += is not
+        self._report = report
+
+    @property
+    def served(self) -> int:
+        """How many modules were executed from the registry, a reloaded one each time."""
+        return len(self._served)
+
+    def count(self, name: str) -> None:
+        self._served.append(name)
+
+    def bypass(self, name: str, reason: str) -> None:
+        """Note why the registry holds `name` and does not serve it."""
+        self.bypassed[name] = reason
+        if self._report is not None:
+            self._report(name, reason)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.registry!r}, {self.served} served>"
+
+
+class NullFinder:
+    """What `install` gives back where nothing is to be served; it is on no meta path."""
+
+    served = 0
+
+    def __init__(self, registry: "Registry | None", mode: str) -> None:
+        self.registry = registry
+        self.mode = mode
+        self.bypassed: "dict[str, str]" = {}
+
+
+class FrozenFinder(_Finder):
+    """Overlay: a name is served if the stock search would end at the file that was frozen.
+
+    For every other name `find_spec` is None, and the search goes on as if this finder were not
+    there; `bypassed` tells why, for names that the registry holds.
+    """
+
+    mode = "overlay"
+
+    def __init__(
+        self,
+        registry: Registry,
+        lock: "ImportLock",
+        report: "Callable[[str, str], None] | None" = None,
+    ) -> None:
+        super().__init__(registry, lock, report)
+        self._roots = Roots(registry)
+        self._damaged = False
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: "Sequence[str] | None" = None,
+        target: "ModuleType | None" = None,
+    ) -> "ModuleSpec | None":
+        """The spec that `PathFinder.find_spec` would give but for its loader, or None.
+
+        Costs a `stat` of the source; one of each directory on the way for every outermost import.
+        A damaged registry serves nothing more, with one warning.
+        """
+        if self._damaged:
+            return None
+        try:
+            entry = self.registry.find_entry(fullname)
+            if entry is None:
+                return None
+            return self._find_spec(fullname, path, entry)
+        except Bypass as reason:
+            self.bypass(fullname, str(reason))
+        except RegistryError as error:
+            self._give_up(fullname, error)
+        except UnicodeEncodeError:
+            pass  # a name with surrogates is in no registry
+        return None
+
+    def _find_spec(
+        self, fullname: str, path: "Iterable[str] | None", entry: FrozenEntry
+    ) -> ModuleSpec:
+        if entry.kind != "source":
+            raise Bypass(f"entries of kind {entry.kind!r} are left to the normal path")
+        lock = self.lock
+        epoch = lock.generation if lock.held() else 0
+        top, location = self._roots.locate(entry, path, epoch)
+        check_fresh(entry, location)
+        loader = FrozenLoader(fullname, location, self, entry, self.registry.read_blob(entry))
+        spec = ModuleSpec(fullname, loader, origin=location, is_package=entry.is_package)
+        spec.has_location = True
+        if entry.is_package:
+            spec.submodule_search_locations = [location.rpartition(SEPARATOR)[0]]
+        return spec
+
+    def _give_up(self, name: str, error: RegistryError) -> None:
+        self._damaged = True
+        self.bypass(name, str(error))
+        # deferred: the registry is damaged, which happens once
+        import warnings
+
+        warnings.warn(f"frozenfinder serves nothing more: {error}", RuntimeWarning, stacklevel=2)
+
+    def invalidate_caches(self) -> None:
+        """Look at every directory anew; costs the same whatever was imported."""
+        self._roots.invalidate()
+
+
+def check_fresh(entry: FrozenEntry, location: str) -> None:
+    """Bypass unless the source at `location` has the mtime and size that were frozen."""
+    try:
+        status = _os.stat(location)
+    except (OSError, ValueError) as error:
+        raise Bypass(f"its source {location!r} cannot be found") from error
+    mtime, size = int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
+    if mtime != entry.mtime or size != entry.source_size:
+        raise Bypass(
+            f"its source {location!r} has mtime {mtime} and size {size}, "
+            f"frozen were {entry.mtime} and {entry.source_size}"
+        )
+
+
+class ClosedFinder(_Finder):
+    """Closed mode: what the registry holds is served from it alone, whatever is on disk.
+
+    `root` is the virtual directory that its modules lie below: the registry's own path.
+    """
+
+    mode = "closed"
+
+    def __init__(
+        self,
+        registry: Registry,
+        lock: "ImportLock",
+        report: "Callable[[str, str], None] | None" = None,
+    ) -> None:
+        super().__init__(registry, lock, report)
+        self.root = registry.path
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: "Sequence[str] | None" = None,
+        target: "ModuleType | None" = None,
+    ) -> "ModuleSpec | None":
+        """The spec of the entry of that name, or None; no file-system call beyond the registry.
+
+        RegistryError where the registry is damaged, ModuleNotFoundError for an excluded entry.
+        """
+        try:
+            entry = self.registry.find_entry(fullname)
+        except UnicodeEncodeError:
+            return None
+        if entry is None:
+            return None
+        if entry.kind == "excluded":
+            raise ModuleNotFoundError(
+                f"No module named {fullname!r}; it was excluded from {self.registry.where}",
+                name=fullname,
+            )
+        if entry.kind == "namespace":
+            return self._find_namespace(entry, path)
+        if entry.kind == "extension":
+            self.bypass(fullname, "extension modules are left to the normal path")
+            return None
+        return self._find_spec(entry)
+
+    def _find_spec(self, entry: FrozenEntry) -> ModuleSpec:
+        location = self.locate(entry.path)
+        loader = ClosedLoader(entry.name, location, self, entry)
+        spec = ModuleSpec(entry.name, loader, origin=location, is_package=entry.is_package)
+        spec.has_location = True
+        if entry.is_package:
+            spec.submodule_search_locations = [location.rpartition(SEPARATOR)[0]]
+        return spec
+
+    def _find_namespace(
+        self, entry: FrozenEntry, path: "Sequence[str] | None"
+    ) -> "ModuleSpec | None":
+        """A namespace package of the registry's portion and those that the path has.
+
+        A regular package on the path wins, as it does for stock.
+        """
+
+        def merge(name: str, search: "Sequence[str]", target: object = None) -> ModuleSpec:
+            spec = PathFinder.find_spec(name, search)
+            if spec is not None and spec.loader is not None and spec.origin is not None:
+                return spec
+            portions = [] if spec is None else list(spec.submodule_search_locations or ())
+            merged = ModuleSpec(name, None, is_package=True)
+            virtual = self.locate(entry.path)
+            merged.submodule_search_locations = [virtual, *(p for p in portions if p != virtual)]
+            return merged
+
+        spec = merge(entry.name, sys.path if path is None else path)
+        if spec.loader is None:
+            portions = spec.submodule_search_locations
+            spec.submodule_search_locations = _NamespacePath(entry.name, portions, merge)
+        return spec
+
+    def locate(self, path: str) -> str:
+        """The virtual path of what lies at `path` below its root."""
+        return f"{self.root}{SEPARATOR}{path.replace('/', SEPARATOR)}"
+
+    def relative(self, path: str) -> "str | None":
+        """The inverse of `locate`: None for a path outside the registry, '' for its root."""
+        if path == self.root:
+            return ""
+        if not path.startswith(self.root + SEPARATOR):
+            return None
+        return path[len(self.root) + 1 :].replace(SEPARATOR, "/")
+
+    def get_data(self, path: str) -> bytes:
+        """The file at a virtual path: a data file, or the source of a module if it was embedded.
+
+        OSError (ENOENT) for what the registry lacks. Paths outside it are read from disk.
+        """
+        relative = self.relative(path)
+        if relative is None:
+            # deferred: only for files that are not the registry's
+            from _io import FileIO
+
+            with FileIO(path) as file:
+                return file.read()
+        entry = self.registry.find_file(relative)
+        if entry is not None:
+            return bytes(self.registry.read_blob(entry))
+        text = self._read_text(relative)
+        if text is None:
+            raise FileNotFoundError(2, "not in the registry", path)
+        return bytes(text)
+
+    def _read_text(self, relative: str) -> "memoryview | None":
+        name = relative.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        entry = self.registry.find_entry(name)
+        if entry is None or entry.path != relative:
+            return None
+        return self.registry.read_text(entry)
+
+    def path_hook(self, path: str) -> "PathEntry":
+        """The path entry finder of a virtual directory; ImportError for any other path.
+
+        For `sys.path_hooks`: it is what keeps the search of a frozen package's `__path__` off the
+        file system.
+        """
+        relative = self.relative(path) if isinstance(path, str) else None
+        if relative is None:
+            raise ImportError(f"not below {self.registry.where}", path=path)
+        return PathEntry(self, relative)
+
+    def invalidate_caches(self) -> None:
+        """Nothing to do: a registry does not change."""
+
+
+class PathEntry:
+    """The path entry finder of one virtual directory of a registry."""
+
+    def __init__(self, finder: ClosedFinder, folder: str) -> None:
+        self._finder = finder
+        self._folder = folder
+
+    def find_spec(
+        self, fullname: str, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
+        """The spec of the module of that name in this directory, or None."""
+        registry = self._finder.registry
+        entry = registry.find_entry(fullname)
+        if entry is None or entry.kind not in ("source", "sourceless", "namespace"):
+            return None
+        folder = entry.path.rpartition("/")[0]
+        if entry.kind == "source" and entry.is_package:
+            folder = folder.rpartition("/")[0]
+        if folder != self._folder:
+            return None
+        if entry.kind == "namespace":
+            spec = ModuleSpec(fullname, None, is_package=True)
+            spec.submodule_search_locations = [self._finder.locate(entry.path)]
+            return spec
+        return self._finder._find_spec(entry)
+
+    def invalidate_caches(self) -> None:
+        """Nothing to do: a registry does not change."""
+
+    def __repr__(self) -> str:
+        return f"<PathEntry {self._folder!r} of {self._finder.registry!r}>"

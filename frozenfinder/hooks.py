@@ -1,0 +1,178 @@
+"""`install` and `uninstall`: the only editor of `sys.meta_path` and `sys.path_hooks`.
+
+The only global state is here too, one set for each interpreter: its import lock and what is
+installed in it.
+"""
+
+import sys
+from _frozen_importlib_external import PathFinder
+
+from . import modules
+from .errors import RegistryNotFoundError
+from .finder import ClosedFinder, FrozenFinder, NullFinder
+from .loader import ClosedLoader, FrozenLoader
+from .lock import ImportLock
+from .registry import Registry, _os
+from .roots import SEPARATOR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import PathLike
+
+    Finder = FrozenFinder | ClosedFinder | NullFinder
+
+import_lock = ImportLock()
+_installed: "list[Finder]" = []
+_prepared_fork = False
+
+
+def install(
+    registry: "str | PathLike[str] | bytes | Registry | None" = None,
+    *,
+    mode: str = "overlay",
+) -> "Finder":
+    """Serve modules from a registry, and give back the finder that does.
+
+    `registry` is a path, the bytes of a registry, an open `Registry`, or None for the one that
+    `default_registry` names. `mode` is "overlay" (the same results as without it, sooner) or
+    "closed" (the registry is all there is of what it holds). Installing the same registry in the
+    same mode again gives back the same finder.
+
+    RegistryNotFoundError, RegistryVersionError (closed mode only; overlay warns, and serves
+    nothing), RegistryError (malformed or unreadable), ValueError (the mode). With the environment
+    variable FROZENFINDER=off, nothing is opened and the finder serves nothing.
+    """
+    if mode not in ("overlay", "closed"):
+        raise ValueError(f"mode is {mode!r}, expected 'overlay' or 'closed'")
+    if environment("FROZENFINDER") == "off":
+        return NullFinder(None, mode)
+    opened = open_registry(registry)
+    for finder in _installed:
+        if finder.mode == mode and finder.registry == opened:
+            return finder
+    if opened.mismatch is not None:
+        return _refuse(opened, mode)
+    report = _print_bypass if environment("FROZENFINDER_DEBUG") not in (None, "", "0") else None
+    finder_type = ClosedFinder if mode == "closed" else FrozenFinder
+    finder = finder_type(opened, import_lock, report)
+    _insert(finder)
+    _prepare_fork()
+    return finder
+
+
+def uninstall(finder: "Finder | None" = None) -> None:
+    """Take a finder out of `sys.meta_path`, or every one that was installed.
+
+    Modules that were served stay, and so do their loaders. Nothing happens to a finder that is not
+    installed.
+    """
+    for each in list(_installed) if finder is None else [finder]:
+        if each in _installed:
+            _installed.remove(each)
+        if each in sys.meta_path:
+            at = sys.meta_path.index(each)  # type: ignore[arg-type]
+            whole_world = isinstance(each, ClosedFinder) and each.registry.header.world
+            sys.meta_path[at : at + 1] = [PathFinder] if whole_world else []
+        if isinstance(each, ClosedFinder):
+            _forget_path_hook(each)
+
+
+def installed() -> "list[Finder]":
+    """The finders that are installed in this interpreter, in the order of installation."""
+    return list(_installed)
+
+
+def default_registry() -> str:
+    """The path of the registry that `install()` without an argument opens.
+
+    It is the environment variable FROZENFINDER_REGISTRY, or the registry of the environment: one
+    below `sys.prefix` for every cache tag and optimisation level.
+    """
+    named = environment("FROZENFINDER_REGISTRY")
+    if named:
+        return named
+    optimize = f".opt-{sys.flags.optimize}" if sys.flags.optimize else ""
+    file = f"{sys.implementation.cache_tag}{optimize}.frz"
+    return SEPARATOR.join([sys.prefix, "share", "frozenfinder", file])
+
+
+def environment(name: str) -> "str | None":
+    """An environment variable, or None; None for all of them under `-E` and `-I`."""
+    if sys.flags.ignore_environment:
+        return None
+    loaded = modules.get_module("os")
+    if loaded is not None:
+        value: "str | None" = loaded.environ.get(name)
+        return value
+    raw = _os.environ.get(name if sys.platform == "win32" else name.encode())
+    return raw.decode(errors="surrogateescape") if isinstance(raw, bytes) else raw
+
+
+def open_registry(
+    registry: "str | PathLike[str] | bytes | Registry | None",
+) -> Registry:
+    """What `install` accepts, opened; an open registry of the same file is used again."""
+    if isinstance(registry, Registry):
+        return registry
+    if isinstance(registry, (bytes, bytearray, memoryview)):
+        return Registry.from_bytes(bytes(registry))
+    if registry is None:
+        registry = default_registry()
+        try:
+            return Registry.open(registry)
+        except RegistryNotFoundError as error:
+            raise RegistryNotFoundError(
+                f"there is no default registry: {error}", path=error.path
+            ) from None
+    return Registry.open(registry)
+
+
+def _insert(finder: "FrozenFinder | ClosedFinder") -> None:
+    """Put a finder directly before PathFinder, so that every other one keeps its precedence.
+
+    A registry that was frozen as the whole world takes PathFinder's place: what it lacks is not
+    looked for.
+    """
+    path = sys.meta_path
+    at = path.index(PathFinder) if PathFinder in path else len(path)
+    replaced = 0
+    if isinstance(finder, ClosedFinder):
+        sys.path_hooks.insert(0, finder.path_hook)
+        replaced = int(finder.registry.header.world)
+    path[at : at + replaced] = [finder]  # type: ignore[list-item]
+    _installed.append(finder)
+
+
+def _forget_path_hook(finder: ClosedFinder) -> None:
+    if finder.path_hook in sys.path_hooks:
+        sys.path_hooks.remove(finder.path_hook)
+    for path in list(sys.path_importer_cache):
+        if finder.relative(path) is not None:
+            del sys.path_importer_cache[path]
+
+
+def _refuse(registry: Registry, mode: str) -> NullFinder:
+    """What becomes of a registry that was frozen for another interpreter."""
+    error = registry.version_error()
+    if mode == "closed":
+        raise error
+    # deferred: only where the registry cannot serve
+    import warnings
+
+    warnings.warn(f"frozenfinder serves nothing: {error}", RuntimeWarning, stacklevel=3)
+    finder = NullFinder(registry, mode)
+    _installed.append(finder)
+    return finder
+
+
+def _prepare_fork() -> None:
+    global _prepared_fork
+    register = getattr(_os, "register_at_fork", None)
+    if register is not None and not _prepared_fork:
+        _prepared_fork = True
+        register(after_in_child=lambda: import_lock.reinit((FrozenLoader, ClosedLoader)))
+
+
+def _print_bypass(name: str, reason: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"frozenfinder: {name!r} is not served: {reason}\n")

@@ -1,0 +1,215 @@
+"""The loaders: they turn an entry's blob into a module, and run its body under the import lock.
+
+`FrozenLoader` serves overlay. It is a `SourceFileLoader` of the source on disk whose first
+`get_code` is answered with the blob that the finder found fresh; everything after that, and
+everything else, is stock. `ClosedLoader` serves closed mode, where the registry is all there is.
+"""
+
+import sys
+from _frozen_importlib import ModuleSpec, _call_with_frames_removed  # type: ignore[attr-defined]
+from _frozen_importlib_external import SourceFileLoader, SourceLoader, decode_source
+from _imp import _fix_co_filename  # type: ignore[attr-defined]
+
+from .registry import FrozenEntry, Registry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, ModuleType
+    from typing import Any, Protocol, TypeVar
+
+    from .lock import ImportLock
+
+    _F = TypeVar("_F", bound=Callable[..., Any])
+
+    class Server(Protocol):
+        """What a loader needs of the finder that made it."""
+
+        registry: Registry
+        lock: ImportLock
+
+        def count(self, name: str) -> None: ...
+
+    class ClosedServer(Server, Protocol):
+        def get_data(self, path: str) -> bytes: ...
+
+
+def _importlib_frame(function: "_F") -> "_F":
+    """Name importlib as the file of `function`'s frame.
+
+    Tracebacks, `warnings.warn(stacklevel=…)` and debuggers leave out the frames between an import
+    statement and the module's body by that name (`remove_importlib_frames` in Python/import.c).
+    """
+    function.__code__ = function.__code__.replace(
+        co_filename="<frozen importlib._bootstrap_external>"
+    )
+    return function
+
+
+@_importlib_frame
+def _exec_module(
+    server: "Server", get_code: "Callable[[str], CodeType | None]", module: "ModuleType"
+) -> None:
+    """Run the module's body under the import lock; as `_LoaderBasics.exec_module`.
+
+    The depth is put back twice, because a KeyboardInterrupt can arrive inside the first time.
+    """
+    code = get_code(module.__name__)
+    if code is None:
+        raise ImportError(
+            f"cannot load module {module.__name__!r} when get_code() returns None"
+        )
+    lock = server.lock
+    mark = lock.mark()
+    try:
+        try:
+            lock.acquire()
+            _call_with_frames_removed(exec, code, module.__dict__)
+        finally:
+            lock.rewind(mark)
+    finally:
+        lock.rewind(mark)
+
+
+class FrozenLoader(SourceFileLoader):
+    """Overlay's loader of a source file that was found to be the one that was frozen.
+
+    It compares, hashes and pickles as the `SourceFileLoader` of that name and path does; a pickled
+    one comes back as a loader that reads the file.
+    """
+
+    __slots__ = ("_blob", "_entry", "_server")
+
+    _blob: "memoryview | None"
+    _entry: FrozenEntry
+    _server: "Server | None"
+
+    def __init__(
+        self,
+        fullname: str,
+        path: str,
+        server: "Server | None" = None,
+        entry: "FrozenEntry | None" = None,
+        blob: "memoryview | None" = None,
+    ) -> None:
+        self.name = fullname
+        self.path = path
+        self._server = server
+        self._blob = blob
+        if entry is not None:
+            self._entry = entry
+
+    def __getstate__(self) -> "dict[str, object]":
+        return self.__dict__.copy()
+
+    def __setstate__(self, state: "dict[str, object]") -> None:
+        self.__dict__.update(state)
+        self._server = self._blob = None
+
+    def get_code(self, fullname: str) -> "CodeType | None":
+        """The frozen code the first time, `SourceFileLoader.get_code` after that.
+
+        Code that was handed out may have been changed, and the source may have been since.
+        """
+        blob, server = self._blob, self._server
+        if blob is None or server is None or fullname != self.name:
+            return super().get_code(fullname)
+        self._blob = None
+        code = server.registry.load_code(self._entry, blob)
+        _fix_co_filename(code, self.path)
+        server.count(fullname)
+        return code
+
+    def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
+        """Use the default semantics, but in a forked child take up what another thread had begun."""
+        server = self._server
+        return None if server is None else server.lock.abandoned.pop(spec.name, None)
+
+    @_importlib_frame
+    def exec_module(self, module: "ModuleType") -> None:
+        if self._server is None:
+            super().exec_module(module)
+        else:
+            _exec_module(self._server, self.get_code, module)
+
+
+class ClosedLoader(SourceLoader):
+    """Closed mode's loader of an entry; `path` is the virtual path below the registry.
+
+    Mirrors `zipimport.zipimporter`: `get_source` is None where the source was not embedded, and
+    `get_data` raises OSError for what the registry lacks.
+    """
+
+    def __init__(
+        self, fullname: str, path: str, server: "ClosedServer", entry: FrozenEntry
+    ) -> None:
+        self.name = fullname
+        self.path = path
+        self._server = server
+        self._entry = entry
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, ClosedLoader) and (self.name, self.path) == (other.name, other.path)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.path))
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        return _restore, (self.name, self._server.registry.path)
+
+    def _check_name(self, fullname: "str | None") -> None:
+        if fullname is not None and fullname != self.name:
+            raise ImportError(
+                f"loader for {self.name} cannot handle {fullname}", name=fullname
+            )
+
+    def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
+        """As `FrozenLoader.create_module`."""
+        return self._server.lock.abandoned.pop(spec.name, None)
+
+    @_importlib_frame
+    def exec_module(self, module: "ModuleType") -> None:
+        _exec_module(self._server, self.get_code, module)
+
+    def get_code(self, fullname: str) -> "CodeType":
+        """The entry's code, newly unmarshalled; RegistryError if it is damaged."""
+        self._check_name(fullname)
+        registry = self._server.registry
+        code = registry.load_code(self._entry, registry.read_blob(self._entry))
+        _fix_co_filename(code, self.path)
+        self._server.count(fullname)
+        return code
+
+    def get_source(self, fullname: str) -> "str | None":
+        """The embedded source, decoded as PEP 263 says, or None."""
+        self._check_name(fullname)
+        text = self._server.registry.read_text(self._entry)
+        return None if text is None else decode_source(bytes(text))
+
+    def get_filename(self, fullname: "str | None" = None) -> str:
+        self._check_name(fullname)
+        return self.path
+
+    def get_data(self, path: str) -> bytes:
+        """The bytes of a file in the registry, by virtual path; of one outside it, from disk."""
+        return self._server.get_data(path)
+
+    def is_package(self, fullname: str) -> bool:
+        self._check_name(fullname)
+        return self._entry.is_package
+
+
+def _restore(name: str, registry_path: str) -> ClosedLoader:
+    """Unpickle a ClosedLoader, in a process that has the same registry installed."""
+    for finder in sys.meta_path:
+        registry = getattr(finder, "registry", None)
+        if isinstance(registry, Registry) and registry.path == registry_path:
+            spec = finder.find_spec(name, None)
+            if spec is not None and isinstance(spec.loader, ClosedLoader):
+                return spec.loader
+    raise ImportError(
+        f"no loader for {name!r}: registry {registry_path!r} is not installed in this process",
+        name=name,
+    )

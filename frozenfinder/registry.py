@@ -1,0 +1,563 @@
+"""The registry: a file of marshalled code, opened by its header and read where it is asked.
+
+This is the only module that reads the file. Opening reads one block, whatever the file holds; the
+index is read a shard at a time and the blobs in windows. Every piece is checked against its digest
+before it is used, in particular before `marshal.loads`, which corrupt bytes can crash.
+
+A `Registry` may be shared between threads: a shard or a window is read aside and published by one
+assignment, and two threads that read the same one do no more than that.
+"""
+
+import marshal
+import sys
+from _thread import allocate_lock as _allocate_lock
+
+from _frozen_importlib_external import MAGIC_NUMBER, _path_abspath
+
+from . import layout
+from .errors import RegistryError, RegistryNotFoundError, RegistryVersionError
+from .layout import FrozenEntry
+
+try:
+    import posix as _os
+except ImportError:  # Windows
+    import nt as _os  # type: ignore[import-not-found, no-redef]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from os import PathLike
+    from types import CodeType
+
+HEAD_SIZE = 8192  # what opening reads: the header, the roots and the directories nearly always fit
+INDEX_WINDOW = 1 << 16  # what a shard outside the last window reads, at least
+BLOB_WINDOW = 1 << 17  # the same for a blob
+
+# The statuses of a look-up, as `enum frozen_status` in Python/import.c has them, and its words.
+OKAY = "okay"
+BAD_NAME = "bad name"
+NOT_FOUND = "not found"
+DISABLED = "disabled"
+EXCLUDED = "excluded"
+INVALID = "invalid"
+
+_WORDS = {
+    BAD_NAME: "No such frozen object named {!r}",
+    NOT_FOUND: "No such frozen object named {!r}",
+    DISABLED: "Frozen modules are disabled and the frozen object named {!r} is not essential",
+    EXCLUDED: "Excluded frozen object named {!r}",
+    INVALID: "Frozen object named {!r} is invalid",
+}
+
+
+class _File:
+    """The bytes of an open file, by position.
+
+    The descriptor stays open, so that a registry replaced on disk keeps serving what it was opened
+    with. It is moved to a high number, out of the way of programs that count on low ones. A program
+    that closes descriptors it does not know (a daemon) may close it, and the number may come to
+    name another file: `recover` opens the path once more and makes sure that it is the same file.
+    """
+
+    __slots__ = ("_descriptor", "_identity", "_position", "base", "path", "size")
+
+    def __init__(self, path: str, base: int) -> None:
+        self.path = path
+        self.base = base
+        self._descriptor = -1
+        self._position = _allocate_lock()  # guards the file position where there is no pread
+        self._descriptor, self._identity, size = self._open()
+        self.size = size - base
+
+    def _open(self) -> "tuple[int, tuple[int, ...], int]":
+        path = self.path
+        try:
+            descriptor = _os.open(path, _os.O_RDONLY | _CLOEXEC | _BINARY)
+        except FileNotFoundError:
+            raise RegistryNotFoundError(
+                f"registry {path!r} does not exist; make one with: "
+                f"{sys.executable or 'python'} -m frozenfinder freeze --stdlib -o {path}",
+                path=path,
+            ) from None
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        try:
+            status = _os.fstat(descriptor)
+            if status.st_mode & 0o170000 != 0o100000:
+                kind = "a directory" if status.st_mode & 0o170000 == 0o040000 else "not a file"
+                raise RegistryError(
+                    f"registry {path!r} is {kind}, expected a registry file", path=path
+                )
+            descriptor = _raise_number(descriptor)
+        except BaseException:
+            _os.close(descriptor)
+            raise
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return descriptor, identity, status.st_size
+
+    def _unreadable(self, error: "OSError | ValueError") -> RegistryError:
+        reason = getattr(error, "strerror", None) or error
+        return RegistryError(f"registry {self.path!r} cannot be read: {reason}", path=self.path)
+
+    @property
+    def modified_ns(self) -> int:
+        """When the file was last written, in nanoseconds, as it was at opening."""
+        return self._identity[-1]
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The `size` bytes at `offset`, or as many as there are."""
+        offset += self.base
+        data = self._pread(size, offset)
+        while len(data) < size:
+            more = self._pread(size - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def _pread(self, size: int, offset: int) -> bytes:
+        if _pread is not None:
+            return _pread(self._descriptor, size, offset)
+        with self._position:
+            _os.lseek(self._descriptor, offset, 0)
+            return _os.read(self._descriptor, size)
+
+    def recover(self) -> bool:
+        """Whether the path was opened again, because the descriptor no longer names the file.
+
+        RegistryError where another file has taken its place.
+        """
+        try:
+            status = _os.fstat(self._descriptor)
+            if (status.st_dev, status.st_ino) == self._identity[:2]:
+                return False
+        except OSError:
+            pass  # closed: the number is free
+        descriptor, identity, _ = self._open()
+        if identity != self._identity:
+            _os.close(descriptor)
+            raise RegistryError(
+                f"registry {self.path!r} was replaced while its descriptor was closed by the "
+                "program; start the program again",
+                path=self.path,
+            )
+        self._descriptor = descriptor
+        return True
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            try:
+                status = _os.fstat(descriptor)
+                if (status.st_dev, status.st_ino) == self._identity[:2]:
+                    _os.close(descriptor)
+            except OSError:
+                pass  # closed behind our back
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            self.close()
+
+
+class _Memory:
+    """The same for bytes in memory."""
+
+    __slots__ = ("_data", "path", "size")
+
+    modified_ns = 0
+
+    def __init__(self, data: bytes, path: str) -> None:
+        self._data = data
+        self.path = path
+        self.size = len(data)
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self._data[offset : offset + size]
+
+    def recover(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+_CLOEXEC = getattr(_os, "O_CLOEXEC", 0) | getattr(_os, "O_NOINHERIT", 0)
+_BINARY = getattr(_os, "O_BINARY", 0)
+
+
+_pread: "Callable[[int, int, int], bytes] | None" = getattr(_os, "pread", None)  # not on Windows
+
+
+def _raise_number(descriptor: int) -> int:
+    """Move a descriptor to a free high number; give it back as it is where that is not possible.
+
+    `fcntl(F_DUPFD_CLOEXEC)` would do it in one step, but its module is a file of its own on many
+    builds. Another thread can take the number between `fstat` and `dup2` only if it holds nearly
+    all the lower ones.
+    """
+    try:
+        limit = min(_os.sysconf("SC_OPEN_MAX"), 1024)
+    except (AttributeError, OSError, ValueError):
+        return descriptor
+    for number in range(limit - 1, max(descriptor, limit - 64), -1):
+        try:
+            _os.fstat(number)
+        except OSError:
+            try:
+                _os.dup2(descriptor, number, False)
+            except OSError:
+                return descriptor
+            _os.close(descriptor)
+            return number
+    return descriptor
+
+
+class _Window:
+    """The last stretch of the file that was read: what is asked for next is often in it."""
+
+    __slots__ = ("_content", "_registry", "_size")
+
+    def __init__(self, registry: "Registry", size: int) -> None:
+        self._registry = registry
+        self._size = size
+        self._content: "tuple[int, bytes]" = (0, b"")
+
+    def view(self, offset: int, size: int, what: str) -> memoryview:
+        """The bytes at `offset`; RegistryError past the end of the file, OSError."""
+        start, data = self._content
+        if offset < start or offset + size > start + len(data):
+            registry = self._registry
+            registry._bound(offset + size, registry.header.size, what, offset)
+            start, data = offset, registry._source.read(offset, max(size, self._size))
+            registry._bound(offset + size, start + len(data), what, offset)
+            self._content = (start, data)
+        return memoryview(data)[offset - start : offset - start + size]
+
+    def forget(self) -> None:
+        self._content = (0, b"")
+
+
+class Registry:
+    """A registry open for reading: tables of entries and the code behind them.
+
+    `path` is absolute, `header` a `layout.Header`, `roots` the (anchor, path) pairs that the
+    entries' `root` numbers. `mismatch` says why this interpreter may not run the code, or is None.
+    """
+
+    def __init__(self, source: "_File | _Memory") -> None:
+        self._source = source
+        self.path = source.path
+        self.where = f"registry {source.path!r}"
+        head = source.read(0, HEAD_SIZE)
+        self.header = layout.unpack_header(head, source.size, self.where)
+        self._head = head
+        self.roots = layout.unpack_roots(self._section("roots"), self.where)
+        self.mismatch = self._find_mismatch()
+        self._index_window = _Window(self, INDEX_WINDOW)
+        self._blob_window = _Window(self, BLOB_WINDOW)
+        self._modules = _Index(self, "modules", "module_shards")
+        self._files = _Index(self, "files", "file_shards")
+
+    @classmethod
+    def open(cls, path: "str | PathLike[str]", *, offset: int = 0) -> "Registry":
+        """Open the file at `path`, in which the registry starts at byte `offset` (in a `.pyz`).
+
+        One `open`, `fstat` and `pread`, whatever the number of entries. RegistryNotFoundError,
+        RegistryVersionError (another version of the format), RegistryError (malformed, unreadable).
+        A registry of another interpreter opens: see `mismatch`.
+        """
+        text = _os.fspath(path)
+        if not isinstance(text, str):
+            raise TypeError(f"path of a registry should be str or os.PathLike, not {path!r}")
+        return cls(_File(_path_abspath(text), offset))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, path: str = "<bytes>") -> "Registry":
+        """A registry in memory; `path` names it in messages and in closed mode's `__file__`."""
+        return cls(_Memory(bytes(data), path))
+
+    def close(self) -> None:
+        """Give up the descriptor; what is still to be read after that is read by path."""
+        self._source.close()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same registry: one path, one content."""
+        return (
+            isinstance(other, Registry)
+            and self.path == other.path
+            and self._head[: layout.HEADER_SIZE] == other._head[: layout.HEADER_SIZE]
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __repr__(self) -> str:
+        return f"<Registry {self.path!r} of {self.header.modules} modules>"
+
+    @property
+    def modified_ns(self) -> int:
+        """When the file was last written, in nanoseconds since the epoch; 0 in memory."""
+        return self._source.modified_ns
+
+    def _find_mismatch(self) -> "str | None":
+        header = self.header
+        found = (header.cache_tag, header.magic, header.marshal_version, header.optimize)
+        expected = (
+            str(sys.implementation.cache_tag),
+            int.from_bytes(MAGIC_NUMBER, "little"),
+            marshal.version,
+            sys.flags.optimize,
+        )
+        if found == expected:
+            return None
+        names = ("cache tag", "magic number", "marshal version", "optimisation level")
+        differing = [
+            f"{name} {was}, this interpreter has {here}"
+            for name, was, here in zip(names, found, expected, strict=True)
+            if was != here
+        ]
+        return f"{self.where} was frozen for {'; '.join(differing)}"
+
+    def version_error(self) -> RegistryVersionError:
+        """The error for a registry that `mismatch`es; it says how to freeze again."""
+        return RegistryVersionError(
+            f"{self.mismatch}; freeze it again with: {sys.executable or 'python'}"
+            f"{' -' + 'O' * sys.flags.optimize if sys.flags.optimize else ''} -m frozenfinder freeze",
+            path=self.path,
+        )
+
+    # -- reading
+
+    def _section(self, name: str) -> bytes:
+        offset, size, digest = self.header.sections[name]
+        if offset + size <= len(self._head):
+            data = self._head[offset : offset + size]
+            layout.check(data, digest, self.where, f"section {name!r}", offset)
+            return data
+        return bytes(self._fetch(self._index_window, offset, size, digest, f"section {name!r}"))
+
+    def _fetch(
+        self, window: _Window, offset: int, size: int, digest: int, what: str
+    ) -> memoryview:
+        """The bytes at `offset` of the registry, after they were checked against their digest.
+
+        A failure is tried once more where the descriptor had been closed by the program.
+        """
+        try:
+            view = window.view(offset, size, what)
+            layout.check(view, digest, self.where, what, offset)
+        except (OSError, RegistryError) as error:
+            window.forget()
+            if not self._source.recover():
+                if isinstance(error, RegistryError):
+                    raise
+                raise RegistryError(
+                    f"{self.where}: {what} cannot be read: {error.strerror}",
+                    path=self.path,
+                    offset=offset,
+                ) from error
+            view = window.view(offset, size, what)
+            layout.check(view, digest, self.where, what, offset)
+        return view
+
+    def _bound(self, end: int, limit: int, what: str, offset: int) -> None:
+        if end > limit:
+            raise RegistryError(
+                f"{self.where}: {what} ends at {end}, file has {limit} bytes",
+                path=self.path,
+                offset=offset,
+            )
+
+    def read_blob(self, entry: FrozenEntry) -> memoryview:
+        """The marshalled code of `entry` (of a data entry, its content), checked."""
+        return self._blob(entry, entry.offset, entry.size, entry.digest, "entry")
+
+    def read_text(self, entry: FrozenEntry) -> "memoryview | None":
+        """The bytes of the source embedded with `entry`, checked, or None without one."""
+        if entry.text_size < 0:
+            return None
+        return self._blob(
+            entry, entry.text_offset, entry.text_size, entry.text_digest, "source of entry"
+        )
+
+    def _blob(
+        self, entry: FrozenEntry, offset: int, size: int, digest: int, what: str
+    ) -> memoryview:
+        what = f"{what} {entry.name!r}"
+        start, limit, _ = self.header.sections["blobs"]
+        try:
+            self._bound(start + offset + size, start + limit, what, start + offset)
+            return self._fetch(self._blob_window, start + offset, size, digest, what)
+        except RegistryError as error:
+            error.name = entry.name
+            raise
+
+    # -- looking up
+
+    def find_entry(self, name: str, tests: bool = False) -> "FrozenEntry | None":
+        """The first entry of that name in the order of the tables; of `test` only if asked.
+
+        A few microseconds; the first of a top-level package reads its shard of the index.
+        """
+        return self._modules.find(name, tests)
+
+    def find_file(self, path: str) -> "FrozenEntry | None":
+        """The data file at `path`, relative to its root, with `/` between its parts."""
+        return self._files.find(path, False)
+
+    def entries(self) -> "Iterator[FrozenEntry]":
+        """Every entry of every table, by table and name within a shard; reads the whole index."""
+        return self._modules.entries()
+
+    def files(self) -> "Iterator[FrozenEntry]":
+        """Every data file."""
+        return self._files.entries()
+
+    def info(self) -> "dict[str, object]":
+        """What the freezer recorded of the freeze, for people: options and what was asked for."""
+        # deferred: only the command line asks
+        import json
+
+        try:
+            info = json.loads(self._section("info") or b"{}")
+        except ValueError as error:
+            raise RegistryError(
+                f"{self.where}: section 'info' is not JSON: {error}", path=self.path
+            ) from None
+        if not isinstance(info, dict):
+            raise RegistryError(
+                f"{self.where}: section 'info' is not a JSON object", path=self.path
+            )
+        return info
+
+    # -- CPython's functions of these names, in Python/import.c
+
+    def find_status(self, name: str) -> "tuple[str, FrozenEntry | None]":
+        """The status of a look-up and the entry, as `find_frozen` in Python/import.c."""
+        if not name or not _is_utf8(name):
+            return BAD_NAME, None
+        entry = self.find_entry(name)
+        if entry is None:
+            return NOT_FOUND, None
+        if self.mismatch is not None and entry.table != "bootstrap":
+            return DISABLED, entry
+        if entry.kind == "excluded":
+            return EXCLUDED, entry
+        if entry.size == 0 and entry.kind != "namespace":
+            return INVALID, entry
+        return OKAY, entry
+
+    def find_frozen(
+        self, name: str, withdata: bool = False
+    ) -> "tuple[memoryview | None, bool, str] | None":
+        """(code or None, whether a package, original name), or None; as `_imp.find_frozen`.
+
+        ImportError where the entry is excluded or invalid. The code is marshalled.
+        """
+        status, entry = self._look_up("find_frozen() argument 1", name)
+        if entry is None or status == DISABLED:
+            return None
+        if status != OKAY:
+            raise _error(status, name)
+        data = self.read_blob(entry) if withdata else None
+        return data, entry.is_package, entry.origname
+
+    def get_frozen_object(self, name: str) -> "CodeType":
+        """The code object of that name, as `_imp.get_frozen_object`; ImportError without one.
+
+        `co_filename` is relative to the entry's root.
+        """
+        status, entry = self._look_up("get_frozen_object() argument 1", name)
+        if entry is None or status != OKAY:
+            raise _error(status, name)
+        return self.load_code(entry, self.read_blob(entry))
+
+    def is_frozen(self, name: str) -> bool:
+        """Whether there is such an entry with code, as `_imp.is_frozen`."""
+        return self._look_up("is_frozen() argument", name)[0] == OKAY
+
+    def is_frozen_package(self, name: str) -> bool:
+        """Whether that entry is a package, as `_imp.is_frozen_package`; ImportError without one."""
+        status, entry = self._look_up("is_frozen_package() argument", name)
+        if entry is None or status not in (OKAY, EXCLUDED):
+            raise _error(status, name)
+        return entry.is_package
+
+    def _look_up(self, argument: str, name: str) -> "tuple[str, FrozenEntry | None]":
+        if not isinstance(name, str):
+            raise TypeError(f"{argument} must be str, not {type(name).__name__}")
+        return self.find_status(name)
+
+    def load_code(self, entry: FrozenEntry, blob: memoryview) -> "CodeType":
+        """Unmarshal a blob that `read_blob` gave; mirrors `unmarshal_frozen_code`."""
+        try:
+            code = marshal.loads(blob)
+        except (EOFError, ValueError, TypeError) as error:
+            raise _error(INVALID, entry.name) from error
+        if type(code) is not _CODE_TYPE:
+            raise TypeError(f"frozen object {entry.name!r} is not a code object")
+        return code
+
+
+_CODE_TYPE: "type[CodeType]" = type(Registry.load_code.__code__)
+
+
+class _Index:
+    """One of the registry's two indexes, read a shard at a time."""
+
+    __slots__ = ("_directory", "_registry", "_section", "_shards", "_shards_section")
+
+    def __init__(self, registry: Registry, section: str, shards_section: str) -> None:
+        self._registry = registry
+        self._section = section
+        self._shards_section = shards_section
+        self._directory: "list[int]" = []
+        self._shards: "list[layout.Shard | None]" = []
+
+    def find(self, name: str, tests: bool) -> "FrozenEntry | None":
+        shards = self._shards or self._read_directory()
+        number = layout.name_hash(layout.shard_key(name).encode()) & len(shards) - 1
+        return (shards[number] or self._read_shard(number)).find(name, tests)
+
+    def entries(self) -> "Iterator[FrozenEntry]":
+        for number in range(len(self._shards or self._read_directory())):
+            yield from self._read_shard(number).entries()
+
+    def _read_directory(self) -> "list[layout.Shard | None]":
+        registry = self._registry
+        data = registry._section(self._section)
+        count = len(data) // 24
+        if not count or count & count - 1 or len(data) % 24:
+            raise RegistryError(
+                f"{registry.where}: section {self._section!r} has {len(data)} bytes, "
+                "expected 24 for each of a power of two of shards",
+                path=registry.path,
+                offset=registry.header.sections[self._section][0],
+            )
+        self._directory = layout.unpack_words(data)
+        shards: "list[layout.Shard | None]" = [None] * count
+        self._shards = shards
+        return shards
+
+    def _read_shard(self, number: int) -> layout.Shard:
+        registry = self._registry
+        offset, size, digest = self._directory[3 * number : 3 * number + 3]
+        start = registry.header.sections[self._shards_section][0]
+        what = f"shard {number} of {self._section}"
+        data = registry._fetch(registry._index_window, start + offset, size, digest, what)
+        shard = layout.Shard(bytes(data), registry.where)
+        self._shards[number] = shard
+        return shard
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _error(status: str, name: str) -> ImportError:
+    """CPython's words for a status, as `set_frozen_error` in Python/import.c."""
+    return ImportError(_WORDS[status].format(name), name=name)
