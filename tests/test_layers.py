@@ -12,7 +12,18 @@ import frozenfinder
 
 PACKAGE = Path(frozenfinder.__file__).parent
 
-RUN = ("errors", "layout", "lock", "modules", "fixups", "registry", "loader", "finder", "hooks")
+RUN = (
+    "errors",
+    "layout",
+    "lock",
+    "modules",
+    "fixups",
+    "registry",
+    "roots",
+    "loader",
+    "finder",
+    "hooks",
+)
 """The run-time half, lowest layer first."""
 
 DEFERRED = ("resources", "metadata")
