@@ -1,0 +1,161 @@
+"""Import every module that is named on standard input, and print what it and its spec look like.
+
+Run as a program, in a fresh process: `attributes.py [REGISTRY]`. One JSON object, by module name.
+"""
+
+import importlib
+import io
+import json
+import re
+import sys
+from types import CodeType, ModuleType
+from typing import Any
+
+ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+
+def main() -> None:
+    names = sys.stdin.read().split()
+    finder = None
+    if len(sys.argv) > 1:
+        import frozenfinder
+
+        finder = frozenfinder.install(sys.argv[1])
+    del sys.argv[1:]
+    before = set(sys.modules)
+    output, sys.stdout = sys.stdout, io.StringIO()
+    errors, sys.stderr = sys.stderr, io.StringIO()
+    failures = {name: failure for name in names if (failure := try_import(name))}
+    sys.stdout, sys.stderr = output, errors
+    imported = {
+        name: sys.modules[name]
+        for name in names
+        if name not in before and isinstance(sys.modules.get(name), ModuleType)
+    }
+    json.dump(
+        {
+            "failures": failures,
+            "modules": {name: describe(module) for name, module in imported.items()},
+            "served": None if finder is None else finder.served,
+            "bypassed": {} if finder is None else finder.bypassed,
+            "frozen": [
+                name
+                for name, module in imported.items()
+                if type(module.__loader__).__name__ == "FrozenLoader"
+            ],
+        },
+        sys.stdout,
+    )
+    sys.stdout.flush()
+    import os
+
+    os._exit(0)  # what was imported may have left threads and exit handlers of every kind
+
+
+def try_import(name: str) -> str | None:
+    try:
+        importlib.import_module(name)
+    except BaseException as error:  # noqa: BLE001  # modules that run a program exit, or fail anyhow
+        return ADDRESS.sub("0x", f"{type(error).__name__}: {error}")
+    return None
+
+
+def describe(module: ModuleType) -> dict[str, Any]:
+    import inspect
+    from importlib.machinery import SourceFileLoader
+
+    spec = module.__spec__
+    assert spec is not None
+    loader = spec.loader
+    path = getattr(module, "__path__", None)
+    return {
+        "name": module.__name__,
+        "file": getattr(module, "__file__", "absent"),
+        "path": None if path is None else list(path),
+        "path type": type(path).__name__,
+        "cached": getattr(module, "__cached__", "absent"),
+        "package": getattr(module, "__package__", "absent"),
+        "doc": module.__doc__,
+        "loader is the spec's": getattr(module, "__loader__", None) is loader,
+        "repr": ADDRESS.sub("0x", repr(module)),
+        "names": sorted(vars(module)),
+        "types": sorted(
+            {type(v).__name__ for name, v in vars(module).items() if name != "__loader__"}
+        ),
+        "source loader": isinstance(loader, SourceFileLoader),
+        "loader state": ADDRESS.sub("0x", repr(getattr(loader, "__dict__", None))),
+        "spec": {
+            "name": spec.name,
+            "origin": spec.origin,
+            "has_location": spec.has_location,
+            "cached": spec.cached,
+            "parent": spec.parent,
+            "locations": spec.submodule_search_locations and list(spec.submodule_search_locations),
+            "loader_state": repr(spec.loader_state),
+            "names": sorted(vars(spec)),
+        },
+        "co_filename": sorted(file_names(module)),
+        "source file": source_file(module),
+        "source": source_size(module),
+        "children": children(path),
+        "resources": resources(module),
+        "is_package": inspect.ismodule(module) and hasattr(module, "__path__"),
+    }
+
+
+def file_names(module: ModuleType) -> set[str]:
+    """Of every code object that a function or a method of the module leads to."""
+    found: set[str] = set()
+    for value in list(vars(module).values()):
+        members = list(vars(value).values()) if isinstance(value, type) else [value]
+        for member in members:
+            code = getattr(member, "__code__", None)
+            if isinstance(code, CodeType) and getattr(member, "__module__", None) == module.__name__:
+                collect(code, found)
+    return found
+
+
+def collect(code: CodeType, found: set[str]) -> None:
+    found.add(code.co_filename)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            collect(constant, found)
+
+
+def source_file(module: ModuleType) -> str | None:
+    import inspect
+
+    try:
+        return inspect.getsourcefile(module)
+    except TypeError as error:
+        return str(error)
+
+
+def source_size(module: ModuleType) -> int | str:
+    import inspect
+
+    try:
+        return len(inspect.getsource(module))
+    except (OSError, TypeError) as error:
+        return str(error)
+
+
+def children(path: Any) -> list[str] | None:
+    import pkgutil
+
+    return None if path is None else [info.name for info in pkgutil.iter_modules(list(path))]
+
+
+def resources(module: ModuleType) -> str | None:
+    if not hasattr(module, "__path__"):
+        return None
+    import importlib.resources
+
+    try:
+        return ADDRESS.sub("0x", str(importlib.resources.files(module)))
+    except Exception as error:  # noqa: BLE001  # whatever it is, both sides have to agree
+        return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+"""Closed mode: the registry is all there is; the sources are moved away before anything runs."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Python
+from overlays import FILES, Outcome, Tree
+
+SOURCES = {
+    **FILES,
+    "pkg/data.txt": "data\n",
+    "latin.py": "# -*- coding: latin-1 -*-\nVALUE = 'caf\xe9'\n",
+    "traced.py": "def fail():\n    raise ValueError('from the registry')\n",
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path, python: Python) -> Tree:
+    tree = Tree(tmp_path, python)
+    tree.write({name: text for name, text in SOURCES.items() if name != "latin.py"})
+    (tree.lib / "latin.py").write_bytes(SOURCES["latin.py"].encode("latin-1"))
+    tree.other.mkdir()
+    return tree
+
+
+@pytest.fixture
+def frozen(tree: Tree) -> Tree:
+    tree.freeze("--with-source")
+    tree.lib.rename(tree.root / "moved away")
+    return tree
+
+
+def run(tree: Tree, code: str, *flags: str, path: str = "other", check: bool = True) -> Outcome:
+    outcome = tree.run(code, *flags, path=path, mode="closed")
+    assert not check or outcome.status == 0, outcome.error
+    return outcome
+
+
+def test_modules_and_packages_are_served_without_their_sources(frozen: Tree) -> None:
+    outcome = run(frozen, "import pkg.inner.leaf, m; print(pkg.inner.leaf.VALUE, m.function())")
+    assert (outcome.output, outcome.served) == ("submodule first", 5)
+
+
+def test_files_are_virtual_paths_below_the_registry(frozen: Tree) -> None:
+    code = """
+import m, pkg.sub, pkg.inner
+for module in m, pkg, pkg.sub, pkg.inner:
+    spec = module.__spec__
+    assert module.__file__ == spec.origin == spec.loader.path == spec.loader.get_filename()
+    print(module.__file__, list(getattr(module, '__path__', [])), module.__package__)
+assert m.function.__code__.co_filename == m.__file__
+"""
+    root = str(frozen.registry)
+    assert run(frozen, code).output.splitlines() == [
+        f"{root}/m.py [] ",
+        f"{root}/pkg/__init__.py ['{root}/pkg'] pkg",
+        f"{root}/pkg/sub.py [] pkg",
+        f"{root}/pkg/inner/__init__.py ['{root}/pkg/inner'] pkg.inner",
+    ]
+
+
+def test_source_is_shown_where_it_was_embedded(frozen: Tree) -> None:
+    code = """
+import inspect, latin, m, traceback, traced
+print(inspect.getsource(m.function), end='')
+print(latin.VALUE, latin.__loader__.get_source('latin').splitlines()[-1])
+try:
+    traced.fail()
+except ValueError:
+    print(traceback.format_exc().splitlines()[-2].strip())
+"""
+    assert run(frozen, code, "-X", "utf8").output.splitlines() == [
+        "def function():",
+        "    return VALUE",
+        "caf\xe9 VALUE = 'caf\xe9'",
+        "raise ValueError('from the registry')",
+    ]
+
+
+def test_source_that_was_not_embedded_is_an_oserror_for_inspect(tree: Tree) -> None:
+    tree.freeze()
+    tree.lib.rename(tree.root / "moved away")
+    code = """
+import inspect, m
+print(m.__loader__.get_source('m'))
+try:
+    inspect.getsource(m.function)
+except OSError as error:
+    print(error)
+"""
+    assert run(tree, code).output == "None\ncould not get source code"
+
+
+def test_a_traceback_has_no_frames_of_the_importer(frozen: Tree) -> None:
+    outcome = run(frozen, "import broken", check=False)
+    lines = outcome.error.splitlines()
+    assert [line for line in lines if line.startswith("  File")] == [
+        '  File "<string>", line 6, in <module>',
+        f'  File "{frozen.registry}/broken.py", line 2, in <module>',
+    ]
+    assert lines[-1] == "RuntimeError: as written"
+
+
+def test_what_the_registry_lacks_is_not_found(frozen: Tree) -> None:
+    code = """
+import importlib.util, pkg
+for name in 'pkg.absent', 'pkg.inner.absent', 'absent_entirely':
+    print(importlib.util.find_spec(name))
+    try:
+        __import__(name)
+    except ModuleNotFoundError as error:
+        print(error, error.name)
+"""
+    assert run(frozen, code).output.splitlines() == [
+        line
+        for name in ("pkg.absent", "pkg.inner.absent", "absent_entirely")
+        for line in ("None", f"No module named {name!r} {name}")
+    ]
+
+
+COUNT = """
+import posix
+calls = []
+def counted(name):
+    function = getattr(posix, name)
+    def call(*arguments, **keywords):
+        calls.append((name, arguments))
+        return function(*arguments, **keywords)
+    setattr(posix, name, call)
+for name in 'stat', 'lstat', 'listdir', 'scandir', 'open', 'getcwd', 'fstat', 'readlink', 'access':
+    counted(name)
+"""
+
+
+def test_found_and_missing_names_of_a_package_touch_no_file(frozen: Tree) -> None:
+    code = (
+        "import pkg\n"
+        + COUNT
+        + """
+import pkg.sub, pkg.inner.leaf, m
+for name in 'pkg.absent', 'pkg.inner.absent', 'm.absent', 'pkg.sub.absent':
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        pass
+print(calls)
+"""
+    )
+    assert run(frozen, code).output == "[]"
+
+
+def test_other_roots_still_work(frozen: Tree) -> None:
+    frozen.write({"plugin.py": "VALUE = 'on disk'", "m.py": "VALUE = 'not this'"}, frozen.other)
+    outcome = run(frozen, "import plugin, m; print(plugin.VALUE, m.VALUE)")
+    assert (outcome.output, outcome.served) == ("on disk first", 1)
+
+
+def test_a_child_on_disk_appears_in_a_frozen_package_whose_path_was_extended(frozen: Tree) -> None:
+    frozen.write({"extra.py": "VALUE = 'on disk'"}, frozen.other)
+    outcome = run(frozen, "import pkg; pkg.__path__.append('other'); import pkg.extra as e; print(e.VALUE)")
+    assert outcome.output == "on disk"
+
+
+def test_a_namespace_merges_the_registry_and_the_disk(frozen: Tree) -> None:
+    frozen.write({"space/second.py": "VALUE = 'second'"}, frozen.other)
+    code = """
+import space.portion, space.second
+print(space.portion.VALUE, space.second.VALUE, list(space.__path__))
+sys.path.append('later')
+print(list(space.__path__))
+"""
+    frozen.write({"space/third.py": ""}, frozen.root / "later")
+    outcome = run(frozen, code, path=str(frozen.other))
+    both = [f"{frozen.registry}/space", f"{frozen.other}/space"]
+    lines = outcome.output.splitlines()
+    assert lines[0] == f"portion second {both}"
+    assert lines[1] == str([*both, f"{frozen.root}/later/space"])
+
+
+def test_a_namespace_of_the_registry_alone(frozen: Tree) -> None:
+    outcome = run(frozen, "import space.portion; print(space.portion.VALUE, space.__file__)")
+    assert outcome.output == "portion None"
+
+
+def test_get_data_reads_the_registry_and_the_disk(frozen: Tree) -> None:
+    (frozen.other / "file").write_text("on disk")
+    code = """
+import pkg, os
+get = pkg.__loader__.get_data
+folder = os.path.dirname(pkg.__file__)
+print(get(os.path.join(folder, 'data.txt')), get(pkg.__file__), get('other/file'))
+for path in os.path.join(folder, 'absent'), folder, 'absent':
+    try:
+        get(path)
+    except OSError as error:
+        print(error)
+"""
+    folder = f"{frozen.registry}/pkg"
+    assert run(frozen, code).output.splitlines() == [
+        "b'data\\n' b\"VALUE = 'package'\\n\" b'on disk'",
+        f"[Errno 2] not in the registry: '{folder}/absent'",
+        f"[Errno 2] not in the registry: '{folder}'",
+        "[Errno 2] No such file or directory: 'absent'",
+    ]
+
+
+def test_the_loader_refuses_other_names(frozen: Tree) -> None:
+    code = """
+import m
+loader = m.__loader__
+for method in loader.get_code, loader.get_source, loader.get_filename, loader.is_package:
+    try:
+        method('pkg')
+    except ImportError as error:
+        print(error, error.name)
+print(loader == loader.__class__('m', loader.path, None, None), loader == 1, len({loader, loader}))
+"""
+    assert run(frozen, code).output.splitlines() == ["loader for m cannot handle pkg pkg"] * 4 + [
+        "True False 1"
+    ]
+
+
+def test_the_loader_pickles_where_the_registry_is_installed(frozen: Tree) -> None:
+    code = """
+import frozenfinder, m, pickle
+data = pickle.dumps(m.__spec__)
+print(pickle.loads(data) == m.__spec__)
+frozenfinder.uninstall()
+try:
+    pickle.loads(data)
+except ImportError as error:
+    print(error)
+"""
+    assert run(frozen, code).output.splitlines() == [
+        "True",
+        f"no loader for 'm': registry {str(frozen.registry)!r} is not installed in this process",
+    ]
+
+
+def test_reload_runs_the_same_code_in_the_same_namespace(frozen: Tree) -> None:
+    outcome = run(frozen, "import importlib, m; m.extra = 1; importlib.reload(m); print(m.extra)")
+    assert (outcome.output, outcome.served) == ("1", 2)
+
+
+def test_runpy_runs_a_frozen_module(frozen: Tree) -> None:
+    outcome = run(frozen, "import runpy; print(runpy.run_module('m')['VALUE'])")
+    assert outcome.output == "first"
+
+
+def test_uninstalling_restores_the_hooks(frozen: Tree) -> None:
+    code = """
+import frozenfinder, pkg
+frozenfinder.uninstall()
+print(finder in sys.meta_path, finder.path_hook in sys.path_hooks, pkg.__path__[0] in sys.path_importer_cache)
+try:
+    import pkg.sub
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert run(frozen, code).output.splitlines() == [
+        "False False False",
+        "No module named 'pkg.sub'",
+    ]
+
+
+def test_an_excluded_name_is_not_found(tree: Tree) -> None:
+    tree.freeze("--exclude", "pkg.inner")
+    outcome = run(tree, "import pkg.inner", path=str(tree.lib), check=False)
+    assert outcome.error.splitlines()[-1] == "ModuleNotFoundError: No module named 'pkg.inner'"
+
+
+def test_a_whole_world_looks_nowhere_else(tree: Tree) -> None:
+    tree.freeze("--world")
+    tree.write({"plugin.py": ""}, tree.other)
+    code = """
+import importlib.util, m
+from importlib.machinery import PathFinder
+print(importlib.util.find_spec('plugin'), PathFinder in sys.meta_path)
+import frozenfinder
+frozenfinder.uninstall()
+print(importlib.util.find_spec('plugin') is not None, sys.meta_path[-1] is PathFinder)
+"""
+    assert run(tree, code, path=str(tree.other)).output.splitlines() == ["None False", "True True"]
+
+
+def test_a_registry_of_another_level_is_refused(frozen: Tree) -> None:
+    done = frozen.python(
+        "-O",
+        "-c",
+        f"import frozenfinder; frozenfinder.install({str(frozen.registry)!r}, mode='closed')",
+        check=False,
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(
+        f"frozenfinder.errors.RegistryVersionError: registry {str(frozen.registry)!r} was frozen "
+        "for optimisation level 0, this interpreter has 1; freeze it again with: "
+    )

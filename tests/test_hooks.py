@@ -1,0 +1,283 @@
+"""`install` and `uninstall`: where finders stand, what is opened, what the environment says."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Python, RunPython
+from overlays import FILES, Tree
+
+import frozenfinder
+from frozenfinder import hooks
+
+
+@pytest.fixture
+def tree(tmp_path: Path, python: Python) -> Tree:
+    tree = Tree(tmp_path, python)
+    tree.write(FILES)
+    tree.freeze()
+    return tree
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_installed() -> Iterator[None]:
+    before = list(sys.meta_path), list(sys.path_hooks)
+    yield
+    frozenfinder.uninstall()
+    assert (sys.meta_path, sys.path_hooks) == before
+
+
+def position(finder: object) -> int:
+    return [type(each).__name__ for each in sys.meta_path].index(type(finder).__name__)
+
+
+@pytest.mark.parametrize("mode", ["overlay", "closed"])
+def test_the_finder_stands_directly_before_pathfinder(tree: Tree, mode: str) -> None:
+    finder = frozenfinder.install(tree.registry, mode=mode)
+    at = sys.meta_path.index(finder)
+    assert getattr(sys.meta_path[at + 1], "__name__", "") == "PathFinder"
+
+
+def test_finders_at_the_front_keep_their_precedence(run_python: RunPython, tree: Tree) -> None:
+    code = """
+import sys
+class First:
+    def find_spec(self, name, path=None, target=None):
+        asked.append(name)
+asked = []
+sys.meta_path.insert(0, First())
+import frozenfinder
+finder = frozenfinder.install(sys.argv[1])
+class Later(First): pass
+sys.meta_path.insert(0, Later())
+print([getattr(f, '__name__', type(f).__name__) for f in sys.meta_path])
+sys.path.insert(0, sys.argv[2])
+del asked[:]
+import m
+print(asked, finder.served)
+"""
+    names = ["Later", "First", "BuiltinImporter", "FrozenImporter", "FrozenFinder", "PathFinder"]
+    done = run_python(code, tree.registry, tree.lib)
+    lines = done.stdout.splitlines()
+    assert lines[0].replace("'DistutilsMetaFinder', ", "") == str(names)
+    assert lines[1] == "['m', 'm'] 1"
+
+
+def test_installing_the_same_registry_again_gives_the_same_finder(tree: Tree) -> None:
+    finder = frozenfinder.install(tree.registry)
+    assert frozenfinder.install(str(tree.registry)) is finder
+    assert frozenfinder.install(frozenfinder.Registry.open(tree.registry)) is finder
+    assert frozenfinder.installed() == [finder]
+
+
+def test_a_registry_that_was_written_anew_is_another(tree: Tree) -> None:
+    finder = frozenfinder.install(tree.registry)
+    tree.write({"added.py": ""})
+    tree.freeze()
+    assert frozenfinder.install(tree.registry) is not finder
+
+
+def test_the_same_bytes_are_the_same_registry(tree: Tree) -> None:
+    data = tree.registry.read_bytes()
+    assert frozenfinder.install(data) is frozenfinder.install(data)
+
+
+def test_both_modes_of_a_registry_can_be_installed(tree: Tree) -> None:
+    overlay = frozenfinder.install(tree.registry)
+    closed = frozenfinder.install(tree.registry, mode="closed")
+    assert frozenfinder.installed() == [overlay, closed]
+    frozenfinder.uninstall(overlay)
+    assert frozenfinder.installed() == [closed]
+    frozenfinder.uninstall(overlay)
+    assert frozenfinder.installed() == [closed]
+
+
+def test_an_unknown_mode_is_a_value_error(tree: Tree) -> None:
+    with pytest.raises(ValueError, match=r"^mode is 'open', expected 'overlay' or 'closed'$"):
+        frozenfinder.install(tree.registry, mode="open")
+
+
+def test_a_missing_registry_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    path = tmp_path / "absent.frz"
+    with pytest.raises(frozenfinder.RegistryNotFoundError) as caught:
+        frozenfinder.install(path)
+    assert str(caught.value) == (
+        f"registry {str(path)!r} does not exist; make one with: "
+        f"{sys.executable} -m frozenfinder freeze --stdlib -o {path}"
+    )
+    assert caught.value.path == str(path)
+
+
+def test_the_default_registry_is_below_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FROZENFINDER_REGISTRY", raising=False)
+    tag = sys.implementation.cache_tag
+    expected = Path(sys.prefix, "share", "frozenfinder", f"{tag}.frz")
+    assert Path(frozenfinder.default_registry()) == expected
+    with pytest.raises(frozenfinder.RegistryNotFoundError, match=r"^there is no default registry: "):
+        frozenfinder.install()
+
+
+def test_the_default_registry_of_an_optimised_interpreter_has_its_own_name(
+    run_python: RunPython, python: Python
+) -> None:
+    code = "import frozenfinder; print(frozenfinder.default_registry())"
+    assert python("-OO", "-c", code).stdout.endswith(f"{sys.implementation.cache_tag}.opt-2.frz\n")
+
+
+ENVIRONMENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import frozenfinder
+try:
+    finder = frozenfinder.install()
+except frozenfinder.RegistryNotFoundError:
+    print("no default registry")
+else:
+    import m
+    print(finder.served)
+"""
+
+
+def test_the_environment_names_the_registry(run_python: RunPython, tree: Tree) -> None:
+    env = {"FROZENFINDER_REGISTRY": str(tree.registry)}
+    assert run_python(ENVIRONMENT, tree.lib, env=env).stdout == "1\n"
+
+
+def test_off_installs_nothing_and_opens_nothing(run_python: RunPython, tree: Tree) -> None:
+    code = """
+import sys, frozenfinder
+before = list(sys.meta_path)
+finder = frozenfinder.install(sys.argv[1])
+print(finder.served, finder.bypassed, sys.meta_path == before, frozenfinder.installed())
+frozenfinder.uninstall(finder)
+frozenfinder.uninstall()
+"""
+    env = {"FROZENFINDER": "off"}
+    assert run_python(code, tree.registry, env=env).stdout == "0 {} True []\n"
+    assert run_python(code, "/nonexistent", env=env).stdout == "0 {} True []\n"
+
+
+@pytest.mark.parametrize("flag", ["-E", "-I"])
+def test_the_environment_is_not_read_under(flag: str, python: Python, tree: Tree) -> None:
+    env = {"FROZENFINDER_REGISTRY": str(tree.registry), "FROZENFINDER_DEBUG": "1"}
+    assert python(flag, "-c", ENVIRONMENT, tree.lib, env=env).stdout == "no default registry\n"
+    env = {"FROZENFINDER": "off"}
+    code = "import frozenfinder, sys; print(frozenfinder.install(sys.argv[1]) in sys.meta_path)"
+    assert python(flag, "-c", code, tree.registry, env=env).stdout == "True\n"
+
+
+def test_the_environment_is_read_where_os_was_not_imported(python: Python, tree: Tree) -> None:
+    home = str(Path(frozenfinder.__file__).parents[1])
+    code = f"""
+import sys
+sys.modules.pop('os', None)
+sys.path.append({home!r})
+import frozenfinder
+print('os' in sys.modules, frozenfinder.default_registry())
+"""
+    env = {"FROZENFINDER_REGISTRY": "/é/x.frz", "PYTHONUTF8": "1"}
+    assert python("-S", "-c", code, env=env).stdout == "False /é/x.frz\n"
+
+
+def test_a_registry_of_another_interpreter_serves_nothing_with_one_warning(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "_prepared_fork", True)
+    monkeypatch.setattr("marshal.version", 99)
+    registry = frozenfinder.Registry.open(tree.registry)
+    monkeypatch.undo()
+    with pytest.warns(RuntimeWarning) as caught:
+        finder = frozenfinder.install(registry)
+    assert [str(each.message).partition(";")[0] for each in caught] == [
+        f"frozenfinder serves nothing: registry {str(tree.registry)!r} was frozen for "
+        f"marshal version {sys.modules['marshal'].version}, this interpreter has 99"
+    ]
+    assert caught[0].filename == __file__
+    assert frozenfinder.install(registry) is finder
+    assert (finder.served, finder in sys.meta_path) == (0, False)
+
+
+def test_a_damaged_entry_is_left_to_the_normal_path_with_one_warning(
+    tree: Tree, run_python: RunPython
+) -> None:
+    registry = frozenfinder.Registry.open(tree.registry)
+    entry = registry.find_entry("m")
+    assert entry is not None
+    at = registry.header.sections["blobs"][0] + entry.offset + entry.size // 2
+    data = bytearray(tree.registry.read_bytes())
+    data[at] ^= 1
+    tree.registry.write_bytes(data)
+    code = """
+import sys, frozenfinder
+sys.path.insert(0, sys.argv[2])
+finder = frozenfinder.install(sys.argv[1])
+import m, pkg
+print(m.VALUE, pkg.VALUE, finder.served, list(finder.bypassed))
+"""
+    done = run_python(code, tree.registry, tree.lib)
+    assert done.stdout == "first package 0 ['m']\n"
+    assert done.stderr.count("RuntimeWarning: frozenfinder serves nothing more: ") == 1
+
+
+def test_a_closed_registry_that_is_damaged_is_an_error(tree: Tree, run_python: RunPython) -> None:
+    registry = frozenfinder.Registry.open(tree.registry)
+    entry = registry.find_entry("m")
+    assert entry is not None
+    offset = registry.header.sections["blobs"][0] + entry.offset
+    data = bytearray(tree.registry.read_bytes())
+    data[offset] ^= 1
+    tree.registry.write_bytes(data)
+    shutil.rmtree(tree.lib)
+    code = """
+import sys, frozenfinder
+finder = frozenfinder.install(sys.argv[1], mode='closed')
+import pkg
+try:
+    import m
+except frozenfinder.RegistryError as error:
+    print(error.name, error.path == sys.argv[1], error.offset, 'm' in sys.modules)
+"""
+    assert run_python(code, tree.registry).stdout == f"m True {offset} False\n"
+
+
+def test_a_sys_modules_without_os_or_with_another_mapping_does_not_matter(
+    tree: Tree, run_python: RunPython
+) -> None:
+    code = """
+import sys, frozenfinder
+class Modules(dict): pass
+finder = frozenfinder.install(sys.argv[1])
+sys.path.insert(0, sys.argv[2])
+import m
+print(finder.served)
+"""
+    assert run_python(code, tree.registry, tree.lib).stdout == "1\n"
+
+
+RUN_TIME = {
+    "errors", "finder", "fixups", "hooks", "layout", "loader", "lock", "modules", "registry", "roots",
+}
+
+
+def test_installing_adds_no_module_but_the_run_time(python: Python, tree: Tree) -> None:
+    code = """
+import sys
+before = set(sys.modules)
+import frozenfinder
+frozenfinder.install(sys.argv[1])
+sys.path.insert(0, sys.argv[2])
+import m, pkg.sub
+print(*sorted(set(sys.modules) - before))
+"""
+    home = Path(frozenfinder.__file__).parents[1]
+    isolated = f"import sys; sys.path.append({str(home)!r})" + code
+    done = python("-I", "-S", "-c", isolated, tree.registry, tree.lib)
+    added = set(done.stdout.split()) - {"m", "pkg", "pkg.sub"}
+    listed = {
+        "_frozen_importlib", "_frozen_importlib_external", "_imp", "_io", "_thread", "_weakref",
+        "marshal", "nt", "posix", "sys",
+    }
+    assert "frozenfinder.hooks" in added
+    assert added - listed <= {"frozenfinder", *(f"frozenfinder.{name}" for name in RUN_TIME)}
