@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
     from typing import Any
 
-SLICE = 0.005
+SLICE = 0.002
 """Seconds between two looks at importlib's wait graph."""
 
 PATIENCE = 0.1
