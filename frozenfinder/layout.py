@@ -6,8 +6,8 @@ of the registry, blob offsets from the first byte of the `blobs` section, and sh
 first byte of their own section, so no part needs to know the size of a later one.
 
 Unpacking never trusts a number: each offset and size is bounded by what is there before it is used,
-and the only exceptions are `RegistryError` and `RegistryVersionError`. `where` is how messages name
-the registry.
+and the only exceptions are `RegistryError` and `RegistryVersionError`. `path` is how they name the
+registry.
 """
 
 import sys
@@ -35,6 +35,7 @@ SECTIONS = (
     "boot",
     "blobs",
 )
+PIECEWISE = ("module_shards", "file_shards", "blobs")  # read, and so digested, in pieces
 SECTION_WORD = 11  # the header's word where the section table starts, three words a section
 WORLD = 1  # header flag: nothing outside the registry is importable in closed mode
 
@@ -64,9 +65,12 @@ def _unpack_words_natively(data: "bytes | memoryview") -> "list[int]":
     return memoryview(data).cast("Q").tolist()
 
 
-unpack_words = (
-    _unpack_words_natively if sys.byteorder == "little" else unpack_words_portably
-)
+unpack_words = _unpack_words_natively if sys.byteorder == "little" else unpack_words_portably
+
+
+def _halves(low: int, high: int) -> int:
+    """Two numbers of 32 bits as one word; OverflowError for one that has more."""
+    return int.from_bytes(low.to_bytes(4, "little") + high.to_bytes(4, "little"), "little")
 
 
 def pack_words(words: "Iterable[int]") -> bytes:
@@ -119,8 +123,8 @@ class Header:
 
 def pack_header(header: Header) -> bytes:
     words = [
-        FORMAT | header.magic << 32,
-        header.marshal_version | header.optimize << 32,
+        _halves(FORMAT, header.magic),
+        _halves(header.marshal_version, header.optimize),
         WORLD if header.world else 0,
     ]
     tag = header.cache_tag.encode("ascii").ljust(CACHE_TAG_SIZE, b"\0")
@@ -133,81 +137,78 @@ def pack_header(header: Header) -> bytes:
     return packed + pack_words([digest(packed)])
 
 
-def unpack_header(data: bytes, size: int, where: str) -> Header:
-    """The header of a registry of `size` bytes, of which `data` holds at least the first 320.
+def unpack_header(data: bytes, size: int, path: str, *, embedded: bool = False) -> Header:
+    """The header of a registry, of which `data` holds at least the first 320 bytes.
 
-    The format's version is judged before the digest, so that a registry of a later format is
-    refused as what it is.
+    `size` is how many bytes there are from the registry's first to the end of the file; something
+    else may come after an embedded registry, nothing after one that is a file. The format's version
+    is judged before the digest, so that a registry of a later format is refused as what it is.
     """
     if len(data) < HEADER_SIZE:
-        raise RegistryError(
-            f"{where}: has {len(data)} bytes, a registry has at least {HEADER_SIZE}",
-            path=where,
-            offset=len(data),
-        )
+        complaint = f"has {len(data)} bytes, a registry has at least {HEADER_SIZE}"
+        raise _error(path, complaint, len(data))
     if data[:8] != MAGIC:
-        raise RegistryError(
-            f"{where}: begins with {data[:8]!r}, a registry begins with {MAGIC!r}",
-            path=where,
-            offset=0,
-        )
+        raise _error(path, f"begins with {data[:8]!r}, a registry begins with {MAGIC!r}", 0)
     words = unpack_words(data[:HEADER_SIZE])
     version = words[1] & 0xFFFFFFFF
     if version != FORMAT:
         raise RegistryVersionError(
-            f"{where}: has format {version}, this frozenfinder reads format {FORMAT}; "
+            f"registry {path!r}: has format {version}, this frozenfinder reads format {FORMAT}; "
             "freeze it again",
-            path=where,
+            path=path,
             offset=8,
         )
-    check(data[: HEADER_SIZE - 8], words[-1], where, "header", 0)
-    if words[8] != size:
-        raise RegistryError(
-            f"{where}: has {size} bytes, its header says {words[8]}", path=where, offset=size
-        )
+    check(data[: HEADER_SIZE - 8], words[-1], path, "header", 0)
+    expected = words[8]
+    if size < expected or (size > expected and not embedded):
+        complaint = f"has {size} bytes, its header says {expected}; freeze it again"
+        raise _error(path, complaint, min(size, expected))
     table = words[SECTION_WORD:]
     sections = {
         name: (table[3 * at], table[3 * at + 1], table[3 * at + 2])
         for at, name in enumerate(SECTIONS)
     }
     for name, (offset, length, _) in sections.items():
-        if offset < HEADER_SIZE or offset + length > size:
-            raise RegistryError(
-                f"{where}: section {name!r} ends at {offset + length}, file has {size} bytes",
-                path=where,
-                offset=offset,
+        if offset < HEADER_SIZE or offset + length > expected:
+            raise _error(
+                path,
+                f"section {name!r} goes from {offset} to {offset + length}, "
+                f"expected between {HEADER_SIZE} and {expected}",
+                offset,
             )
     return Header(
         magic=words[1] >> 32,
         marshal_version=words[2] & 0xFFFFFFFF,
         optimize=words[2] >> 32,
         world=bool(words[3] & WORLD),
-        cache_tag=_text(data[32:64].rstrip(b"\0"), where),
-        size=size,
+        cache_tag=_text(data[32:64].rstrip(b"\0"), path, 32),
+        size=expected,
         modules=words[9],
         files=words[10],
         sections=sections,
     )
 
 
-def check(
-    data: "bytes | memoryview", expected: int, where: str, what: str, offset: int
-) -> None:
+def check(data: "bytes | memoryview", expected: int, path: str, what: str, offset: int) -> None:
     """RegistryError unless `data`, the registry's `what` at `offset`, has the digest expected."""
     found = digest(data)
     if found != expected:
-        raise RegistryError(
-            f"{where}: {what} at {offset} has digest {found:016x}, expected {expected:016x}; "
+        raise _error(
+            path,
+            f"{what} at {offset} has digest {found:016x}, expected {expected:016x}; "
             "the file is damaged, freeze it again",
-            path=where,
-            offset=offset,
+            offset,
         )
 
 
-class FrozenEntry:
-    """One entry of a registry: `struct _frozen` and its alias (`Include/cpython/import.h`), and more.
+def _error(path: str, complaint: str, offset: int) -> RegistryError:
+    return RegistryError(f"registry {path!r}: {complaint}", path=path, offset=offset)
 
-    `offset`, `size` and `digest` locate the marshalled code (for data, the content) among the blobs.
+
+class FrozenEntry:
+    """One entry of a registry: `struct _frozen` and its alias (Include/cpython/import.h), and more.
+
+    `offset`, `size` and `digest` locate the marshalled code (of data, the content) among the blobs.
     `mtime` and `source_size` are the source's stamp, as a `.pyc` holds it: whole seconds and bytes,
     the low 32 bits of each. `root` numbers the registry's roots, `path` is relative to that root,
     with `/` between its parts. `origname` differs from `name` where the entry is an alias.
@@ -280,15 +281,22 @@ def pack_roots(roots: "Sequence[tuple[str, str]]") -> bytes:
     return b"".join(packed)
 
 
-def unpack_roots(data: bytes, where: str) -> "list[tuple[str, str]]":
+def unpack_roots(data: bytes, path: str, offset: int = 0) -> "list[tuple[str, str]]":
+    """The inverse of `pack_roots`, for a section that lies at `offset` of the registry."""
     roots: "list[tuple[str, str]]" = []
     at = 0
     while at < len(data):
         anchor, size = unpack_words(data[at : at + 16].ljust(16, b"\xff"))
-        at += 16 + size
-        if anchor >= len(ANCHORS) or at > len(data):
-            raise RegistryError(f"{where}: root {len(roots)} is malformed", path=where)
-        roots.append((ANCHORS[anchor], str(data[at - size : at], "utf-8", "surrogateescape")))
+        end = at + 16 + size
+        if anchor >= len(ANCHORS) or end > len(data):
+            raise _error(
+                path,
+                f"root {len(roots)} at {offset + at} has anchor {anchor} and {size} bytes, "
+                f"expected an anchor below {len(ANCHORS)} and no byte from {offset + len(data)} on",
+                offset + at,
+            )
+        roots.append((ANCHORS[anchor], str(data[at + 16 : end], "utf-8", "surrogateescape")))
+        at = end
     return roots
 
 
@@ -356,7 +364,7 @@ def _pack_record(entry: FrozenEntry) -> bytes:
         entry.offset,
         entry.size,
         entry.digest,
-        entry.mtime | entry.source_size << 32,
+        _halves(entry.mtime, entry.source_size),
         entry.text_offset if has_text else 0,
         entry.text_size if has_text else 0,
         entry.text_digest if has_text else 0,
@@ -365,20 +373,72 @@ def _pack_record(entry: FrozenEntry) -> bytes:
     return record + b"\0" * (-len(record) % 8)
 
 
+def pack_registry(
+    *,
+    magic: int,
+    marshal_version: int,
+    optimize: int,
+    world: bool,
+    cache_tag: str,
+    roots: "Sequence[tuple[str, str]]",
+    modules: "Sequence[FrozenEntry]",
+    files: "Sequence[FrozenEntry]",
+    info: bytes,
+    boot: bytes,
+    blobs_size: int,
+) -> bytes:
+    """All of a registry but its last section, the `blobs_size` bytes of blobs.
+
+    What opening and the first look-up read comes first, so that one read has it.
+    """
+    module_directory, module_shards = pack_index(modules)
+    file_directory, file_shards = pack_index(files)
+    parts = {
+        "roots": pack_roots(roots),
+        "modules": module_directory,
+        "files": file_directory,
+        "info": info,
+        "boot": boot,
+        "module_shards": module_shards,
+        "file_shards": file_shards,
+    }
+    sections = {}
+    at = HEADER_SIZE
+    for name, part in parts.items():
+        sections[name] = (at, len(part), 0 if name in PIECEWISE else digest(part))
+        at += len(part)
+    sections["blobs"] = (at, blobs_size, 0)
+    header = Header(
+        magic=magic,
+        marshal_version=marshal_version,
+        optimize=optimize,
+        world=world,
+        cache_tag=cache_tag,
+        size=at + blobs_size,
+        modules=len(modules),
+        files=len(files),
+        sections=sections,
+    )
+    return pack_header(header) + b"".join(parts.values())
+
+
 class Shard:
-    """One shard's bytes, whose digest the caller has checked, and lookup by name in them."""
+    """One shard's bytes, whose digest the caller has checked, and lookup by name in them.
 
-    __slots__ = ("_data", "_slots", "_where")
+    `offset` is where it lies in the registry.
+    """
 
-    def __init__(self, data: bytes, where: str) -> None:
+    __slots__ = ("_data", "_offset", "_path", "_slots")
+
+    def __init__(self, data: bytes, path: str, offset: int = 0) -> None:
         count = int.from_bytes(data[:8], "little")
         if count & count - 1 or not count or 8 + 8 * count > len(data):
-            raise RegistryError(
-                f"{where}: a shard of {len(data)} bytes says it has {count} slots", path=where
-            )
+            complaint = f"the shard of {len(data)} bytes at {offset} says it has {count} slots"
+            raise _error(path, complaint, offset)
         self._data = data
+        self._offset = offset
+        self._path = path
         self._slots = unpack_words(data[8 : 8 + 8 * count])
-        self._where = where
 
     def find(self, name: str, tests: bool = False) -> "FrozenEntry | None":
         """The first entry of that name in the order of `TABLES`; of table `test` only if asked."""
@@ -398,27 +458,28 @@ class Shard:
         return None
 
     def entries(self) -> "list[FrozenEntry]":
-        """Every entry, in the order of search."""
-        return [self._unpack(at) for at in sorted(self._slots) if at]
+        """Every entry, in the order of search; by the records, whatever the slots say."""
+        found = []
+        at = 8 + 8 * len(self._slots)
+        while at < len(self._data):
+            found.append(self._unpack(at))
+            at += _measure_record(int.from_bytes(self._data[at : at + 8], "little"))
+        return found
 
     def _unpack(self, at: int) -> FrozenEntry:
-        data, where = self._data, self._where
-        if at + RECORD_SIZE > len(data):
-            raise RegistryError(
-                f"{where}: a record at {at} ends past its shard of {len(data)} bytes", path=where
-            )
-        words = unpack_words(data[at : at + RECORD_SIZE])
+        data = self._data
+        words = unpack_words(data[at : at + RECORD_SIZE].ljust(RECORD_SIZE, b"\xff"))
         sizes, flags = words[0], words[1]
         name_end = at + RECORD_SIZE + (sizes & 0xFFFF)
         path_end = name_end + (sizes >> 16 & 0xFFFF)
         end = path_end + (sizes >> 32 & 0xFFFF)
         kind, table = flags >> 8 & 0xFF, flags >> 16 & 0xFF
         if end > len(data) or kind >= len(KINDS) or table >= len(TABLES):
-            raise RegistryError(f"{where}: the record at {at} of a shard is malformed", path=where)
-        name = _text(data[at + RECORD_SIZE : name_end], where)
+            raise self._malformed(at, end, kind, table)
+        name = self._text(at + RECORD_SIZE, name_end)
         return FrozenEntry(
             name,
-            origname=_text(data[path_end:end], where) or name,
+            origname=name if path_end == end else self._text(path_end, end),
             table=TABLES[table],
             kind=KINDS[kind],
             is_package=bool(flags & _PACKAGE),
@@ -434,11 +495,28 @@ class Shard:
             text_digest=words[8],
         )
 
+    def _malformed(self, at: int, end: int, kind: int, table: int) -> RegistryError:
+        offset = self._offset + at
+        return _error(
+            self._path,
+            f"the record at {offset} ends at {self._offset + end} and has kind {kind} and table "
+            f"{table}, expected an end up to {self._offset + len(self._data)}, a kind below "
+            f"{len(KINDS)} and a table below {len(TABLES)}",
+            offset,
+        )
 
-def _text(data: bytes, where: str) -> str:
+    def _text(self, start: int, end: int) -> str:
+        return _text(self._data[start:end], self._path, self._offset + start)
+
+
+def _measure_record(sizes: int) -> int:
+    """The size of a record, whose first word is `sizes`."""
+    used = RECORD_SIZE + (sizes & 0xFFFF) + (sizes >> 16 & 0xFFFF) + (sizes >> 32 & 0xFFFF)
+    return used + -used % 8
+
+
+def _text(data: bytes, path: str, offset: int) -> str:
     try:
         return str(data, "utf-8")
     except UnicodeDecodeError as error:
-        raise RegistryError(
-            f"{where}: {data!r} is not UTF-8: {error.reason}", path=where
-        ) from None
+        raise _error(path, f"{data!r} at {offset} is not UTF-8: {error.reason}", offset) from None

@@ -10,9 +10,8 @@ assignment, and two threads that read the same one do no more than that.
 
 import marshal
 import sys
+from _frozen_importlib_external import MAGIC_NUMBER
 from _thread import allocate_lock as _allocate_lock
-
-from _frozen_importlib_external import MAGIC_NUMBER, _path_abspath
 
 from . import layout
 from .errors import RegistryError, RegistryNotFoundError, RegistryVersionError
@@ -21,7 +20,7 @@ from .layout import FrozenEntry
 try:
     import posix as _os
 except ImportError:  # Windows
-    import nt as _os  # type: ignore[import-not-found, no-redef]
+    import nt as _os  # type: ignore[no-redef]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 HEAD_SIZE = 8192  # what opening reads: the header, the roots and the directories nearly always fit
 INDEX_WINDOW = 1 << 16  # what a shard outside the last window reads, at least
-BLOB_WINDOW = 1 << 17  # the same for a blob
+BLOB_WINDOW = 16384
 
 # The statuses of a look-up, as `enum frozen_status` in Python/import.c has them, and its words.
 OKAY = "okay"
@@ -40,6 +39,8 @@ NOT_FOUND = "not found"
 DISABLED = "disabled"
 EXCLUDED = "excluded"
 INVALID = "invalid"
+
+_FROZEN_KINDS = ("source", "sourceless", "excluded")  # the kinds that `struct _frozen` can hold
 
 _WORDS = {
     BAD_NAME: "No such frozen object named {!r}",
@@ -67,12 +68,17 @@ class _File:
         self._descriptor = -1
         self._position = _allocate_lock()  # guards the file position where there is no pread
         self._descriptor, self._identity, size = self._open()
+        if not 0 <= base <= size:
+            raise RegistryError(
+                f"registry {path!r} cannot begin at byte {base}, the file has {size} bytes",
+                path=path,
+            )
         self.size = size - base
 
     def _open(self) -> "tuple[int, tuple[int, ...], int]":
         path = self.path
         try:
-            descriptor = _os.open(path, _os.O_RDONLY | _CLOEXEC | _BINARY)
+            descriptor = _os.open(path, _OPEN_FLAGS)
         except FileNotFoundError:
             raise RegistryNotFoundError(
                 f"registry {path!r} does not exist; make one with: "
@@ -122,17 +128,18 @@ class _File:
             _os.lseek(self._descriptor, offset, 0)
             return _os.read(self._descriptor, size)
 
-    def recover(self) -> bool:
-        """Whether the path was opened again, because the descriptor no longer names the file.
+    def measure(self) -> int:
+        """How many bytes there are by now; OSError."""
+        return _os.fstat(self._descriptor).st_size - self.base
+
+    def recover(self) -> None:
+        """Open the path again if the descriptor no longer names the file.
 
         RegistryError where another file has taken its place.
         """
-        try:
-            status = _os.fstat(self._descriptor)
-            if (status.st_dev, status.st_ino) == self._identity[:2]:
-                return False
-        except OSError:
-            pass  # closed: the number is free
+        failed = self._descriptor
+        if self._is_ours(failed):
+            return
         descriptor, identity, _ = self._open()
         if identity != self._identity:
             _os.close(descriptor)
@@ -141,18 +148,23 @@ class _File:
                 "program; start the program again",
                 path=self.path,
             )
-        self._descriptor = descriptor
-        return True
+        if self._descriptor == failed:
+            self._descriptor = descriptor
+        else:  # another thread has recovered it meanwhile
+            _os.close(descriptor)
+
+    def _is_ours(self, descriptor: int) -> bool:
+        """Whether a descriptor names the file, not another one and not nothing."""
+        try:
+            status = _os.fstat(descriptor)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity[:2]
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            try:
-                status = _os.fstat(descriptor)
-                if (status.st_dev, status.st_ino) == self._identity[:2]:
-                    _os.close(descriptor)
-            except OSError:
-                pass  # closed behind our back
+        if descriptor >= 0 and self._is_ours(descriptor):
+            _os.close(descriptor)
 
     def __del__(self) -> None:
         if self._descriptor >= 0:
@@ -164,6 +176,7 @@ class _Memory:
 
     __slots__ = ("_data", "path", "size")
 
+    base = 0
     modified_ns = 0
 
     def __init__(self, data: bytes, path: str) -> None:
@@ -174,17 +187,23 @@ class _Memory:
     def read(self, offset: int, size: int) -> bytes:
         return self._data[offset : offset + size]
 
-    def recover(self) -> bool:
-        return False
+    def measure(self) -> int:
+        return self.size
+
+    def recover(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
 
 
-_CLOEXEC = getattr(_os, "O_CLOEXEC", 0) | getattr(_os, "O_NOINHERIT", 0)
-_BINARY = getattr(_os, "O_BINARY", 0)
-
-
+_OPEN_FLAGS = (
+    _os.O_RDONLY
+    | getattr(_os, "O_CLOEXEC", 0)
+    | getattr(_os, "O_NOINHERIT", 0)
+    | getattr(_os, "O_BINARY", 0)
+    | getattr(_os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
+)
 _pread: "Callable[[int, int, int], bytes] | None" = getattr(_os, "pread", None)  # not on Windows
 
 
@@ -196,9 +215,11 @@ def _raise_number(descriptor: int) -> int:
     all the lower ones.
     """
     try:
-        limit = min(_os.sysconf("SC_OPEN_MAX"), 1024)
+        limit = _os.sysconf("SC_OPEN_MAX")
     except (AttributeError, OSError, ValueError):
         return descriptor
+    if not 0 < limit < 1024:  # -1: there is none
+        limit = 1024
     for number in range(limit - 1, max(descriptor, limit - 64), -1):
         try:
             _os.fstat(number)
@@ -215,23 +236,34 @@ def _raise_number(descriptor: int) -> int:
 class _Window:
     """The last stretch of the file that was read: what is asked for next is often in it."""
 
-    __slots__ = ("_content", "_registry", "_size")
+    __slots__ = ("_content", "_path", "_size", "_source")
 
-    def __init__(self, registry: "Registry", size: int) -> None:
-        self._registry = registry
+    def __init__(self, source: "_File | _Memory", size: int) -> None:
+        self._source = source
+        self._path = source.path
         self._size = size
         self._content: "tuple[int, bytes]" = (0, b"")
 
-    def view(self, offset: int, size: int, what: str) -> memoryview:
-        """The bytes at `offset`; RegistryError past the end of the file, OSError."""
+    def view(self, offset: int, size: int, digest: int, what: str) -> memoryview:
+        """The bytes at `offset`, after they were checked against their digest.
+
+        The caller has made sure that the registry is said to have them. RegistryError, OSError.
+        """
         start, data = self._content
         if offset < start or offset + size > start + len(data):
-            registry = self._registry
-            registry._bound(offset + size, registry.header.size, what, offset)
-            start, data = offset, registry._source.read(offset, max(size, self._size))
-            registry._bound(offset + size, start + len(data), what, offset)
-            self._content = (start, data)
-        return memoryview(data)[offset - start : offset - start + size]
+            start, data = offset, self._source.read(offset, max(size, self._size))
+            if len(data) < size:
+                raise RegistryError(
+                    f"registry {self._path!r}: {what} ends at {offset + size}, "
+                    f"file has {self._source.measure()} bytes",
+                    path=self._path,
+                    offset=offset,
+                )
+            if size <= self._size:
+                self._content = (start, data)
+        view = memoryview(data)[offset - start : offset - start + size]
+        layout.check(view, digest, self._path, what, offset)
+        return view
 
     def forget(self) -> None:
         self._content = (0, b"")
@@ -248,13 +280,23 @@ class Registry:
         self._source = source
         self.path = source.path
         self.where = f"registry {source.path!r}"
-        head = source.read(0, HEAD_SIZE)
-        self.header = layout.unpack_header(head, source.size, self.where)
-        self._head = head
-        self.roots = layout.unpack_roots(self._section("roots"), self.where)
+        try:
+            self._head = source.read(0, HEAD_SIZE)
+        except OSError as error:
+            raise self._unreadable("the header", 0, error) from error
+        self.header = layout.unpack_header(
+            self._head, source.size, source.path, embedded=source.base > 0
+        )
+        self._index_window = index_window = _Window(source, INDEX_WINDOW)
+        self._windows = {
+            "module_shards": index_window,
+            "file_shards": index_window,
+            "blobs": _Window(source, BLOB_WINDOW),
+        }
+        self.roots = layout.unpack_roots(
+            self._section("roots"), source.path, self.header.sections["roots"][0]
+        )
         self.mismatch = self._find_mismatch()
-        self._index_window = _Window(self, INDEX_WINDOW)
-        self._blob_window = _Window(self, BLOB_WINDOW)
         self._modules = _Index(self, "modules", "module_shards")
         self._files = _Index(self, "files", "file_shards")
 
@@ -262,14 +304,15 @@ class Registry:
     def open(cls, path: "str | PathLike[str]", *, offset: int = 0) -> "Registry":
         """Open the file at `path`, in which the registry starts at byte `offset` (in a `.pyz`).
 
-        One `open`, `fstat` and `pread`, whatever the number of entries. RegistryNotFoundError,
-        RegistryVersionError (another version of the format), RegistryError (malformed, unreadable).
-        A registry of another interpreter opens: see `mismatch`.
+        One `open` and `pread`, whatever the number of entries, and what it takes to give the
+        descriptor a high number. RegistryNotFoundError, RegistryVersionError (another version of
+        the format), RegistryError (malformed, unreadable). A registry of another interpreter opens:
+        see `mismatch`.
         """
         text = _os.fspath(path)
         if not isinstance(text, str):
             raise TypeError(f"path of a registry should be str or os.PathLike, not {path!r}")
-        return cls(_File(_path_abspath(text), offset))
+        return cls(_File(_absolute(text), offset))
 
     @classmethod
     def from_bytes(cls, data: bytes, *, path: str = "<bytes>") -> "Registry":
@@ -320,9 +363,10 @@ class Registry:
 
     def version_error(self) -> RegistryVersionError:
         """The error for a registry that `mismatch`es; it says how to freeze again."""
+        option = f" -{'O' * sys.flags.optimize}" if sys.flags.optimize else ""
         return RegistryVersionError(
-            f"{self.mismatch}; freeze it again with: {sys.executable or 'python'}"
-            f"{' -' + 'O' * sys.flags.optimize if sys.flags.optimize else ''} -m frozenfinder freeze",
+            f"{self.mismatch}; freeze it again with: {sys.executable or 'python'}{option} "
+            "-m frozenfinder freeze",
             path=self.path,
         )
 
@@ -330,43 +374,45 @@ class Registry:
 
     def _section(self, name: str) -> bytes:
         offset, size, digest = self.header.sections[name]
+        what = f"section {name!r}"
         if offset + size <= len(self._head):
             data = self._head[offset : offset + size]
-            layout.check(data, digest, self.where, f"section {name!r}", offset)
+            layout.check(data, digest, self.path, what, offset)
             return data
-        return bytes(self._fetch(self._index_window, offset, size, digest, f"section {name!r}"))
+        return bytes(self._fetch(self._index_window, offset, size, digest, what))
 
-    def _fetch(
-        self, window: _Window, offset: int, size: int, digest: int, what: str
-    ) -> memoryview:
-        """The bytes at `offset` of the registry, after they were checked against their digest.
+    def _piece(self, section: str, offset: int, size: int, digest: int, what: str) -> memoryview:
+        """The bytes at `offset` of a section that is digested in pieces."""
+        start, limit, _ = self.header.sections[section]
+        if offset + size > limit:
+            raise RegistryError(
+                f"{self.where}: {what} ends at {start + offset + size}, "
+                f"section {section!r} ends at {start + limit}",
+                path=self.path,
+                offset=start + offset,
+            )
+        return self._fetch(self._windows[section], start + offset, size, digest, what)
 
-        A failure is tried once more where the descriptor had been closed by the program.
+    def _fetch(self, window: _Window, offset: int, size: int, digest: int, what: str) -> memoryview:
+        """The bytes at `offset` of the registry, checked.
+
+        A failure is tried once more, because the program may have closed the descriptor. Another
+        thread may then have been first to open it again.
         """
         try:
-            view = window.view(offset, size, what)
-            layout.check(view, digest, self.where, what, offset)
-        except (OSError, RegistryError) as error:
+            return window.view(offset, size, digest, what)
+        except (OSError, RegistryError):
             window.forget()
-            if not self._source.recover():
-                if isinstance(error, RegistryError):
-                    raise
-                raise RegistryError(
-                    f"{self.where}: {what} cannot be read: {error.strerror}",
-                    path=self.path,
-                    offset=offset,
-                ) from error
-            view = window.view(offset, size, what)
-            layout.check(view, digest, self.where, what, offset)
-        return view
+        self._source.recover()
+        try:
+            return window.view(offset, size, digest, what)
+        except OSError as error:
+            raise self._unreadable(what, offset, error) from error
 
-    def _bound(self, end: int, limit: int, what: str, offset: int) -> None:
-        if end > limit:
-            raise RegistryError(
-                f"{self.where}: {what} ends at {end}, file has {limit} bytes",
-                path=self.path,
-                offset=offset,
-            )
+    def _unreadable(self, what: str, offset: int, error: OSError) -> RegistryError:
+        return RegistryError(
+            f"{self.where}: {what} cannot be read: {error.strerror}", path=self.path, offset=offset
+        )
 
     def read_blob(self, entry: FrozenEntry) -> memoryview:
         """The marshalled code of `entry` (of a data entry, its content), checked."""
@@ -384,10 +430,8 @@ class Registry:
         self, entry: FrozenEntry, offset: int, size: int, digest: int, what: str
     ) -> memoryview:
         what = f"{what} {entry.name!r}"
-        start, limit, _ = self.header.sections["blobs"]
         try:
-            self._bound(start + offset + size, start + limit, what, start + offset)
-            return self._fetch(self._blob_window, start + offset, size, digest, what)
+            return self._piece("blobs", offset, size, digest, what)
         except RegistryError as error:
             error.name = entry.name
             raise
@@ -420,7 +464,7 @@ class Registry:
 
         try:
             info = json.loads(self._section("info") or b"{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RegistryError(
                 f"{self.where}: section 'info' is not JSON: {error}", path=self.path
             ) from None
@@ -434,16 +478,16 @@ class Registry:
 
     def find_status(self, name: str) -> "tuple[str, FrozenEntry | None]":
         """The status of a look-up and the entry, as `find_frozen` in Python/import.c."""
-        if not name or not _is_utf8(name):
+        if not _is_utf8(name):
             return BAD_NAME, None
         entry = self.find_entry(name)
-        if entry is None:
+        if entry is None or entry.kind not in _FROZEN_KINDS:
             return NOT_FOUND, None
         if self.mismatch is not None and entry.table != "bootstrap":
             return DISABLED, entry
         if entry.kind == "excluded":
             return EXCLUDED, entry
-        if entry.size == 0 and entry.kind != "namespace":
+        if entry.size == 0:
             return INVALID, entry
         return OKAY, entry
 
@@ -458,7 +502,7 @@ class Registry:
         if entry is None or status == DISABLED:
             return None
         if status != OKAY:
-            raise _error(status, name)
+            raise self._error(status, name, entry)
         data = self.read_blob(entry) if withdata else None
         return data, entry.is_package, entry.origname
 
@@ -469,7 +513,7 @@ class Registry:
         """
         status, entry = self._look_up("get_frozen_object() argument 1", name)
         if entry is None or status != OKAY:
-            raise _error(status, name)
+            raise self._error(status, name, entry)
         return self.load_code(entry, self.read_blob(entry))
 
     def is_frozen(self, name: str) -> bool:
@@ -480,23 +524,39 @@ class Registry:
         """Whether that entry is a package, as `_imp.is_frozen_package`; ImportError without one."""
         status, entry = self._look_up("is_frozen_package() argument", name)
         if entry is None or status not in (OKAY, EXCLUDED):
-            raise _error(status, name)
+            raise self._error(status, name, entry)
         return entry.is_package
 
     def _look_up(self, argument: str, name: str) -> "tuple[str, FrozenEntry | None]":
         if not isinstance(name, str):
-            raise TypeError(f"{argument} must be str, not {type(name).__name__}")
+            found = "None" if name is None else type(name).__name__
+            raise TypeError(f"{argument} must be str, not {found}")
         return self.find_status(name)
 
+    def _error(self, status: str, name: str, entry: "FrozenEntry | None") -> ImportError:
+        """CPython's words for a status, as `set_frozen_error` in Python/import.c."""
+        if status == INVALID and entry is not None:
+            return self._invalid(entry, _WORDS[INVALID])
+        return ImportError(_WORDS[status].format(name), name=name)
+
     def load_code(self, entry: FrozenEntry, blob: memoryview) -> "CodeType":
-        """Unmarshal a blob that `read_blob` gave; mirrors `unmarshal_frozen_code`."""
+        """Unmarshal a blob that `read_blob` gave.
+
+        RegistryError, in the words of `unmarshal_frozen_code` in Python/import.c.
+        """
         try:
             code = marshal.loads(blob)
-        except (EOFError, ValueError, TypeError) as error:
-            raise _error(INVALID, entry.name) from error
+        except (EOFError, MemoryError, SystemError, TypeError, ValueError) as error:
+            raise self._invalid(entry, _WORDS[INVALID]) from error
         if type(code) is not _CODE_TYPE:
-            raise TypeError(f"frozen object {entry.name!r} is not a code object")
+            raise self._invalid(entry, "frozen object {!r} is not a code object")
         return code
+
+    def _invalid(self, entry: FrozenEntry, words: str) -> RegistryError:
+        offset = self.header.sections["blobs"][0] + entry.offset
+        return RegistryError(
+            words.format(entry.name), name=entry.name, path=self.path, offset=offset
+        )
 
 
 _CODE_TYPE: "type[CodeType]" = type(Registry.load_code.__code__)
@@ -516,8 +576,11 @@ class _Index:
 
     def find(self, name: str, tests: bool) -> "FrozenEntry | None":
         shards = self._shards or self._read_directory()
-        number = layout.name_hash(layout.shard_key(name).encode()) & len(shards) - 1
-        return (shards[number] or self._read_shard(number)).find(name, tests)
+        try:
+            number = layout.name_hash(layout.shard_key(name).encode()) & len(shards) - 1
+            return (shards[number] or self._read_shard(number)).find(name, tests)
+        except UnicodeEncodeError:  # lone surrogates: no entry has such a name
+            return None
 
     def entries(self) -> "Iterator[FrozenEntry]":
         for number in range(len(self._shards or self._read_directory())):
@@ -525,16 +588,16 @@ class _Index:
 
     def _read_directory(self) -> "list[layout.Shard | None]":
         registry = self._registry
-        data = registry._section(self._section)
-        count = len(data) // 24
-        if not count or count & count - 1 or len(data) % 24:
+        offset, size, _ = registry.header.sections[self._section]
+        count = size // 24
+        if not 0 < count <= layout.MAX_SHARDS or count & count - 1 or size % 24:
             raise RegistryError(
-                f"{registry.where}: section {self._section!r} has {len(data)} bytes, "
-                "expected 24 for each of a power of two of shards",
+                f"{registry.where}: section {self._section!r} has {size} bytes, expected 24 for "
+                f"each of a power of two of shards, {layout.MAX_SHARDS} at most",
                 path=registry.path,
-                offset=registry.header.sections[self._section][0],
+                offset=offset,
             )
-        self._directory = layout.unpack_words(data)
+        self._directory = layout.unpack_words(registry._section(self._section))
         shards: "list[layout.Shard | None]" = [None] * count
         self._shards = shards
         return shards
@@ -542,12 +605,24 @@ class _Index:
     def _read_shard(self, number: int) -> layout.Shard:
         registry = self._registry
         offset, size, digest = self._directory[3 * number : 3 * number + 3]
+        what = f"shard {number} of section {self._section!r}"
+        data = registry._piece(self._shards_section, offset, size, digest, what)
         start = registry.header.sections[self._shards_section][0]
-        what = f"shard {number} of {self._section}"
-        data = registry._fetch(registry._index_window, start + offset, size, digest, what)
-        shard = layout.Shard(bytes(data), registry.where)
+        shard = layout.Shard(bytes(data), registry.path, start + offset)
         self._shards[number] = shard
         return shard
+
+
+def _absolute(path: str) -> str:
+    """`path` as it stays valid after a `chdir`."""
+    if sys.platform == "win32":
+        return str(_os._getfullpathname(path))
+    if path.startswith("/"):
+        return path
+    try:
+        return f"{_os.getcwd().rstrip('/')}/{path}"
+    except OSError:  # the current directory was removed
+        return path
 
 
 def _is_utf8(name: str) -> bool:
@@ -556,8 +631,3 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _error(status: str, name: str) -> ImportError:
-    """CPython's words for a status, as `set_frozen_error` in Python/import.c."""
-    return ImportError(_WORDS[status].format(name), name=name)
