@@ -32,9 +32,11 @@ class _Finder:
         registry: Registry,
         lock: "ImportLock",
         report: "Callable[[str, str], None] | None" = None,
+        tests: bool = False,
     ) -> None:
         self.registry = registry
         self.lock = lock
+        self.tests = tests
         self.bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic, an integer's += is not
         self._report = report
@@ -82,8 +84,9 @@ class FrozenFinder(_Finder):
         registry: Registry,
         lock: "ImportLock",
         report: "Callable[[str, str], None] | None" = None,
+        tests: bool = False,
     ) -> None:
-        super().__init__(registry, lock, report)
+        super().__init__(registry, lock, report, tests)
         self._roots = Roots(registry)
         self._damaged = False
 
@@ -101,7 +104,7 @@ class FrozenFinder(_Finder):
         if self._damaged:
             return None
         try:
-            entry = self.registry.find_entry(fullname)
+            entry = self.registry.find_entry(fullname, self.tests)
             if entry is None:
                 return None
             return self._find_spec(fullname, path, entry)
@@ -169,8 +172,9 @@ class ClosedFinder(_Finder):
         registry: Registry,
         lock: "ImportLock",
         report: "Callable[[str, str], None] | None" = None,
+        tests: bool = False,
     ) -> None:
-        super().__init__(registry, lock, report)
+        super().__init__(registry, lock, report, tests)
         self.root = registry.path
 
     def find_spec(
@@ -184,7 +188,7 @@ class ClosedFinder(_Finder):
         RegistryError where the registry is damaged, ModuleNotFoundError for an excluded entry.
         """
         try:
-            entry = self.registry.find_entry(fullname)
+            entry = self.registry.find_entry(fullname, self.tests)
         except UnicodeEncodeError:
             return None
         if entry is None:

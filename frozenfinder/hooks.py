@@ -30,13 +30,14 @@ def install(
     registry: "str | PathLike[str] | bytes | Registry | None" = None,
     *,
     mode: str = "overlay",
+    tests: bool = False,
 ) -> "Finder":
     """Serve modules from a registry, and give back the finder that does.
 
     `registry` is a path, the bytes of a registry, an open `Registry`, or None for the one that
     `default_registry` names. `mode` is "overlay" (the same results as without it, sooner) or
-    "closed" (the registry is all there is of what it holds). Installing the same registry in the
-    same mode again gives back the same finder.
+    "closed" (the registry is all there is of what it holds). The table `test` is consulted only
+    with `tests`. Installing the same registry in the same mode again gives back the same finder.
 
     RegistryNotFoundError, RegistryVersionError (closed mode only; overlay warns, and serves
     nothing), RegistryError (malformed or unreadable), ValueError (the mode). With the environment
@@ -54,7 +55,7 @@ def install(
         return _refuse(opened, mode)
     report = _print_bypass if environment("FROZENFINDER_DEBUG") not in (None, "", "0") else None
     finder_type = ClosedFinder if mode == "closed" else FrozenFinder
-    finder = finder_type(opened, import_lock, report)
+    finder = finder_type(opened, import_lock, report, tests)
     _insert(finder)
     _prepare_fork()
     return finder
