@@ -173,7 +173,7 @@ def test_get_module_attr_raises_what_the_import_raises() -> None:
 
 
 def test_get_module_attr_does_not_import_what_none_halts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, NAME, None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, NAME, None)
     with pytest.raises(
         ModuleNotFoundError, match=f"^import of {NAME} halted; None in sys.modules$"
     ):

@@ -1,0 +1,300 @@
+"""The import lock by itself: ownership, depth, bounded waiting, interrupts."""
+
+import _thread
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from interrupts import at_every_event, interrupt
+
+from frozenfinder import lock as lock_module
+from frozenfinder.lock import ImportLock, _count_from_repr
+
+
+@contextmanager
+def held_elsewhere(lock: ImportLock) -> Iterator[threading.Thread]:
+    """Another thread holds the lock meanwhile."""
+    taken, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            taken.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait()
+    try:
+        yield thread
+    finally:
+        done.set()
+        thread.join()
+
+
+def elsewhere(function: Callable[[], object]) -> object:
+    """What `function` returns when another thread calls it."""
+    results: list[object] = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def run_under(lock: ImportLock, body: Callable[[], object] = lambda: None) -> None:
+    """The pattern that the module's docstring gives for running a body."""
+    mark = lock.mark()
+    try:
+        try:
+            lock.acquire()
+            body()
+        finally:
+            lock.rewind(mark)
+    finally:
+        lock.rewind(mark)
+
+
+def test_a_new_lock_is_free() -> None:
+    lock = ImportLock()
+    assert (lock.held(), lock.depth, lock.owner, lock.generation) == (False, 0, None, 0)
+
+
+def test_it_is_taken_again_by_the_thread_that_holds_it() -> None:
+    lock = ImportLock()
+    assert lock.acquire()
+    assert lock.acquire(blocking=False)
+    assert (lock.held(), lock.depth, lock.owner) == (True, 2, threading.get_ident())
+
+
+def test_it_is_free_after_as_many_releases_as_acquisitions() -> None:
+    lock = ImportLock()
+    lock.acquire()
+    lock.acquire()
+    lock.release()
+    assert (lock.depth, lock.owner) == (1, threading.get_ident())
+    lock.release()
+    assert (lock.held(), lock.depth, lock.owner) == (False, 0, None)
+
+
+def test_release_raises_for_a_lock_that_is_free() -> None:
+    with pytest.raises(RuntimeError, match=r"^not holding the import lock$"):
+        ImportLock().release()
+
+
+def test_release_raises_in_a_thread_that_does_not_hold_it() -> None:
+    lock = ImportLock()
+    with held_elsewhere(lock) as holder:
+        with pytest.raises(RuntimeError, match=r"^not holding the import lock$"):
+            lock.release()
+        assert lock.owner == holder.ident
+
+
+def test_depth_and_held_are_the_calling_threads_own() -> None:
+    lock = ImportLock()
+    with lock:
+        assert elsewhere(lambda: (lock.depth, lock.held())) == (0, False)
+        assert elsewhere(lambda: lock.owner) == threading.get_ident()
+
+
+def test_generation_counts_outermost_acquisitions() -> None:
+    lock = ImportLock()
+    for expected in (1, 2):
+        with lock, lock:
+            assert lock.generation == expected
+        assert lock.generation == expected
+
+
+def test_acquire_without_blocking_fails_while_another_thread_holds_it() -> None:
+    lock = ImportLock()
+    with held_elsewhere(lock):
+        assert not lock.acquire(blocking=False)
+    assert lock.yielded == {"cycle": 0, "timeout": 0, "finalizing": 0}
+
+
+def test_a_timeout_of_the_callers_own_is_not_counted_as_yielding() -> None:
+    lock = ImportLock()
+    with held_elsewhere(lock):
+        assert not lock.acquire(timeout=0)
+        assert not lock.acquire(timeout=0.01)
+    assert lock.yielded["timeout"] == 0
+
+
+@pytest.mark.parametrize("arguments", [(False, 1.0), (True, -2.0), (False, 0.0)])
+def test_acquire_refuses_a_timeout_that_makes_no_sense(arguments: tuple[bool, float]) -> None:
+    lock = ImportLock()
+    with pytest.raises(ValueError, match="needs blocking=True and may not be negative") as raised:
+        lock.acquire(*arguments)
+    assert str(raised.value) == (
+        f"timeout {arguments[1]!r} needs blocking=True and may not be negative"
+    )
+    assert not lock.held()
+
+
+def test_a_waiter_gets_it_as_soon_as_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "PATIENCE", 60)
+    lock = ImportLock()
+    waiting: list[bool] = []
+    with lock:
+        thread = threading.Thread(target=lambda: waiting.append(lock.acquire()))
+        thread.start()
+    thread.join()
+    assert waiting == [True]
+
+
+def test_a_waiter_goes_on_without_it_when_its_patience_is_over() -> None:
+    lock = ImportLock()
+    with held_elsewhere(lock):
+        assert not lock.acquire()
+        assert lock.yielded == {"cycle": 0, "timeout": 1, "finalizing": 0}
+
+
+def test_a_hold_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = ImportLock()
+    with held_elsewhere(lock):
+        assert not lock.acquire()
+        monkeypatch.setattr(lock_module, "PATIENCE", float("inf"))
+        assert not lock.acquire()
+        assert not elsewhere(lock.acquire)
+        assert lock.yielded["timeout"] == 3
+
+
+def test_the_next_hold_is_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = ImportLock()
+    with held_elsewhere(lock):
+        assert not lock.acquire()
+    monkeypatch.setattr(lock_module, "PATIENCE", float("inf"))
+    with lock:
+        thread = threading.Thread(target=lock.acquire)
+        thread.start()
+        thread.join(timeout=0.02)
+        assert thread.is_alive()
+    thread.join()
+    assert lock.yielded["timeout"] == 1
+
+
+def test_the_exit_of_a_with_that_went_on_without_it_releases_nobodys_hold() -> None:
+    lock = ImportLock()
+    with held_elsewhere(lock) as holder:
+        with lock as held:
+            assert not held
+        assert lock.owner == holder.ident
+        assert not lock.acquire(blocking=False)
+
+
+def test_a_with_inside_one_that_went_on_without_it_balances() -> None:
+    lock = ImportLock()
+    with held_elsewhere(lock) as holder:
+        outer = lock.__enter__()
+        assert not outer
+    assert not holder.is_alive()
+    with lock as inner:
+        assert inner
+        assert lock.depth == 1
+    lock.__exit__(None, None, None)
+    assert (lock.depth, lock.owner) == (0, None)
+
+
+def test_rewind_undoes_every_acquisition_since_the_mark() -> None:
+    lock = ImportLock()
+    with lock:
+        mark = lock.mark()
+        lock.acquire()
+        lock.acquire()
+        lock.rewind(mark)
+        assert (lock.depth, lock.owner) == (1, threading.get_ident())
+        lock.rewind(mark)
+        assert lock.depth == 1
+    assert (lock.depth, lock.owner) == (0, None)
+
+
+def test_rewind_leaves_another_threads_hold_alone() -> None:
+    lock = ImportLock()
+    with held_elsewhere(lock) as holder:
+        lock.rewind(lock.mark())
+        assert lock.owner == holder.ident
+
+
+def test_a_body_that_raises_leaves_the_depth_as_it_was() -> None:
+    lock = ImportLock()
+    with pytest.raises(ZeroDivisionError):
+        run_under(lock, lambda: 1 // 0)
+    assert (lock.depth, lock.owner) == (0, None)
+
+
+LOCK_CODE = {
+    function.__code__
+    for function in [*vars(ImportLock).values(), *vars(lock_module).values()]
+    if inspect.isfunction(function)
+} | {run_under.__code__}
+
+
+@pytest.mark.parametrize("opcodes", [False, True], ids=["lines", "instructions"])
+@pytest.mark.parametrize("depth", [0, 2])
+def test_an_interrupt_anywhere_leaves_the_depth_as_it_was(depth: int, opcodes: bool) -> None:
+    lock = ImportLock()
+    for _ in range(depth):
+        lock.acquire()
+    for tracer in at_every_event(interrupt, LOCK_CODE, opcodes=opcodes):
+        try:
+            with tracer:
+                run_under(lock)
+        except KeyboardInterrupt:
+            assert tracer.reached
+        assert lock.depth == depth
+        assert lock.owner == (threading.get_ident() if depth else None)
+    lock.rewind(0)
+    assert elsewhere(lambda: lock.acquire(blocking=False))
+
+
+def test_an_interrupt_anywhere_of_waiting_leaves_the_holder_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lock_module, "PATIENCE", 3 * lock_module.SLICE)
+    lock = ImportLock()
+    with held_elsewhere(lock) as holder:
+        for tracer in at_every_event(interrupt, LOCK_CODE, opcodes=False):
+            lock.generation += 1  # a hold that nobody has waited for
+            try:
+                with tracer:
+                    run_under(lock)
+            except KeyboardInterrupt:
+                assert tracer.reached
+            assert (lock.depth, lock.owner) == (0, holder.ident)
+
+
+@pytest.mark.parametrize("opcodes", [False, True], ids=["lines", "instructions"])
+def test_what_a_signal_handler_runs_under_it_nests_anywhere(opcodes: bool) -> None:
+    lock = ImportLock()
+    depths: list[int] = []
+
+    def handle() -> None:
+        run_under(lock, lambda: depths.append(lock.depth))
+
+    for tracer in at_every_event(handle, LOCK_CODE, opcodes=opcodes):
+        with tracer:
+            run_under(lock)
+        assert (lock.depth, lock.owner) == (0, None)
+    assert set(depths) == {1, 2}
+
+
+def test_it_is_initialized_as_long_as_there_is_a_table_of_modules() -> None:
+    lock = ImportLock()
+    table = sys.modules
+    assert lock.is_initialized()
+    try:
+        del sys.modules
+        initialized = lock.is_initialized()
+    finally:
+        sys.modules = table
+    assert not initialized
+
+
+def test_the_count_in_the_repr_is_the_recursion_count() -> None:
+    inner = _thread.RLock()
+    assert _count_from_repr(inner) == 0
+    for expected in (1, 2):
+        inner.acquire()
+        assert _count_from_repr(inner) == expected
+    assert elsewhere(lambda: _count_from_repr(inner)) == 0
