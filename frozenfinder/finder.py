@@ -19,7 +19,7 @@ from .roots import SEPARATOR, Bypass, Roots
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from types import ModuleType
+    from types import CodeType, ModuleType
 
     from .lock import ImportLock
 
@@ -125,12 +125,21 @@ class FrozenFinder(_Finder):
         epoch = lock.generation if lock.held() else 0
         top, location = self._roots.locate(entry, path, epoch)
         check_fresh(entry, location)
-        loader = FrozenLoader(fullname, location, self, entry, self.registry.read_blob(entry))
+        loader = FrozenLoader(fullname, location, self, entry)
         spec = ModuleSpec(fullname, loader, origin=location, is_package=entry.is_package)
         spec.has_location = True
         if entry.is_package:
             spec.submodule_search_locations = [location.rpartition(SEPARATOR)[0]]
         return spec
+
+    def load_code(self, entry: FrozenEntry) -> "CodeType | None":
+        """The entry's code, newly unmarshalled, or None where the registry is damaged."""
+        registry = self.registry
+        try:
+            return registry.load_code(entry, registry.read_blob(entry))
+        except RegistryError as error:
+            self._give_up(entry.name, error)
+            return None
 
     def _give_up(self, name: str, error: RegistryError) -> None:
         self._damaged = True

@@ -1,8 +1,8 @@
 """The loaders: they turn an entry's blob into a module, and run its body under the import lock.
 
 `FrozenLoader` serves overlay. It is a `SourceFileLoader` of the source on disk whose first
-`get_code` is answered with the blob that the finder found fresh; everything after that, and
-everything else, is stock. `ClosedLoader` serves closed mode, where the registry is all there is.
+`get_code` is answered from the registry, as the finder has found the source to be the one that was
+frozen; everything after that, and everything else, is stock. `ClosedLoader` serves closed mode, where the registry is all there is.
 """
 
 import sys
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
         lock: ImportLock
 
         def count(self, name: str) -> None: ...
+
+    class OverlayServer(Server, Protocol):
+        def load_code(self, entry: FrozenEntry) -> CodeType | None: ...
 
     class ClosedServer(Server, Protocol):
         def get_data(self, path: str) -> bytes: ...
@@ -78,44 +81,42 @@ class FrozenLoader(SourceFileLoader):
     one comes back as a loader that reads the file.
     """
 
-    __slots__ = ("_blob", "_entry", "_server")
+    __slots__ = ("_entry", "_server")
 
-    _blob: "memoryview | None"
-    _entry: FrozenEntry
-    _server: "Server | None"
+    _entry: "FrozenEntry | None"
+    _server: "OverlayServer | None"
 
     def __init__(
         self,
         fullname: str,
         path: str,
-        server: "Server | None" = None,
+        server: "OverlayServer | None" = None,
         entry: "FrozenEntry | None" = None,
-        blob: "memoryview | None" = None,
     ) -> None:
         self.name = fullname
         self.path = path
         self._server = server
-        self._blob = blob
-        if entry is not None:
-            self._entry = entry
+        self._entry = entry
 
     def __getstate__(self) -> "dict[str, object]":
         return self.__dict__.copy()
 
     def __setstate__(self, state: "dict[str, object]") -> None:
         self.__dict__.update(state)
-        self._server = self._blob = None
+        self._server = self._entry = None
 
     def get_code(self, fullname: str) -> "CodeType | None":
         """The frozen code the first time, `SourceFileLoader.get_code` after that.
 
         Code that was handed out may have been changed, and the source may have been since.
         """
-        blob, server = self._blob, self._server
-        if blob is None or server is None or fullname != self.name:
+        entry, server = self._entry, self._server
+        if entry is None or server is None or fullname != self.name:
             return super().get_code(fullname)
-        self._blob = None
-        code = server.registry.load_code(self._entry, blob)
+        self._entry = None
+        code = server.load_code(entry)
+        if code is None:
+            return super().get_code(fullname)
         _fix_co_filename(code, self.path)
         server.count(fullname)
         return code
