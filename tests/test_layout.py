@@ -1,0 +1,449 @@
+"""The wire format: what is packed comes back, what is malformed is refused by name and place."""
+
+import importlib.util
+import os
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from registries import get_word, section_entry, set_word
+
+from frozenfinder import layout
+from frozenfinder.errors import RegistryError, RegistryVersionError
+from frozenfinder.layout import FrozenEntry, Shard
+
+PATH = "/x/app.frz"
+
+quick = settings(max_examples=60, deadline=None, database=None)
+
+words = st.integers(0, 2**64 - 1)
+halves = st.integers(0, 2**32 - 1)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+paths = st.one_of(names, st.binary(max_size=40).map(os.fsdecode))
+entries = st.builds(
+    FrozenEntry,
+    name=names,
+    origname=st.one_of(st.none(), names),
+    table=st.sampled_from(layout.TABLES),
+    kind=st.sampled_from(layout.KINDS),
+    is_package=st.booleans(),
+    root=st.integers(0, 0xFFFF),
+    path=paths,
+    offset=words,
+    size=words,
+    digest=words,
+    mtime=halves,
+    source_size=halves,
+)
+
+
+def fields(entry: FrozenEntry | None) -> dict[str, Any] | None:
+    if entry is None:
+        return None
+    return {name: getattr(entry, name) for name in FrozenEntry.__slots__}
+
+
+def shards_of(*packed: FrozenEntry) -> list[Shard]:
+    directory, body = layout.pack_index(packed)
+    located = layout.unpack_words(directory)
+    return [
+        Shard(body[offset : offset + size], PATH)
+        for offset, size in zip(located[::3], located[1::3], strict=True)
+    ]
+
+
+def find(shards: list[Shard], name: str, tests: bool = False) -> FrozenEntry | None:
+    number = layout.name_hash(layout.shard_key(name).encode()) & len(shards) - 1
+    return shards[number].find(name, tests)
+
+
+def make_header(**changes: Any) -> layout.Header:
+    sections = {name: (320 + 10 * at, 10, 7 * at) for at, name in enumerate(layout.SECTIONS)}
+    given: dict[str, Any] = {
+        "magic": 0x0A0D0DF3,
+        "marshal_version": 4,
+        "optimize": 0,
+        "world": False,
+        "cache_tag": "cpython-313",
+        "size": 400,
+        "modules": 12,
+        "files": 3,
+        "sections": sections,
+    }
+    return layout.Header(**{**given, **changes})
+
+
+def resealed(header: bytes) -> bytes:
+    return header[:-8] + layout.pack_words([layout.digest(header[:-8])])
+
+
+class TestWords:
+    @quick
+    @given(st.lists(words))
+    def test_words_come_back(self, given: list[int]) -> None:
+        assert layout.unpack_words(layout.pack_words(given)) == given
+
+    @quick
+    @given(st.lists(words))
+    def test_both_byte_orders_read_the_same(self, given: list[int]) -> None:
+        packed = layout.pack_words(given)
+        assert layout.unpack_words_portably(packed) == given
+        assert layout.unpack_words_portably(memoryview(packed)) == given
+
+    def test_a_big_endian_machine_reads_portably(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "byteorder", "big")
+        spec = importlib.util.find_spec("frozenfinder.layout")
+        assert spec is not None
+        assert spec.loader is not None
+        fresh = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(fresh)
+        assert fresh.unpack_words is fresh.unpack_words_portably
+        header = layout.pack_header(make_header())
+        assert fresh.unpack_header(header, 400, PATH).sections == make_header().sections
+
+    @pytest.mark.parametrize("word", [-1, 2**64])
+    def test_a_word_out_of_range_is_refused(self, word: int) -> None:
+        with pytest.raises(OverflowError):
+            layout.pack_words([word])
+
+
+class TestHeader:
+    @quick
+    @given(magic=halves, marshal_version=halves, optimize=halves, world=st.booleans())
+    def test_what_it_says_of_the_interpreter_comes_back(self, **given: Any) -> None:
+        data = layout.pack_header(make_header(**given))
+        unpacked = layout.unpack_header(data, 400, PATH)
+        assert {name: getattr(unpacked, name) for name in given} == given
+
+    @quick
+    @given(st.lists(st.tuples(st.integers(0, 80), words), min_size=8, max_size=8))
+    def test_its_sections_come_back(self, drawn: list[tuple[int, int]]) -> None:
+        sections = {
+            name: (400 - size, size, digest)
+            for name, (size, digest) in zip(layout.SECTIONS, drawn, strict=True)
+        }
+        data = layout.pack_header(make_header(sections=sections))
+        assert layout.unpack_header(data, 400, PATH).sections == sections
+
+    def test_it_has_its_size_and_counts(self) -> None:
+        data = layout.pack_header(make_header())
+        unpacked = layout.unpack_header(data + b"more", 400, PATH)
+        assert len(data) == layout.HEADER_SIZE
+        assert (unpacked.size, unpacked.modules, unpacked.files) == (400, 12, 3)
+        assert unpacked.cache_tag == "cpython-313"
+
+    def test_something_may_follow_an_embedded_registry(self) -> None:
+        data = layout.pack_header(make_header())
+        assert layout.unpack_header(data, 1000, PATH, embedded=True).size == 400
+
+    @pytest.mark.parametrize("size", [0, 319])
+    def test_one_cut_short_is_refused(self, size: int) -> None:
+        data = layout.pack_header(make_header())[:size]
+        self.refuse(data, size, f"has {size} bytes, a registry has at least 320", size)
+
+    @pytest.mark.parametrize("size", [399, 401])
+    def test_another_size_than_it_says_is_refused(self, size: int) -> None:
+        data = layout.pack_header(make_header())
+        message = f"has {size} bytes, its header says 400; freeze it again"
+        self.refuse(data, size, message, min(size, 400))
+
+    def test_something_else_is_refused(self) -> None:
+        data = b"PK\3\4" + layout.pack_header(make_header())[4:]
+        message = (
+            r"begins with b'PK\x03\x04\r\n\x1a\n', a registry begins with b'\x93FRZ\r\n\x1a\n'"
+        )
+        self.refuse(data, 400, message, 0)
+
+    def test_a_damaged_one_is_refused(self) -> None:
+        data = set_word(layout.pack_header(make_header()), 16, 5)
+        message = (
+            "header at 0 has digest 85cac6f01ec162ca, expected fd0f0c1e5c1db62a; "
+            "the file is damaged, freeze it again"
+        )
+        self.refuse(data, 400, message, 0)
+
+    def test_a_cache_tag_that_is_not_utf_8_is_refused(self) -> None:
+        data = layout.pack_header(make_header())
+        data = resealed(data[:32] + b"\xff" + data[33:])
+        message = r"b'\xffpython-313' at 32 is not UTF-8: invalid start byte"
+        self.refuse(data, 400, message, 32)
+
+    def refuse(self, data: bytes, size: int, message: str, offset: int) -> None:
+        with pytest.raises(RegistryError) as caught:
+            layout.unpack_header(data, size, PATH)
+        assert str(caught.value) == f"registry '/x/app.frz': {message}"
+        assert (caught.value.path, caught.value.offset) == (PATH, offset)
+
+    def test_another_format_is_told_before_any_digest(self) -> None:
+        data = layout.pack_header(make_header())
+        data = set_word(data, 8, get_word(data, 8) + 1)
+        with pytest.raises(RegistryVersionError) as caught:
+            layout.unpack_header(data, 400, PATH)
+        assert str(caught.value) == (
+            "registry '/x/app.frz': has format 2, this frozenfinder reads format 1; freeze it again"
+        )
+        assert (caught.value.path, caught.value.offset) == (PATH, 8)
+
+    @pytest.mark.parametrize("name", layout.SECTIONS)
+    @pytest.mark.parametrize(
+        ("offset", "size"), [(0, 10), (319, 10), (320, 81), (400, 1), (2**64 - 1, 2**64 - 1)]
+    )
+    def test_a_section_out_of_bounds_is_refused(self, name: str, offset: int, size: int) -> None:
+        at = section_entry(name)
+        data = set_word(layout.pack_header(make_header()), at, offset)
+        data = resealed(set_word(data, at + 8, size))
+        with pytest.raises(RegistryError) as caught:
+            layout.unpack_header(data, 400, PATH)
+        assert str(caught.value) == (
+            f"registry '/x/app.frz': section {name!r} goes from {offset} to {offset + size}, "
+            "expected between 320 and 400"
+        )
+        assert caught.value.offset == offset
+
+    def test_a_cache_tag_that_does_not_fit_is_not_packed(self) -> None:
+        with pytest.raises(ValueError, match=r"^cache tag 'x{33}' is longer than 32 bytes$"):
+            layout.pack_header(make_header(cache_tag="x" * 33))
+
+
+class TestRoots:
+    @quick
+    @given(st.lists(st.tuples(st.sampled_from(layout.ANCHORS), paths)))
+    def test_roots_come_back(self, roots: list[tuple[str, str]]) -> None:
+        assert layout.unpack_roots(layout.pack_roots(roots), PATH) == roots
+
+    @pytest.mark.parametrize(
+        ("data", "found", "end"),
+        [
+            (layout.pack_words([4, 0]), "anchor 4 and 0 bytes", 336),
+            (layout.pack_roots([("prefix", "lib")])[:-1], "anchor 1 and 3 bytes", 338),
+            (layout.pack_words([0, 2**64 - 1]), "anchor 0 and 18446744073709551615 bytes", 336),
+            (b"\0" * 8, "anchor 0 and 18446744073709551615 bytes", 328),
+        ],
+    )
+    def test_a_malformed_root_is_refused(self, data: bytes, found: str, end: int) -> None:
+        with pytest.raises(RegistryError) as caught:
+            layout.unpack_roots(data, PATH, 320)
+        assert str(caught.value) == (
+            f"registry '/x/app.frz': root 0 at 320 has {found}, expected an anchor below 4 and no "
+            f"byte from {end} on"
+        )
+        assert (caught.value.path, caught.value.offset) == (PATH, 320)
+
+    def test_a_malformed_root_is_told_by_number_and_place(self) -> None:
+        data = layout.pack_roots([("stdlib", ""), ("prefix", "lib")]) + b"\4"
+        with pytest.raises(RegistryError, match="root 2 at 355 has anchor ") as caught:
+            layout.unpack_roots(data, PATH, 320)
+        assert caught.value.offset == 355
+
+
+class TestIndex:
+    @quick
+    @given(st.lists(entries, max_size=20, unique_by=lambda entry: (entry.table, entry.name)))
+    def test_the_first_entry_of_a_name_in_the_order_of_tables_is_found(
+        self, packed: list[FrozenEntry]
+    ) -> None:
+        shards = shards_of(*packed)
+        ordered = sorted(packed, key=lambda entry: layout.TABLES.index(entry.table))
+        for name in {entry.name for entry in packed}:
+            first, *_ = [entry for entry in ordered if entry.name == name]
+            assert fields(find(shards, name, tests=True)) == fields(first)
+            expected = None if first.table == "test" else first
+            assert fields(find(shards, name)) == fields(expected)
+
+    @quick
+    @given(st.lists(entries, max_size=20, unique_by=lambda entry: (entry.table, entry.name)))
+    def test_entries_come_in_the_order_of_search(self, packed: list[FrozenEntry]) -> None:
+        (shard,) = shards_of(*packed)
+        ordered = sorted(packed, key=lambda entry: (layout.TABLES.index(entry.table), entry.name))
+        assert list(map(fields, shard.entries())) == list(map(fields, ordered))
+
+    @quick
+    @given(offset=words, size=words, digest=words)
+    def test_where_the_source_is_embedded_comes_back(
+        self, offset: int, size: int, digest: int
+    ) -> None:
+        entry = FrozenEntry("m", text_offset=offset, text_size=size, text_digest=digest)
+        assert fields(find(shards_of(entry), "m")) == fields(entry)
+
+    @quick
+    @given(st.lists(entries, max_size=20), names)
+    def test_a_name_that_is_not_there_is_not_found(
+        self, packed: list[FrozenEntry], name: str
+    ) -> None:
+        absent = [entry for entry in packed if entry.name != name]
+        assert find(shards_of(*absent), name, tests=True) is None
+
+    def test_an_index_of_nothing_finds_nothing(self) -> None:
+        assert find(shards_of(), "m") is None
+        assert find(shards_of(), "") is None
+
+    def test_a_table_answers_only_where_those_before_it_are_silent(self) -> None:
+        packed = [FrozenEntry("m", table=table) for table in reversed(layout.TABLES)]
+        found = []
+        while packed:
+            entry = find(shards_of(*packed), "m", tests=True)
+            assert entry is not None
+            found.append(entry.table)
+            packed = [other for other in packed if other.table != entry.table]
+        assert found == ["bootstrap", "app", "stdlib", "test"]
+
+    def test_a_prefix_of_a_name_is_another_name(self) -> None:
+        packed = [FrozenEntry(name, path=name) for name in ("pkg", "pkg.mod", "pkg.module")]
+        shards = shards_of(*packed)
+        for entry in packed:
+            assert fields(find(shards, entry.name)) == fields(entry)
+        for name in ("", "p", "pkg.", "pkg.mo", "pkg.modul", "pkg.modules"):
+            assert find(shards, name) is None
+
+    def test_names_that_share_a_slot_are_told_apart(self) -> None:
+        # four records make 16 slots
+        colliding = [f"m{at}" for at in range(200) if layout.name_hash(f"m{at}".encode()) % 16 == 5]
+        *present, absent = colliding[:5]
+        (shard,) = shards_of(*[FrozenEntry(name) for name in present])
+        assert [entry and entry.name for entry in map(shard.find, present)] == present
+        assert shard.find(absent) is None
+
+    def test_names_of_one_hash_are_told_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(layout, "name_hash", lambda _: 2**64 - 1)
+        present = [f"m{at}" for at in range(40)]
+        (shard,) = shards_of(*map(FrozenEntry, present))
+        assert [entry and entry.name for entry in map(shard.find, present)] == present
+        assert shard.find("m40") is None
+
+    @pytest.mark.parametrize(
+        ("name", "key"),
+        [
+            ("pkg", "pkg"),
+            ("pkg.sub.mod", "pkg"),
+            ("pkg/sub/data.txt", "pkg"),
+            ("pkg-1.0.dist-info/METADATA", "pkg-1.0.dist-info"),
+            ("read.me", "read"),
+            ("", ""),
+        ],
+    )
+    def test_a_shard_has_all_of_a_top_level_package(self, name: str, key: str) -> None:
+        assert layout.shard_key(name) == key
+
+    def test_the_order_of_entries_does_not_change_the_bytes(self) -> None:
+        packed = [FrozenEntry(f"pkg{at % 7}.m{at}") for at in range(1000)]
+        assert layout.pack_index(packed) == layout.pack_index(packed[::-1])
+
+    def test_a_hundred_thousand_entries_make_a_bounded_directory(self) -> None:
+        packed = [
+            FrozenEntry(f"pkg{at % 997}.sub.module{at}", path=f"pkg/{at}.py", offset=at)
+            for at in range(100_000)
+        ]
+        directory, body = layout.pack_index(packed)
+        assert len(directory) == 24 * layout.MAX_SHARDS
+        located = layout.unpack_words(directory)
+        assert sum(located[1::3]) == len(body)
+        assert max(located[1::3]) < 4 * len(body) / layout.MAX_SHARDS
+        shards = shards_of(*packed)
+        for entry in packed:
+            found = find(shards, entry.name)
+            assert found is not None
+            assert (found.name, found.offset) == (entry.name, entry.offset)
+        assert find(shards, "pkg1.sub.module0") is None
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            FrozenEntry("n" * 65536),
+            FrozenEntry("m", path="n" * 65536),
+            FrozenEntry("m", origname="n" * 65536),
+        ],
+        ids=["name", "path", "origname"],
+    )
+    def test_a_name_that_does_not_fit_is_not_packed(self, entry: FrozenEntry) -> None:
+        message = f"^name or path of entry '{entry.name}' is longer than 65535 bytes$"
+        with pytest.raises(ValueError, match=message):
+            layout.pack_index([entry])
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"mtime": 2**32},
+            {"source_size": 2**32},
+            {"mtime": -1},
+            {"root": 2**16},
+            {"root": -1},
+            {"offset": 2**64},
+            {"size": -1},
+        ],
+    )
+    def test_a_number_that_does_not_fit_is_not_packed(self, changes: dict[str, int]) -> None:
+        with pytest.raises(OverflowError):
+            layout.pack_index([FrozenEntry("m", **changes)])  # type: ignore[arg-type]
+
+
+class TestMalformedShards:
+    RECORD = 40  # in a shard of one record: after the count and four slots
+
+    def pack(self, **changes: Any) -> bytes:
+        return layout.pack_index([FrozenEntry("name", path="p", origname="orig", **changes)])[1]
+
+    def refuse(self, data: bytes, message: str, offset: int) -> None:
+        """Both ways to an entry refuse the shard with this message; it lies at 1000."""
+        with pytest.raises(RegistryError) as caught:
+            Shard(data, PATH, 1000).find("name")
+        with pytest.raises(RegistryError) as again:
+            Shard(data, PATH, 1000).entries()
+        assert str(caught.value) == str(again.value) == f"registry '/x/app.frz': {message}"
+        assert (caught.value.path, caught.value.offset) == (PATH, offset)
+
+    @pytest.mark.parametrize("count", [0, 3, 64, 2**63, 2**64 - 1])
+    def test_a_slot_count_that_cannot_be_is_refused(self, count: int) -> None:
+        data = set_word(self.pack(), 0, count)
+        self.refuse(data, f"the shard of 128 bytes at 1000 says it has {count} slots", 1000)
+
+    def test_an_empty_shard_is_refused(self) -> None:
+        self.refuse(b"", "the shard of 0 bytes at 1000 says it has 0 slots", 1000)
+
+    @pytest.mark.parametrize(
+        ("word", "value", "complaint"),
+        [
+            (0, 4 | 0xFFFF << 16 | 4 << 32, "ends at 66655 and has kind 0 and table 1"),
+            (0, 4 | 1 << 16 | 0xFFFF << 32, "ends at 66652 and has kind 0 and table 1"),
+            (8, 6 << 8 | 1 << 16, "ends at 1121 and has kind 6 and table 1"),
+            (8, 4 << 16, "ends at 1121 and has kind 0 and table 4"),
+        ],
+    )
+    def test_a_malformed_record_is_refused(self, word: int, value: int, complaint: str) -> None:
+        data = set_word(self.pack(), self.RECORD + word, value)
+        message = (
+            f"the record at 1040 {complaint}, expected an end up to 1128, a kind below 6 and a "
+            "table below 4"
+        )
+        self.refuse(data, message, 1040)
+
+    def test_a_name_that_is_not_utf_8_is_refused(self) -> None:
+        data = self.pack().replace(b"nameporig", b"name\xfforig")
+        assert find([Shard(data, PATH)], "name") is not None, "a path may be any bytes"
+        data = self.pack().replace(b"nameporig", b"namepo\xffig")
+        self.refuse(data, r"b'o\xffig' at 1117 is not UTF-8: invalid start byte", 1117)
+
+    def test_a_record_cut_short_is_refused(self) -> None:
+        data = self.pack()
+        for size in range(self.RECORD + 1, len(data) - 7):
+            with pytest.raises(RegistryError):
+                Shard(data[:size], PATH).entries()
+
+    @quick
+    @given(st.lists(words, min_size=4, max_size=4), names)
+    def test_slots_that_point_anywhere_find_nothing_or_are_refused(
+        self, slots: list[int], name: str
+    ) -> None:
+        data = layout.pack_words([4, *slots]) + self.pack()[self.RECORD :]
+        try:
+            found = Shard(data, PATH).find(name)
+        except RegistryError:
+            return
+        assert found is None or found.name == name
+
+    def test_slots_that_all_name_one_record_do_not_multiply_it(self) -> None:
+        data = layout.pack_words([4, 40, 40, 40, 40]) + self.pack()[self.RECORD :]
+        shard = Shard(data, PATH)
+        assert [entry.name for entry in shard.entries()] == ["name"]
+        assert shard.find("other") is None
