@@ -9,6 +9,7 @@ from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import (  # type: ignore[attr-defined]
     PathFinder,
     _NamespacePath,
+    cache_from_source,
 )
 
 from .errors import RegistryError
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
     from .lock import ImportLock
+
+
+def _get_cached_ending() -> str:
+    """How the name of a `.pyc` goes on after the module's; "" where modules have no `__cached__`."""
+    if sys.version_info >= (3, 15) or sys.implementation.cache_tag is None:
+        return ""
+    return cache_from_source("/m.py").rpartition(f"{SEPARATOR}m")[2]
+
+
+_CACHED_ENDING = _get_cached_ending()
 
 
 class _Finder:
@@ -128,8 +139,12 @@ class FrozenFinder(_Finder):
         loader = FrozenLoader(fullname, location, self, entry)
         spec = ModuleSpec(fullname, loader, origin=location, is_package=entry.is_package)
         spec.has_location = True
+        folder, _, file = location.rpartition(SEPARATOR)
         if entry.is_package:
-            spec.submodule_search_locations = [location.rpartition(SEPARATOR)[0]]
+            spec.submodule_search_locations = [folder]
+        if _CACHED_ENDING and sys.pycache_prefix is None:
+            # what the property would work out as soon as the module is created
+            spec.cached = f"{folder}{SEPARATOR}__pycache__{SEPARATOR}{file[:-3]}{_CACHED_ENDING}"
         return spec
 
     def load_code(self, entry: FrozenEntry) -> "CodeType | None":
