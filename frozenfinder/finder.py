@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import CodeType, ModuleType
 
+    from .collector import Collector
     from .lock import ImportLock
 
 
@@ -44,9 +45,11 @@ class _Finder:
         lock: "ImportLock",
         report: "Callable[[str, str], None] | None" = None,
         tests: bool = False,
+        collector: "Collector | None" = None,
     ) -> None:
         self.registry = registry
         self.lock = lock
+        self.collector = collector
         self.tests = tests
         self.bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic, an integer's += is not
@@ -96,8 +99,9 @@ class FrozenFinder(_Finder):
         lock: "ImportLock",
         report: "Callable[[str, str], None] | None" = None,
         tests: bool = False,
+        collector: "Collector | None" = None,
     ) -> None:
-        super().__init__(registry, lock, report, tests)
+        super().__init__(registry, lock, report, tests, collector)
         self._roots = Roots(registry)
         self._damaged = False
 
@@ -197,8 +201,9 @@ class ClosedFinder(_Finder):
         lock: "ImportLock",
         report: "Callable[[str, str], None] | None" = None,
         tests: bool = False,
+        collector: "Collector | None" = None,
     ) -> None:
-        super().__init__(registry, lock, report, tests)
+        super().__init__(registry, lock, report, tests, collector)
         self.root = registry.path
 
     def find_spec(

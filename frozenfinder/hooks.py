@@ -8,6 +8,7 @@ import sys
 from _frozen_importlib_external import PathFinder
 
 from . import modules
+from .collector import Collector
 from .errors import RegistryNotFoundError
 from .finder import ClosedFinder, FrozenFinder, NullFinder
 from .loader import ClosedLoader, FrozenLoader
@@ -55,7 +56,7 @@ def install(
         return _refuse(opened, mode)
     report = _print_bypass if environment("FROZENFINDER_DEBUG") not in (None, "", "0") else None
     finder_type = ClosedFinder if mode == "closed" else FrozenFinder
-    finder = finder_type(opened, import_lock, report, tests)
+    finder = finder_type(opened, import_lock, report, tests, _make_collector())
     _insert(finder)
     _prepare_fork()
     return finder
@@ -164,6 +165,13 @@ def _refuse(registry: Registry, mode: str) -> NullFinder:
     finder = NullFinder(registry, mode)
     _installed.append(finder)
     return finder
+
+
+def _make_collector() -> "Collector | None":
+    """None where FROZENFINDER_WITHOUT, a list of names with commas between them, has `collector`."""
+    if "collector" in (environment("FROZENFINDER_WITHOUT") or "").split(","):
+        return None
+    return Collector()
 
 
 def _prepare_fork() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any, Protocol, TypeVar
 
+    from .collector import Collector
     from .lock import ImportLock
 
     _F = TypeVar("_F", bound=Callable[..., Any])
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
         registry: Registry
         lock: ImportLock
+        collector: Collector | None
 
         def count(self, name: str) -> None: ...
 
@@ -56,6 +58,7 @@ def _exec_module(
     """Run the module's body under the import lock; as `_LoaderBasics.exec_module`.
 
     The depth is put back twice, because a KeyboardInterrupt can arrive inside the first time.
+    For as long as the depth is over zero, the collector is relaxed.
     """
     code = get_code(module.__name__)
     if code is None:
@@ -63,15 +66,20 @@ def _exec_module(
             f"cannot load module {module.__name__!r} when get_code() returns None"
         )
     lock = server.lock
+    collector = server.collector
     mark = lock.mark()
     try:
         try:
             lock.acquire()
+            if not mark and collector is not None:
+                collector.relax()
             _call_with_frames_removed(exec, code, module.__dict__)
         finally:
             lock.rewind(mark)
     finally:
         lock.rewind(mark)
+        if not mark and collector is not None:
+            collector.restore()
 
 
 class FrozenLoader(SourceFileLoader):

@@ -257,7 +257,7 @@ print(finder.served)
 
 
 RUN_TIME = {
-    "errors", "finder", "fixups", "hooks", "layout", "loader", "lock", "modules", "registry", "roots",
+    "collector", "errors", "finder", "fixups", "hooks", "layout", "loader", "lock", "modules", "registry", "roots",
 }
 
 
@@ -277,7 +277,7 @@ print(*sorted(set(sys.modules) - before))
     added = set(done.stdout.split()) - {"m", "pkg", "pkg.sub"}
     listed = {
         "_frozen_importlib", "_frozen_importlib_external", "_imp", "_io", "_thread", "_weakref",
-        "marshal", "nt", "posix", "sys",
+        "gc", "marshal", "nt", "posix", "sys",
     }
     assert "frozenfinder.hooks" in added
     assert added - listed <= {"frozenfinder", *(f"frozenfinder.{name}" for name in RUN_TIME)}

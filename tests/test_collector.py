@@ -1,0 +1,87 @@
+"""The collector is relaxed while modules are imported, and as it was afterwards."""
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Python
+from overlays import Tree
+
+from frozenfinder.collector import RELAXED, Collector
+
+
+@pytest.fixture(autouse=True)
+def thresholds() -> Iterator[tuple[int, ...]]:
+    before = gc.get_threshold()
+    yield before
+    gc.set_threshold(*before)
+
+
+def test_it_raises_the_first_threshold_and_puts_it_back(thresholds: tuple[int, ...]) -> None:
+    collector = Collector()
+    collector.relax()
+    assert gc.get_threshold() == (RELAXED, *thresholds[1:])
+    assert gc.isenabled()
+    collector.restore()
+    assert gc.get_threshold() == thresholds
+
+
+def test_relaxing_twice_remembers_what_was_usual(thresholds: tuple[int, ...]) -> None:
+    collector = Collector()
+    collector.relax()
+    collector.relax()
+    collector.restore()
+    collector.restore()
+    assert gc.get_threshold() == thresholds
+
+
+@pytest.mark.parametrize("own", [0, RELAXED, RELAXED * 2])
+def test_a_collector_that_is_off_or_later_already_is_left_alone(own: int) -> None:
+    gc.set_threshold(own)
+    before = gc.get_threshold()
+    collector = Collector()
+    collector.relax()
+    assert gc.get_threshold() == before
+    collector.restore()
+    assert gc.get_threshold() == before
+
+
+def test_what_the_program_sets_meanwhile_stands() -> None:
+    collector = Collector()
+    collector.relax()
+    gc.set_threshold(1234)
+    collector.restore()
+    assert gc.get_threshold()[0] == 1234
+
+
+@pytest.mark.parametrize(
+    ("env", "inside"),
+    [({}, RELAXED), ({"FROZENFINDER_WITHOUT": "collector"}, gc.get_threshold()[0])],
+)
+def test_bodies_see_it_relaxed_unless_it_is_switched_off(
+    env: dict[str, str], inside: int, tmp_path: Path, python: Python
+) -> None:
+    tree = Tree(tmp_path, python)
+    tree.write(
+        {
+            "outer.py": "import inner, gc\nSEEN = inner.SEEN, gc.get_threshold()[0]\n",
+            "inner.py": "import gc\nSEEN = gc.get_threshold()[0]\n",
+            "failing.py": "raise ValueError\n",
+        }
+    )
+    tree.freeze()
+    code = f"""
+import sys
+sys.path.insert(0, {str(tree.lib)!r})
+import gc, frozenfinder
+frozenfinder.install({str(tree.registry)!r})
+before = gc.get_threshold()
+import outer
+print(*outer.SEEN, gc.get_threshold() == before)
+try:
+    import failing
+except ValueError:
+    print(gc.get_threshold() == before)
+"""
+    assert python("-c", code, env=env).stdout == f"{inside} {inside} True\nTrue\n"
