@@ -112,6 +112,7 @@ class _File:
 
     def read(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`, or as many as there are."""
+        size = min(size, self.size - offset)
         offset += self.base
         data = self._pread(size, offset)
         while len(data) < size:

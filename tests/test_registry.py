@@ -1,0 +1,1000 @@
+"""The registry: what it costs to open, what it answers, and what becomes of damaged ones."""
+
+import _imp
+import errno
+import marshal
+import os
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+from conftest import Python, RunPython
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from registries import (
+    HERE,
+    Frozen,
+    build_registry,
+    data_file,
+    excluded,
+    frozen,
+    get_word,
+    reseal,
+    section_entry,
+    section_range,
+    set_word,
+)
+
+from frozenfinder import layout
+from frozenfinder import registry as registry_module
+from frozenfinder.errors import RegistryError, RegistryNotFoundError, RegistryVersionError
+from frozenfinder.layout import FrozenEntry
+from frozenfinder.registry import (
+    BAD_NAME,
+    DISABLED,
+    EXCLUDED,
+    INVALID,
+    NOT_FOUND,
+    OKAY,
+    Registry,
+)
+
+quick = settings(max_examples=60, deadline=None, database=None)
+posix_only = pytest.mark.skipif(os.name != "posix", reason="a POSIX file system")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+SMALL = build_registry(
+    frozen("pkg", "VALUE = 'package'", is_package=True),
+    frozen("pkg.mod", "def f():\n    return 1\n", text=b"def f():\n    return 1\n"),
+    frozen("alias", "VALUE = 'alias'", origname="pkg.mod", table="stdlib"),
+    frozen("core", "", table="bootstrap"),
+    frozen("tested", "", table="test"),
+    excluded("gone"),
+    Frozen("empty"),
+    files=[data_file("pkg/data.txt", b"some data"), data_file("pkg/none.txt", b"")],
+    info=b'{"options": ["--path", "/src"]}',
+)
+
+
+def contents(registry: Registry) -> list[object]:
+    """All that a registry can be asked for, as values that compare."""
+    read: list[object] = [registry.roots, registry.info(), registry.mismatch]
+    for entry in (*registry.entries(), *registry.files()):
+        read += [getattr(entry, name) for name in FrozenEntry.__slots__]
+        text = registry.read_text(entry)
+        read += [bytes(registry.read_blob(entry)), text and bytes(text)]
+        registry.find_entry(entry.name)
+    return read
+
+
+def write(path: Path, data: bytes = SMALL) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def descriptor_of(registry: Registry) -> int:
+    return registry._source._descriptor  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write(tmp_path / "app.frz")
+
+
+@pytest.fixture
+def opened(file: Path) -> Iterator[Registry]:
+    registry = Registry.open(file)
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+def preads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of what each read of a file gave, of this test."""
+    sizes = []
+
+    def pread(descriptor: int, size: int, offset: int) -> bytes:
+        data = os.pread(descriptor, size, offset)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(registry_module, "_pread", pread)
+    return sizes
+
+
+def fail_to_read(*_: int) -> bytes:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def outcome(function: Callable[..., Any], *args: Any, **options: Any) -> tuple[object, ...]:
+    """What a call gives or raises, as a value that compares."""
+    try:
+        result = function(*args, **options)
+    except (ImportError, TypeError) as error:
+        return type(error), str(error), getattr(error, "name", None)
+    if isinstance(result, tuple) and result[0] is not None:
+        result = (bytes(result[0]), *result[1:])
+    if isinstance(result, CodeType):
+        return result, result.co_filename
+    return type(result), result
+
+
+class TestReading:
+    """What it costs, and that every way of reading gives the same."""
+
+    def test_opening_and_finding_cost_the_same_for_any_number_of_modules(
+        self, tmp_path: Path, preads: list[int]
+    ) -> None:
+        reads = []
+        for count in (100, 100_000):
+            items = [Frozen(f"pkg{at % 997}.m{at}", b"code") for at in range(count)]
+            registry = Registry.open(write(tmp_path / f"{count}.frz", build_registry(*items)))
+            assert preads == [registry_module.HEAD_SIZE]
+            entry = registry.find_entry("pkg77.m77")
+            assert entry is not None
+            assert bytes(registry.read_blob(entry)) == b"code"
+            assert registry.find_entry("pkg77.absent") is None
+            reads.append(preads[:])
+            preads.clear()
+            registry.close()
+        small, large = reads
+        assert len(small) == len(large) == 3
+        assert max(large) <= registry_module.INDEX_WINDOW
+
+    def test_a_file_and_bytes_read_the_same(self, opened: Registry) -> None:
+        assert contents(opened) == contents(Registry.from_bytes(SMALL))
+
+    def test_it_tells_when_the_file_was_written(self, file: Path) -> None:
+        os.utime(file, ns=(0, 1_700_000_000_123_456_789))
+        registry = Registry.open(file)
+        os.utime(file)
+        assert registry.modified_ns == 1_700_000_000_123_456_789
+        assert Registry.from_bytes(SMALL).modified_ns == 0
+
+    def test_a_closed_registry_reads_on(self, file: Path) -> None:
+        for registry in (Registry.open(file), Registry.from_bytes(SMALL)):
+            registry.close()
+            registry.close()
+            assert contents(registry) == contents(Registry.from_bytes(SMALL))
+
+    def test_short_reads_are_completed(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def pread(descriptor: int, size: int, offset: int) -> bytes:
+            return os.pread(descriptor, min(size, 7), offset)
+
+        monkeypatch.setattr(registry_module, "_pread", pread)
+        assert contents(Registry.open(file)) == contents(Registry.from_bytes(SMALL))
+
+    @pytest.mark.parametrize("pread", [True, False], ids=["pread", "no pread"])
+    def test_threads_read_the_same(
+        self, file: Path, pread: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not pread:
+            monkeypatch.setattr(registry_module, "_pread", None)
+        for window in ("INDEX_WINDOW", "BLOB_WINDOW"):
+            monkeypatch.setattr(registry_module, window, 16)  # so that every read is one
+        registry = Registry.open(file)
+        expected = contents(Registry.from_bytes(SMALL))
+        found: list[object] = []
+        threads = [
+            threading.Thread(target=lambda: found.extend(contents(registry) for _ in range(20)))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [expected] * 160
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_forked_processes_read_the_same(self, file: Path, run_python: RunPython) -> None:
+        code = """
+import os, sys
+from frozenfinder.registry import Registry
+registry = Registry.open(sys.argv[1])
+def read():
+    registry._modules._shards = []  # every process reads the index for itself
+    return [(e.name, bytes(registry.read_blob(e))) for e in registry.entries()]
+children = []
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        os._exit(all(len(read()) == 7 for _ in range(50)) - 1)
+    children.append(child)
+print({os.waitpid(child, 0)[1] for child in children})
+"""
+        assert run_python(code, file).stdout == "{0}\n"
+
+    def test_a_large_blob_is_not_kept(self, tmp_path: Path) -> None:
+        size = 4 * registry_module.BLOB_WINDOW
+        data = build_registry(files=[data_file("large", b"x" * size)])
+        registry = Registry.open(write(tmp_path / "large.frz", data))
+        entry = registry.find_file("large")
+        assert entry is not None
+        tracemalloc.start()
+        try:
+            assert len(registry.read_blob(entry)) == size
+            assert tracemalloc.get_traced_memory()[0] < size / 2
+        finally:
+            tracemalloc.stop()
+
+    def test_a_registry_may_lie_within_a_larger_file(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "app.pyz", b"#!/usr/bin/env python3\n" + SMALL + b"PK\5\6" * 5)
+        registry = Registry.open(path, offset=23)
+        assert contents(registry) == contents(Registry.from_bytes(SMALL))
+
+    @pytest.mark.parametrize("offset", [-1, 10**9, 2**70])
+    def test_a_registry_cannot_lie_outside_the_file(self, file: Path, offset: int) -> None:
+        with pytest.raises(RegistryError) as caught:
+            Registry.open(file, offset=offset)
+        assert str(caught.value) == (
+            f"registry '{file}' cannot begin at byte {offset}, the file has {len(SMALL)} bytes"
+        )
+
+    def test_data_files_are_found_by_path(self, opened: Registry) -> None:
+        entry = opened.find_file("pkg/data.txt")
+        assert entry is not None
+        assert bytes(opened.read_blob(entry)) == b"some data"
+        assert opened.find_file("pkg") is None
+        assert opened.find_file("pkg/\ud800") is None
+        assert opened.find_entry("pkg/data.txt") is None
+
+    def test_the_source_of_an_entry_is_read_where_it_was_embedded(self, opened: Registry) -> None:
+        texts = {entry.name: opened.read_text(entry) for entry in opened.entries()}
+        text = texts.pop("pkg.mod")
+        assert text is not None
+        assert bytes(text) == b"def f():\n    return 1\n"
+        assert set(texts.values()) == {None}
+
+    def test_the_test_table_is_searched_only_if_asked(self, opened: Registry) -> None:
+        assert opened.find_entry("tested") is None
+        assert opened.find_entry("tested", tests=True) is not None
+        assert opened.is_frozen("tested") is False
+
+
+class TestOpening:
+    """Paths that hold no registry."""
+
+    def test_a_missing_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "absent.frz"
+        with pytest.raises(RegistryNotFoundError) as caught:
+            Registry.open(path)
+        assert str(caught.value) == (
+            f"registry '{path}' does not exist; make one with: {sys.executable} -m frozenfinder "
+            f"freeze --stdlib -o {path}"
+        )
+        assert caught.value.path == str(path)
+
+    def test_a_directory(self, tmp_path: Path) -> None:
+        message = f"registry '{tmp_path}' is a directory, expected a registry file"
+        self.refuse(tmp_path, message)
+
+    def test_an_empty_file(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "empty.frz", b"")
+        self.refuse(path, f"registry '{path}': has 0 bytes, a registry has at least 320")
+
+    @posix_only
+    def test_a_pipe_without_a_writer(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        path = tmp_path / "pipe"
+        self.refuse(path, f"registry '{path}' is not a file, expected a registry file")
+
+    @posix_only
+    def test_a_device(self) -> None:
+        self.refuse("/dev/null", "registry '/dev/null' is not a file, expected a registry file")
+
+    @posix_only
+    def test_a_file_in_place_of_a_directory(self, file: Path) -> None:
+        path = file / "app.frz"
+        self.refuse(path, f"registry '{path}' cannot be read: Not a directory")
+
+    def test_a_file_on_a_failing_disk(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        registry = Registry.open(file)
+        monkeypatch.setattr(registry_module, "_pread", fail_to_read)
+        message = f"registry '{file}': the header cannot be read: Input/output error"
+        self.refuse(file, message)
+        with pytest.raises(RegistryError) as caught:
+            registry.find_entry("pkg")
+        start, _ = section_range(SMALL, "module_shards")
+        assert str(caught.value) == (
+            f"registry '{file}': shard 0 of section 'modules' cannot be read: Input/output error"
+        )
+        assert (caught.value.path, caught.value.offset) == (str(file), start)
+
+    @pytest.mark.parametrize("path", ["a\0b", "\ud800"])
+    def test_a_path_that_cannot_be(self, path: str) -> None:
+        with pytest.raises(RegistryError, match=r"^registry '/.*' cannot be read: "):
+            Registry.open(f"/{path}")
+
+    @posix_only
+    def test_a_file_without_permission(self, file: Path, run_python: RunPython) -> None:
+        code = """
+import os, sys
+from frozenfinder.registry import Registry, RegistryError
+os.chmod(sys.argv[1], 0)
+if os.getuid() == 0:
+    os.setuid(65534)  # root may read it all the same
+try:
+    Registry.open(sys.argv[1])
+except RegistryError as error:
+    print(error)
+"""
+        message = f"registry '{file}' cannot be read: Permission denied\n"
+        assert run_python(code, file).stdout == message
+
+    def test_a_path_of_another_type(self) -> None:
+        with pytest.raises(TypeError) as caught:
+            Registry.open(b"app.frz")  # type: ignore[arg-type]
+        message = "path of a registry should be str or os.PathLike, not b'app.frz'"
+        assert str(caught.value) == message
+
+    @linux_only
+    def test_a_failure_leaves_no_descriptor_open(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "app.frz", SMALL[:-1])
+        for _ in range(3):
+            with pytest.raises(RegistryError):
+                Registry.open(path)
+        assert str(path) not in open_files()
+
+    def test_a_relative_path_holds_after_chdir(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(file.parent)
+        registry = Registry.open(file.name)
+        monkeypatch.chdir("/")
+        assert registry.path == str(file)
+        registry.close()
+        assert contents(registry) == contents(Registry.from_bytes(SMALL))
+
+    @posix_only
+    def test_a_relative_path_in_a_directory_that_is_gone(self, run_python: RunPython) -> None:
+        code = """
+import os, tempfile
+from frozenfinder.registry import Registry, RegistryError
+with tempfile.TemporaryDirectory() as gone:
+    os.chdir(gone)
+try:
+    Registry.open("app.frz")
+except RegistryError as error:
+    print(str(error).partition(";")[0])
+"""
+        assert run_python(code).stdout == "registry 'app.frz' does not exist\n"
+
+    def refuse(self, path: str | Path, message: str) -> None:
+        with pytest.raises(RegistryError) as caught:
+            Registry.open(path)
+        assert str(caught.value) == message
+        assert caught.value.path == str(path)
+
+
+def open_files() -> list[str]:
+    """What the descriptors of this process name."""
+    named = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the one of the listing itself
+            named.append(str(descriptor.readlink()))
+    return named
+
+
+@posix_only
+class TestDescriptor:
+    """The kept descriptor, in a program that does as it likes with descriptors and files."""
+
+    def test_it_has_a_high_number(self, opened: Registry) -> None:
+        limit = min(os.sysconf("SC_OPEN_MAX"), 1024)
+        assert limit - 64 <= descriptor_of(opened) < limit
+
+    def test_it_has_another_number_where_high_ones_are_taken(self, file: Path) -> None:
+        registries = [Registry.open(file) for _ in range(70)]
+        numbers = {descriptor_of(registry) for registry in registries}
+        assert len(numbers) == 70
+        assert contents(registries[-1]) == contents(registries[0])
+        for registry in registries:
+            registry.close()
+
+    @pytest.mark.parametrize("call", ["sysconf", "dup2"])
+    def test_it_keeps_its_number_where_there_is_no(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch, call: str
+    ) -> None:
+        monkeypatch.setattr(f"posix.{call}", fail_to_read)
+        with file.open() as lowest:
+            number = lowest.fileno()
+        registry = Registry.open(file)
+        assert descriptor_of(registry) == number
+        assert contents(registry) == contents(Registry.from_bytes(SMALL))
+
+    @linux_only
+    def test_children_do_not_inherit_it(self, opened: Registry) -> None:
+        listing = subprocess.run(
+            ["ls", "-l", "/proc/self/fd"],
+            close_fds=False,
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        assert opened.path in open_files()
+        assert opened.path not in listing.stdout
+
+    def test_closed_by_the_program(self, opened: Registry) -> None:
+        os.close(descriptor_of(opened))
+        assert contents(opened) == contents(Registry.from_bytes(SMALL))
+
+    def test_closed_with_all_others(self, file: Path, run_python: RunPython) -> None:
+        code = """
+import os, sys
+from frozenfinder.registry import Registry
+registry = Registry.open(sys.argv[1])
+os.closerange(3, 4096)
+print(*[entry.name for entry in registry.entries()])
+"""
+        names = "core empty gone pkg pkg.mod alias tested\n"
+        assert run_python(code, file).stdout == names
+
+    def test_closed_and_found_so_by_many_threads(self, opened: Registry) -> None:
+        expected = contents(Registry.from_bytes(SMALL))
+        found: list[object] = []
+        threads = [
+            threading.Thread(target=lambda: found.append(contents(opened))) for _ in range(16)
+        ]
+        os.close(descriptor_of(opened))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [expected] * 16
+
+    def test_its_number_given_to_another_file(self, opened: Registry, tmp_path: Path) -> None:
+        number = descriptor_of(opened)
+        with write(tmp_path / "other", b"o" * 10_000).open("rb") as other:
+            os.dup2(other.fileno(), number)
+        assert contents(opened) == contents(Registry.from_bytes(SMALL))
+        assert os.pread(number, 3, 0) == b"ooo", "the other file stays open"
+        os.close(number)
+
+    def test_its_number_given_to_another_file_before_the_end(
+        self, file: Path, tmp_path: Path
+    ) -> None:
+        registry = Registry.open(file)
+        number = descriptor_of(registry)
+        with write(tmp_path / "other", b"o" * 10).open("rb") as other:
+            os.dup2(other.fileno(), number)
+        registry.close()
+        del registry
+        assert os.pread(number, 3, 0) == b"ooo", "the other file stays open"
+        os.close(number)
+
+    def test_the_file_replaced(self, opened: Registry) -> None:
+        new = write(Path(opened.path + ".new"), build_registry(frozen("other")))
+        new.replace(opened.path)
+        assert contents(opened) == contents(Registry.from_bytes(SMALL))
+
+    def test_the_file_unlinked(self, opened: Registry) -> None:
+        Path(opened.path).unlink()
+        assert contents(opened) == contents(Registry.from_bytes(SMALL))
+
+    def test_the_file_replaced_while_it_was_closed(self, opened: Registry) -> None:
+        new = write(Path(opened.path + ".new"), build_registry(frozen("other")))
+        new.replace(opened.path)
+        os.close(descriptor_of(opened))
+        with pytest.raises(RegistryError) as caught:
+            contents(opened)
+        assert str(caught.value) == (
+            f"registry '{opened.path}' was replaced while its descriptor was closed by the "
+            "program; start the program again"
+        )
+
+    def test_the_file_unlinked_while_it_was_closed(self, opened: Registry) -> None:
+        Path(opened.path).unlink()
+        os.close(descriptor_of(opened))
+        with pytest.raises(RegistryNotFoundError, match=r" does not exist; make one with: "):
+            contents(opened)
+
+    def test_the_file_truncated(self, opened: Registry) -> None:
+        opened.find_entry("pkg")
+        os.truncate(opened.path, len(SMALL) - 1)
+        entry = opened.find_file("pkg/data.txt")
+        assert entry is not None
+        start, end = section_range(SMALL, "blobs")
+        with pytest.raises(RegistryError) as caught:
+            opened.read_blob(entry)
+        assert str(caught.value) == (
+            f"registry '{opened.path}': entry 'pkg/data.txt' ends at {end}, "
+            f"file has {end - 1} bytes"
+        )
+        assert caught.value.offset == start + entry.offset
+        assert caught.value.name == "pkg/data.txt"
+
+    def test_the_registry_goes_silently_at_exit(self, file: Path, run_python: RunPython) -> None:
+        code = """
+import sys
+import frozenfinder.registry
+sys.kept = frozenfinder.registry.Registry.open(sys.argv[1])
+kept = frozenfinder.registry.Registry.open(sys.argv[1])
+"""
+        assert run_python(code, file).stderr == ""
+
+
+FROZEN = {
+    "__hello__": (False, "__hello__"),
+    "__hello_alias__": (False, "__hello__"),
+    "__phello__": (True, "__phello__"),
+    "__phello_alias__": (True, "__hello__"),
+    "__phello__.spam": (False, "__phello__.spam"),
+    "zipimport": (False, "zipimport"),
+}
+"""Modules that are frozen into every interpreter: whether a package, and the original name."""
+
+FUNCTIONS = ("find_frozen", "get_frozen_object", "is_frozen", "is_frozen_package")
+
+
+@pytest.fixture
+def frozen_modules() -> Iterator[Callable[[int], None]]:
+    """CPython's own frozen modules, on in any build; the call with -1 switches them off."""
+    switch = _imp._override_frozen_modules_for_tests  # type: ignore[attr-defined]
+    switch(1)
+    yield switch
+    switch(0)
+
+
+def frozen_data(name: str) -> bytes:
+    found = _imp.find_frozen(name, withdata=True)
+    assert found is not None
+    return bytes(found[0] or b"")
+
+
+@pytest.mark.usefixtures("frozen_modules")
+class TestAgainstImp:
+    """The answers and the words of `_imp`'s functions of the same names."""
+
+    @pytest.fixture
+    def copied(self) -> Registry:
+        """A registry of CPython's frozen modules."""
+        items = []
+        for name, (is_package, origname) in FROZEN.items():
+            blob = frozen_data(name) or marshal.dumps(_imp.get_frozen_object(name))
+            fields = {"is_package": is_package, "origname": origname}
+            items.append(Frozen(name, blob, fields=fields))
+        return Registry.from_bytes(build_registry(*items))
+
+    @pytest.mark.parametrize("function", FUNCTIONS)
+    @pytest.mark.parametrize(
+        "name", [*FROZEN, "absent", "", "a\0b", "\ud800", "__phello__.", None, 3, b"os", ["os"]]
+    )
+    def test_the_same_answer(self, copied: Registry, name: object, function: str) -> None:
+        expected = outcome(getattr(_imp, function), name)
+        assert outcome(getattr(copied, function), name) == expected
+
+    @pytest.mark.parametrize("name", [*FROZEN, "absent"])
+    def test_the_same_data(self, copied: Registry, name: str) -> None:
+        if name in FROZEN and not frozen_data(name):
+            pytest.skip("deep-frozen: this interpreter has code objects and no data")
+        expected = outcome(_imp.find_frozen, name, withdata=True)
+        assert outcome(copied.find_frozen, name, withdata=True) == expected
+        assert outcome(copied.find_frozen, name, True) == expected
+
+    def test_the_data_is_read_only(self, copied: Registry) -> None:
+        found = copied.find_frozen("zipimport", withdata=True)
+        assert found is not None
+        assert isinstance(found[0], memoryview)
+        assert found[0].readonly
+
+    def test_the_same_answer_where_there_is_no_good_code(
+        self, tmp_path: Path, run_python: RunPython
+    ) -> None:
+        blobs = {"empty": b"", "junk": b"junk", "number": marshal.dumps(1)}
+        items = [Frozen(name, blob) for name, blob in blobs.items()]
+        items += [excluded("gone"), excluded("gone_package", is_package=True)]
+        path = write(tmp_path / "app.frz", build_registry(*items))
+        code = """
+import _imp, ctypes, marshal, sys
+from frozenfinder.registry import Registry
+
+class Frozen(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("code", ctypes.c_char_p),
+        ("size", ctypes.c_int),
+        ("is_package", ctypes.c_int),
+        *([("get_code", ctypes.c_void_p)] if sys.version_info < (3, 13) else []),
+    ]
+
+rows = [
+    (b"empty", b"", 0, 0),
+    (b"junk", b"junk", 4, 0),
+    (b"number", marshal.dumps(1), 5, 0),
+    (b"gone", None, 0, 0),
+    (b"gone_package", None, 0, 1),
+]
+array = (Frozen * 6)(*rows)
+table = ctypes.POINTER(Frozen).in_dll(ctypes.pythonapi, "PyImport_FrozenModules")
+table.contents = array[0]
+
+def answer(function, *args, **options):
+    try:
+        return repr(function(*args, **options))
+    except (ImportError, TypeError) as error:
+        return str(error)
+
+registry = Registry.open(sys.argv[1])
+for row in rows:
+    name = row[0].decode()
+    for function in ("find_frozen", "get_frozen_object", "is_frozen", "is_frozen_package"):
+        expected = answer(getattr(_imp, function), name)
+        found = answer(getattr(registry, function), name)
+        print(name, function, expected, "" if found == expected else f"!= {found}")
+"""
+        assert run_python(code, path).stdout.splitlines() == [
+            "empty find_frozen Frozen object named 'empty' is invalid ",
+            "empty get_frozen_object Frozen object named 'empty' is invalid ",
+            "empty is_frozen False ",
+            "empty is_frozen_package Frozen object named 'empty' is invalid ",
+            "junk find_frozen (None, False, 'junk') ",
+            "junk get_frozen_object Frozen object named 'junk' is invalid ",
+            "junk is_frozen True ",
+            "junk is_frozen_package False ",
+            "number find_frozen (None, False, 'number') ",
+            "number get_frozen_object frozen object 'number' is not a code object ",
+            "number is_frozen True ",
+            "number is_frozen_package False ",
+            "gone find_frozen Excluded frozen object named 'gone' ",
+            "gone get_frozen_object Excluded frozen object named 'gone' ",
+            "gone is_frozen False ",
+            "gone is_frozen_package False ",
+            "gone_package find_frozen Excluded frozen object named 'gone_package' ",
+            "gone_package get_frozen_object Excluded frozen object named 'gone_package' ",
+            "gone_package is_frozen False ",
+            "gone_package is_frozen_package True ",
+        ]
+
+    def test_the_same_answer_while_frozen_modules_are_off(
+        self, frozen_modules: Callable[[int], None]
+    ) -> None:
+        """`_imp` then has only its bootstrap table; a registry, where its code cannot run here.
+
+        CPython 3.11 to 3.15 have words for it that no path of their own leads to.
+        """
+        frozen_modules(-1)
+        items = [frozen("__hello__"), frozen("zipimport", table="bootstrap")]
+        off = Registry.from_bytes(build_registry(*items, marshal_version=99))
+        for name in ("__hello__", "zipimport"):
+            for function in ("find_frozen", "is_frozen"):
+                expected = outcome(getattr(_imp, function), name)
+                assert outcome(getattr(off, function), name) == expected
+        message = (
+            "Frozen modules are disabled and the frozen object named '__hello__' is not essential"
+        )
+        for function in ("get_frozen_object", "is_frozen_package"):
+            assert outcome(getattr(off, function), "__hello__") == (
+                ImportError,
+                message,
+                "__hello__",
+            )
+
+
+class TestStatuses:
+    @pytest.mark.parametrize(
+        ("name", "status"),
+        [
+            ("pkg", OKAY),
+            ("pkg.mod", OKAY),
+            ("alias", OKAY),
+            ("absent", NOT_FOUND),
+            ("", NOT_FOUND),
+            ("tested", NOT_FOUND),
+            ("\ud800", BAD_NAME),
+            ("gone", EXCLUDED),
+            ("empty", INVALID),
+        ],
+    )
+    def test_of_a_name(self, name: str, status: str) -> None:
+        found, entry = Registry.from_bytes(SMALL).find_status(name)
+        assert found == status
+        assert (entry and entry.name) == (None if status in {NOT_FOUND, BAD_NAME} else name)
+
+    @pytest.mark.parametrize("kind", ["extension", "namespace", "data"])
+    def test_what_holds_no_code_is_not_frozen(self, kind: str) -> None:
+        item = Frozen("m", b"\x7fELF", fields={"kind": kind})
+        registry = Registry.from_bytes(build_registry(item))
+        assert registry.find_status("m") == (NOT_FOUND, None)
+        assert registry.find_entry("m") is not None
+        with pytest.raises(ImportError, match=r"^No such frozen object named 'm'$"):
+            registry.get_frozen_object("m")
+
+    def test_only_bootstrap_is_enabled_for_another_interpreter(self) -> None:
+        items = [frozen("app"), frozen("boot", table="bootstrap"), excluded("gone")]
+        registry = Registry.from_bytes(build_registry(*items, optimize=7))
+        statuses = [registry.find_status(name)[0] for name in ("app", "boot", "gone", "absent")]
+        assert statuses == [DISABLED, OKAY, DISABLED, NOT_FOUND]
+
+
+class TestDamage:
+    """Bytes that are not what the freezer wrote raise RegistryError, and nothing else."""
+
+    def test_cut_short_anywhere(self) -> None:
+        for size in range(len(SMALL)):
+            with pytest.raises(RegistryError):
+                Registry.from_bytes(SMALL[:size])
+
+    def test_a_file_cut_short(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "app.frz", SMALL[:-1])
+        with pytest.raises(RegistryError) as caught:
+            Registry.open(path)
+        size = len(SMALL)
+        message = f"has {size - 1} bytes, its header says {size}; freeze it again"
+        assert str(caught.value) == f"registry '{path}': {message}"
+
+    def test_any_bit_flipped(self) -> None:
+        for at in range(8 * len(SMALL)):
+            data = bytearray(SMALL)
+            data[at // 8] ^= 1 << at % 8
+            with pytest.raises(RegistryError):
+                contents(Registry.from_bytes(bytes(data)))
+
+    @quick
+    @given(st.binary(max_size=1000), st.booleans())
+    def test_random_bytes(self, data: bytes, begins_well: bool) -> None:
+        head = SMALL[: layout.HEADER_SIZE] if begins_well else b""
+        with pytest.raises(RegistryError):
+            contents(Registry.from_bytes(head + data))
+
+    def test_a_damaged_blob_is_told_by_name_and_place(self, tmp_path: Path) -> None:
+        start, _ = section_range(SMALL, "blobs")
+        path = write(tmp_path / "app.frz", SMALL[: start + 8] + b"?" + SMALL[start + 9 :])
+        registry = Registry.open(path)
+        entry = registry.find_entry("pkg")
+        assert entry is not None
+        with pytest.raises(RegistryError) as caught:
+            registry.read_blob(entry)
+        found = layout.digest(
+            SMALL[start : start + 8] + b"?" + SMALL[start + 9 :][: entry.size - 9]
+        )
+        assert str(caught.value) == (
+            f"registry '{path}': entry 'pkg' at {start} has digest {found:016x}, expected "
+            f"{entry.digest:016x}; the file is damaged, freeze it again"
+        )
+        error = caught.value
+        assert (error.name, error.path, error.offset) == ("pkg", str(path), start)
+
+    def test_no_damaged_blob_reaches_marshal(self, file: Path, run_python: RunPython) -> None:
+        code = """
+import sys
+from frozenfinder.errors import RegistryError
+from frozenfinder.registry import Registry
+loaded = []
+sys.addaudithook(lambda event, args: event == "marshal.loads" and loaded.append(args))
+data = open(sys.argv[1], "rb").read()
+registry = Registry.from_bytes(data)
+entry = registry.find_entry("pkg.mod")
+start = registry.header.sections["blobs"][0] + entry.offset
+refused = 0
+for at in range(start, start + entry.size):
+    damaged = data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1:]
+    try:
+        Registry.from_bytes(damaged).get_frozen_object("pkg.mod")
+    except RegistryError:
+        refused += 1
+print(refused == entry.size, len(loaded))
+registry.get_frozen_object("pkg.mod")
+print(len(loaded))
+"""
+        assert run_python(code, file).stdout == "True 0\n1\n"
+
+    @pytest.mark.parametrize(
+        ("info", "message"),
+        [
+            (b"[]", "is not a JSON object"),
+            (b"{", "is not JSON: Expecting property name enclosed in double quotes: "),
+            (b"\xff", "is not JSON: 'utf-8' codec can't decode byte 0xff in position 0: "),
+            (b"[" * 100_000, "is not JSON: "),
+        ],
+    )
+    def test_an_info_section_that_is_not_a_json_object(self, info: bytes, message: str) -> None:
+        registry = Registry.from_bytes(build_registry(info=info))
+        with pytest.raises(RegistryError) as caught:
+            registry.info()
+        assert str(caught.value).startswith(f"registry '<bytes>': section 'info' {message}")
+
+    def test_an_empty_info_section_is_an_empty_object(self) -> None:
+        assert Registry.from_bytes(build_registry(info=b"")).info() == {}
+
+    @pytest.mark.parametrize(
+        "blob", [b"", b"?", b"junk", b"\xe3" + b"\0" * 80, b"s\xff\xff\xff\x7f"]
+    )
+    def test_a_well_digested_blob_that_is_not_marshalled(self, blob: bytes) -> None:
+        registry = Registry.from_bytes(build_registry(frozen("first"), Frozen("m", blob)))
+        with pytest.raises(RegistryError) as caught:
+            registry.get_frozen_object("m")
+        assert str(caught.value) == "Frozen object named 'm' is invalid"
+        entry = registry.find_entry("m")
+        assert entry is not None
+        offset = registry.header.sections["blobs"][0] + entry.offset
+        error = caught.value
+        assert (error.name, error.path, error.offset) == ("m", "<bytes>", offset)
+
+    def test_a_well_digested_blob_that_is_not_code(self) -> None:
+        registry = Registry.from_bytes(build_registry(Frozen("m", marshal.dumps(1))))
+        with pytest.raises(RegistryError) as caught:
+            registry.get_frozen_object("m")
+        assert str(caught.value) == "frozen object 'm' is not a code object"
+
+
+INTERESTING = st.one_of(
+    st.integers(0, 2000),
+    st.sampled_from([2**63, 2**64 - 1, 2**64 - 320, 2**31, 2**32, 2**48]),
+    st.integers(0, 2**64 - 1),
+)
+
+
+class TestHostility:
+    """Wild numbers under digests that fit: refused before anything is allocated for them."""
+
+    @settings(quick, max_examples=300)
+    @given(st.lists(st.tuples(st.integers(8, len(SMALL) // 8 - 1), INTERESTING), max_size=4))
+    def test_any_words_replaced(self, replaced: list[tuple[int, int]]) -> None:
+        data = SMALL
+        for at, word in replaced:
+            data = set_word(data, 8 * at, word)
+        data = reseal(data)
+        with Allocation(below=1_000_000), suppress(RegistryError):
+            contents(Registry.from_bytes(data))
+
+    @pytest.mark.parametrize("field", ["offset", "size", "text_offset", "text_size"])
+    @pytest.mark.parametrize("value", [10_000, 2**31, 2**63, 2**64 - 1])
+    def test_an_entry_out_of_bounds(self, file: Path, field: str, value: int) -> None:
+        wild: dict[str, Any] = {field: value}
+        registry = Registry.open(write(file, build_registry(frozen("m", text=b"", **wild))))
+        entry = registry.find_entry("m")
+        assert entry is not None
+        start, limit, _ = registry.header.sections["blobs"]
+        read, what, offset, size = (
+            (registry.read_text, "source of entry", entry.text_offset, entry.text_size)
+            if field.startswith("text")
+            else (registry.read_blob, "entry", entry.offset, entry.size)
+        )
+        with Allocation(below=100_000), pytest.raises(RegistryError) as caught:
+            read(entry)
+        assert str(caught.value) == (
+            f"registry '{file}': {what} 'm' ends at {start + offset + size}, "
+            f"section 'blobs' ends at {start + limit}"
+        )
+        error = caught.value
+        assert (error.name, error.path, error.offset) == ("m", str(file), start + offset)
+
+    @pytest.mark.parametrize("value", [10_000, 2**63, 2**64 - 1])
+    @pytest.mark.parametrize("field", [0, 8], ids=["offset", "size"])
+    def test_a_shard_out_of_bounds(self, value: int, field: int) -> None:
+        at, _ = section_range(SMALL, "modules")
+        registry = Registry.from_bytes(reseal(set_word(SMALL, at + field, value)))
+        start, limit = section_range(SMALL, "module_shards")
+        offset, size = (value, limit - start) if field == 0 else (0, value)
+        with Allocation(below=100_000), pytest.raises(RegistryError) as caught:
+            registry.find_entry("m")
+        assert str(caught.value) == (
+            f"registry '<bytes>': shard 0 of section 'modules' ends at {start + offset + size}, "
+            f"section 'module_shards' ends at {limit}"
+        )
+        assert caught.value.offset == start + offset
+
+    @pytest.mark.parametrize("size", [0, 23, 48 + 1, 72, 24 * 512])
+    def test_a_directory_that_cannot_be(self, size: int) -> None:
+        data = build_registry(files=[data_file("d", b"x" * 20_000)])
+        at = section_entry("modules")
+        registry = Registry.from_bytes(reseal(set_word(data, at + 8, size)))
+        with pytest.raises(RegistryError) as caught:
+            registry.find_entry("m")
+        assert str(caught.value) == (
+            f"registry '<bytes>': section 'modules' has {size} bytes, expected 24 for each of a "
+            "power of two of shards, 256 at most"
+        )
+        assert caught.value.offset == get_word(data, at)
+
+    def test_roots_that_cannot_be(self) -> None:
+        start, _ = section_range(SMALL, "roots")
+        with pytest.raises(RegistryError) as caught:
+            Registry.from_bytes(reseal(set_word(SMALL, start, 9)))
+        assert str(caught.value) == (
+            f"registry '<bytes>': root 0 at {start} has anchor 9 and 0 bytes, expected an anchor "
+            f"below 4 and no byte from {start + 36} on"
+        )
+        assert caught.value.offset == start
+
+    def test_a_slot_that_points_into_the_blobs(self) -> None:
+        start, _ = section_range(SMALL, "module_shards")
+        data = SMALL
+        for slot in range(get_word(data, start)):
+            data = set_word(data, start + 8 + 8 * slot, 1 << 40)
+        registry = Registry.from_bytes(reseal(data))
+        assert registry.find_entry("pkg") is None
+        assert len(list(registry.entries())) == 7
+
+
+class Allocation:
+    """Fails where the block allocates more than so many bytes at once."""
+
+    def __init__(self, below: int) -> None:
+        self.below = below
+
+    def __enter__(self) -> None:
+        tracemalloc.start()
+
+    def __exit__(self, *_: object) -> None:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < self.below
+
+
+class TestInterpreterGuard:
+    @pytest.mark.parametrize(
+        ("header", "message"),
+        [
+            (
+                {"cache_tag": "cpython-39"},
+                f"cache tag cpython-39, this interpreter has {HERE['cache_tag']}",
+            ),
+            ({"magic": 3439}, f"magic number 3439, this interpreter has {HERE['magic']}"),
+            (
+                {"marshal_version": 99},
+                f"marshal version 99, this interpreter has {HERE['marshal_version']}",
+            ),
+            (
+                {"optimize": 7},
+                f"optimisation level 7, this interpreter has {HERE['optimize']}",
+            ),
+            (
+                {"marshal_version": 99, "optimize": 7},
+                (
+                    f"marshal version 99, this interpreter has {HERE['marshal_version']}; "
+                    f"optimisation level 7, this interpreter has {HERE['optimize']}"
+                ),
+            ),
+        ],
+    )
+    def test_another_interpreter_is_told_from_this(
+        self, header: dict[str, Any], message: str
+    ) -> None:
+        registry = Registry.from_bytes(build_registry(frozen("m"), **header), path="/x/app.frz")
+        mismatch = f"registry '/x/app.frz' was frozen for {message}"
+        assert registry.mismatch == mismatch
+        error = registry.version_error()
+        assert type(error) is RegistryVersionError
+        option = f" -{'O' * sys.flags.optimize}" if sys.flags.optimize else ""
+        assert str(error) == (
+            f"{mismatch}; freeze it again with: {sys.executable}{option} -m frozenfinder freeze"
+        )
+        assert error.path == "/x/app.frz"
+
+    def test_this_interpreter_is_none_other(self) -> None:
+        assert Registry.from_bytes(SMALL).mismatch is None
+
+    def test_optimised_interpreters_refuse_what_is_not(self, file: Path, python: Python) -> None:
+        code = """
+import sys
+from frozenfinder.registry import Registry
+print(str(Registry.open(sys.argv[1]).version_error()).partition(" was ")[2])
+"""
+        assert python("-OO", "-c", code, file).stdout == (
+            "frozen for optimisation level 0, this interpreter has 2; freeze it again with: "
+            f"{sys.executable} -OO -m frozenfinder freeze\n"
+        )
+
+
+class TestEquality:
+    def test_two_readers_of_one_file_are_equal(self, file: Path) -> None:
+        first, second = Registry.open(file), Registry.open(str(file))
+        assert first == second
+        assert hash(first) == hash(second)
+
+    def test_other_content_or_another_path_is_not_equal(self, file: Path) -> None:
+        registry = Registry.open(file)
+        assert registry != Registry.from_bytes(SMALL)
+        assert registry != Registry.from_bytes(build_registry(frozen("m")), path=str(file))
+        assert registry != str(file)
+
+    def test_it_says_what_it_is(self, opened: Registry) -> None:
+        assert repr(opened) == f"<Registry {opened.path!r} of 7 modules>"
