@@ -1,6 +1,7 @@
 """Imports run down one table; the run-time half imports nothing else when it is imported."""
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -198,6 +199,12 @@ def test_an_import_in_its_place_is_accepted(module: str, source: str) -> None:
 def test_every_module_has_its_place_in_the_table() -> None:
     layers = {name.partition(".")[0] for name in modules()}
     assert layers - {"__init__", *RUN, *DEFERRED, *BUILD} == set()
+
+
+def test_the_design_page_shows_this_table() -> None:
+    page = Path(__file__).parent.parent.joinpath("docs/explanation/design.md").read_text("utf-8")
+    rows = re.findall(r"^\| (?:run|run, deferred|build) \| (.*?) \|", page, re.MULTILINE)
+    assert re.findall(r"\w+", " ".join(rows)) == [*RUN, *DEFERRED, *BUILD]
 
 
 def test_importing_the_package_loads_only_builtins_and_its_own_run_time(python: Python) -> None:
