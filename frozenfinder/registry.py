@@ -450,13 +450,16 @@ class Registry:
         """The data file at `path`, relative to its root, with `/` between its parts."""
         return self._files.find(path, False)
 
-    def entries(self) -> "Iterator[FrozenEntry]":
-        """Every entry of every table, by table and name within a shard; reads the whole index."""
-        return self._modules.entries()
+    def entries(self, top: "str | None" = None) -> "Iterator[FrozenEntry]":
+        """Every entry of every table, by table and name within a shard; reads the whole index.
 
-    def files(self) -> "Iterator[FrozenEntry]":
-        """Every data file."""
-        return self._files.entries()
+        With `top`, those of the shard that has all of that top-level name, and perhaps of others.
+        """
+        return self._modules.entries(top)
+
+    def files(self, top: "str | None" = None) -> "Iterator[FrozenEntry]":
+        """Every data file, or with `top` those of the shard that has all of that folder."""
+        return self._files.entries(top)
 
     def info(self) -> "dict[str, object]":
         """What the freezer recorded of the freeze, for people: options and what was asked for."""
@@ -583,9 +586,13 @@ class _Index:
         except UnicodeEncodeError:  # lone surrogates: no entry has such a name
             return None
 
-    def entries(self) -> "Iterator[FrozenEntry]":
-        for number in range(len(self._shards or self._read_directory())):
-            yield from self._read_shard(number).entries()
+    def entries(self, top: "str | None") -> "Iterator[FrozenEntry]":
+        numbers = range(len(self._shards or self._read_directory()))
+        if top is not None:
+            number = layout.name_hash(top.encode("utf-8", "replace")) & len(numbers) - 1
+            numbers = numbers[number : number + 1]
+        for number in numbers:
+            yield from (self._shards[number] or self._read_shard(number)).entries()
 
     def _read_directory(self) -> "list[layout.Shard | None]":
         registry = self._registry
