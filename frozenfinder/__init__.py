@@ -31,7 +31,7 @@ _HOMES = {
     "installed": "hooks",
 }
 
-__all__ = sorted([*_HOMES, "install", "uninstall"])
+__all__ = ["install", "uninstall", *_HOMES]  # noqa: PLE0604  # names, and the checker sees none
 
 
 def __getattr__(name: str) -> object:

@@ -110,7 +110,10 @@ def file_names(module: ModuleType) -> set[str]:
         members = list(vars(value).values()) if isinstance(value, type) else [value]
         for member in members:
             code = getattr(member, "__code__", None)
-            if isinstance(code, CodeType) and getattr(member, "__module__", None) == module.__name__:
+            if (
+                isinstance(code, CodeType)
+                and getattr(member, "__module__", None) == module.__name__
+            ):
                 collect(code, found)
     return found
 

@@ -61,7 +61,9 @@ class Tree:
             path.write_text(text)
 
     def freeze(self, *options: str) -> None:
-        self.python("-m", "frozenfinder", "freeze", "--path", self.lib, "-o", self.registry, *options)
+        self.python(
+            "-m", "frozenfinder", "freeze", "--path", self.lib, "-o", self.registry, *options
+        )
 
     def run(
         self,

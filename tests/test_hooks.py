@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Python, RunPython
 from overlays import FILES, Tree
+from test_layers import BUILTIN, RUN
 
 import frozenfinder
 from frozenfinder import hooks
@@ -115,8 +116,9 @@ def test_the_default_registry_is_below_the_prefix(monkeypatch: pytest.MonkeyPatc
     tag = sys.implementation.cache_tag
     expected = Path(sys.prefix, "share", "frozenfinder", f"{tag}.frz")
     assert Path(frozenfinder.default_registry()) == expected
-    with pytest.raises(frozenfinder.RegistryNotFoundError, match=r"^there is no default registry: "):
+    with pytest.raises(frozenfinder.RegistryNotFoundError) as caught:
         frozenfinder.install()
+    assert str(caught.value).startswith("there is no default registry: ")
 
 
 def test_the_default_registry_of_an_optimised_interpreter_has_its_own_name(
@@ -191,8 +193,10 @@ def test_a_registry_of_another_interpreter_serves_nothing_with_one_warning(
     with pytest.warns(RuntimeWarning) as caught:
         finder = frozenfinder.install(registry)
     assert [str(each.message).partition(";")[0] for each in caught] == [
-        f"frozenfinder serves nothing: registry {str(tree.registry)!r} was frozen for "
-        f"marshal version {sys.modules['marshal'].version}, this interpreter has 99"
+        (
+            f"frozenfinder serves nothing: registry {str(tree.registry)!r} was frozen for "
+            f"marshal version {sys.modules['marshal'].version}, this interpreter has 99"
+        )
     ]
     assert caught[0].filename == __file__
     assert frozenfinder.install(registry) is finder
@@ -256,9 +260,7 @@ print(finder.served)
     assert run_python(code, tree.registry, tree.lib).stdout == "1\n"
 
 
-RUN_TIME = {
-    "collector", "errors", "finder", "fixups", "hooks", "layout", "loader", "lock", "modules", "registry", "roots",
-}
+RUN_TIME = set(RUN)
 
 
 def test_installing_adds_no_module_but_the_run_time(python: Python, tree: Tree) -> None:
@@ -275,9 +277,5 @@ print(*sorted(set(sys.modules) - before))
     isolated = f"import sys; sys.path.append({str(home)!r})" + code
     done = python("-I", "-S", "-c", isolated, tree.registry, tree.lib)
     added = set(done.stdout.split()) - {"m", "pkg", "pkg.sub"}
-    listed = {
-        "_frozen_importlib", "_frozen_importlib_external", "_imp", "_io", "_thread", "_weakref",
-        "gc", "marshal", "nt", "posix", "sys",
-    }
     assert "frozenfinder.hooks" in added
-    assert added - listed <= {"frozenfinder", *(f"frozenfinder.{name}" for name in RUN_TIME)}
+    assert added - BUILTIN <= {"frozenfinder", *(f"frozenfinder.{name}" for name in RUN_TIME)}

@@ -23,9 +23,7 @@ def tree(tmp_path: Path, python: Python) -> Tree:
     return tree
 
 
-def same(
-    tree: Tree, code: str, *flags: str, served: int, path: str | None = None
-) -> None:
+def same(tree: Tree, code: str, *flags: str, served: int, path: str | None = None) -> None:
     """Both ways print the same, fail the same, and ours was served as many as said."""
     stock = tree.run(code, *flags, path=path, stock=True)
     ours = tree.run(code, *flags, path=path)
@@ -45,7 +43,8 @@ def show(*names):
         else:
             spec = module.__spec__
             path = getattr(module, '__path__', None)
-            print(name, module.__file__, getattr(module, 'VALUE', None), spec.origin, path and list(path))
+            print(name, module.__file__, getattr(module, 'VALUE', None))
+            print(' ', spec.origin, path and list(path))
             print(' ', spec.cached, spec.has_location, spec.parent, spec.submodule_search_locations)
 """
 ALL = SHOW + "show('m', 'pkg', 'pkg.sub', 'pkg.inner', 'pkg.inner.leaf', 'space.portion')"
@@ -111,9 +110,7 @@ FRESHNESS = {
     "a package added beside the module": Change(
         lambda t: rewrite(t.lib / "m/__init__.py", "VALUE = 'package beside it'\n")
     ),
-    "a folder without __init__ added beside the module": Change(
-        lambda t: (t.lib / "m").mkdir()
-    ),
+    "a folder without __init__ added beside the module": Change(lambda t: (t.lib / "m").mkdir()),
     "an extension module added beside the module": Change(add_extension),
     "a module left as bytecode only": Change(replace_by_bytecode),
     "a new syntax error": Change(
@@ -232,9 +229,7 @@ PRECEDENCE = {
     "a folder that does not exist earlier on the path": Change(
         lambda _: None, code="sys.path.insert(0, 'absent')\n" + ALL, served=6
     ),
-    "a module later on the path": Change(
-        shadow, code="sys.path.append('other')\n" + M, served=1
-    ),
+    "a module later on the path": Change(shadow, code="sys.path.append('other')\n" + M, served=1),
     "an insert into the path between two imports": Change(
         shadow, code="import pkg\n" + INSERT_OTHER + M, served=1
     ),
@@ -254,7 +249,10 @@ PRECEDENCE = {
     "an entry with a slash at its end": Change(lambda _: None, path="lib/", code=ALL, served=6),
     "a relative entry": Change(lambda _: None, path="lib", code=ALL, served=6),
     "the current folder": Change(
-        lambda _: None, path="other", code="import os; os.chdir('lib')\nsys.path.insert(0, '')\n" + ALL, served=6
+        lambda _: None,
+        path="other",
+        code="import os; os.chdir('lib')\nsys.path.insert(0, '')\n" + ALL,
+        served=6,
     ),
     "a change of the current folder": Change(
         lambda t: rewrite(t.other / "pkg/__init__.py", "VALUE = 'elsewhere'\n"),
@@ -296,7 +294,9 @@ sys.path_importer_cache[os.path.abspath('lib/pkg')] = Nothing()
     ),
     "a __path__ that was put before": Change(
         lambda t: shadow(t, "sub.py"),
-        code="import pkg\npkg.__path__.insert(0, 'other')\n" + SHOW + "show('pkg.sub', 'pkg.inner')",
+        code="import pkg\npkg.__path__.insert(0, 'other')\n"
+        + SHOW
+        + "show('pkg.sub', 'pkg.inner')",
         served=2,
     ),
     "a __path__ that was appended to": Change(
@@ -305,7 +305,9 @@ sys.path_importer_cache[os.path.abspath('lib/pkg')] = Nothing()
         served=2,
     ),
     "a __path__ that was emptied": Change(
-        lambda _: None, code="import pkg\npkg.__path__[:] = []\n" + SHOW + "show('pkg.sub')", served=1
+        lambda _: None,
+        code="import pkg\npkg.__path__[:] = []\n" + SHOW + "show('pkg.sub')",
+        served=1,
     ),
     "a namespace package of two portions": Change(
         lambda t: shadow(t, "space/second.py"),
@@ -543,8 +545,10 @@ def test_what_was_not_served_has_a_reason(tree: Tree) -> None:
     assert ours.output == str(
         (
             "m",
-            f"its source {str(path)!r} has mtime {mtime} and size 17, "
-            f"frozen were {mtime - 10} and {was}",
+            (
+                f"its source {str(path)!r} has mtime {mtime} and size 17, "
+                f"frozen were {mtime - 10} and {was}"
+            ),
         )
     )
 

@@ -71,7 +71,7 @@ def compare(registry: Path, at_least: int) -> None:
 
 
 def is_taken_over(name: str) -> bool:
-    """Whether stock itself finds that name elsewhere: setuptools brings a `distutils` of its own."""
+    """Whether stock finds that name elsewhere too: setuptools brings a `distutils` of its own."""
     return name.partition(".")[0] == "distutils" and find_spec("_distutils_hack") is not None
 
 
