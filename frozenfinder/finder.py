@@ -12,18 +12,21 @@ from _frozen_importlib_external import (  # type: ignore[attr-defined]
     cache_from_source,
 )
 
+from . import modules
 from .errors import RegistryError
-from .loader import ClosedLoader, FrozenLoader
+from .loader import ClosedLoader, ClosedNamespaceLoader, FrozenLoader
 from .registry import FrozenEntry, Registry, _os
 from .roots import SEPARATOR, Bypass, Roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from importlib.metadata import Distribution, DistributionFinder
     from types import CodeType, ModuleType
 
     from .collector import Collector
     from .lock import ImportLock
+    from .paths import FileTree, FrozenPath
 
 
 def _get_cached_ending() -> str:
@@ -205,6 +208,9 @@ class ClosedFinder(_Finder):
     ) -> None:
         super().__init__(registry, lock, report, tests, collector)
         self.root = registry.path
+        self._files: "FileTree | None" = None
+        self._unannounced: "list[ClosedLoader]" = []
+        self._packages: "dict[str, dict[str, dict[str, bool]]]" = {}
 
     def find_spec(
         self,
@@ -214,30 +220,57 @@ class ClosedFinder(_Finder):
     ) -> "ModuleSpec | None":
         """The spec of the entry of that name, or None; no file-system call beyond the registry.
 
-        RegistryError where the registry is damaged, ModuleNotFoundError for an excluded entry.
+        A submodule of a package of this registry is left to the search of `path` where that does
+        not begin with the package's own directory. RegistryError where the registry is damaged,
+        ModuleNotFoundError for an excluded entry.
         """
-        try:
-            entry = self.registry.find_entry(fullname, self.tests)
-        except UnicodeEncodeError:
-            return None
-        if entry is None:
-            return None
+        entry = self.registry.find_entry(fullname, self.tests)
+        if entry is not None and (path is None or self._decides(entry, path)):
+            return self._find_spec(entry, path)
+        if path is not None and self.registry.header.world:
+            return PathFinder.find_spec(fullname, self._virtual(path))
+        return None
+
+    def _find_spec(self, entry: FrozenEntry, path: "Sequence[str] | None") -> "ModuleSpec | None":
         if entry.kind == "excluded":
             raise ModuleNotFoundError(
-                f"No module named {fullname!r}; it was excluded from {self.registry.where}",
-                name=fullname,
+                f"No module named {entry.name!r}; it was excluded from {self.registry.where}",
+                name=entry.name,
             )
         if entry.kind == "namespace":
             return self._find_namespace(entry, path)
         if entry.kind == "extension":
-            self.bypass(fullname, "extension modules are left to the normal path")
+            self.bypass(entry.name, "extension modules are left to the normal path")
             return None
-        return self._find_spec(entry)
+        return self.make_spec(entry.name, entry)
 
-    def _find_spec(self, entry: FrozenEntry) -> ModuleSpec:
+    def _decides(self, entry: FrozenEntry, path: "Iterable[str]") -> bool:
+        """Whether the registry answers for a submodule: `path` has not been edited to come before.
+
+        A parent that is not this registry's (it was imported before) does not count.
+        """
+        for first in path:
+            if first == self.locate(home(entry)):
+                return True
+            break
+        if entry.kind in ("excluded", "namespace") or entry.origname != entry.name:
+            return True
+        parent = modules.get_module(entry.name.rpartition(".")[0])
+        loader = getattr(parent, "__loader__", None)
+        is_ours = (
+            isinstance(loader, (ClosedLoader, ClosedNamespaceLoader)) and loader.server is self
+        )
+        return not is_ours
+
+    def _virtual(self, path: "Iterable[object]") -> "list[str]":
+        """The virtual directories among the items of a path."""
+        return [item for item in path if isinstance(item, str) and self.relative(item) is not None]
+
+    def make_spec(self, fullname: str, entry: FrozenEntry) -> ModuleSpec:
+        """The spec of an entry with code, under whatever name it was asked for."""
         location = self.locate(entry.path)
-        loader = ClosedLoader(entry.name, location, self, entry)
-        spec = ModuleSpec(entry.name, loader, origin=location, is_package=entry.is_package)
+        loader = ClosedLoader(fullname, location, self, entry)
+        spec = ModuleSpec(fullname, loader, origin=location, is_package=entry.is_package)
         spec.has_location = True
         if entry.is_package:
             spec.submodule_search_locations = [location.rpartition(SEPARATOR)[0]]
@@ -250,34 +283,111 @@ class ClosedFinder(_Finder):
 
         A regular package on the path wins, as it does for stock.
         """
+        own = self.locate(entry.path)
 
         def merge(name: str, search: "Sequence[str]", target: object = None) -> ModuleSpec:
+            if self.registry.header.world:
+                search = self._virtual(search)
             spec = PathFinder.find_spec(name, search)
             if spec is not None and spec.loader is not None and spec.origin is not None:
                 return spec
             portions = [] if spec is None else list(spec.submodule_search_locations or ())
             merged = ModuleSpec(name, None, is_package=True)
-            virtual = self.locate(entry.path)
-            merged.submodule_search_locations = [virtual, *(p for p in portions if p != virtual)]
+            merged.submodule_search_locations = portions if own in portions else [own, *portions]
             return merged
 
         spec = merge(entry.name, sys.path if path is None else path)
         if spec.loader is None:
-            portions = spec.submodule_search_locations
-            spec.submodule_search_locations = _NamespacePath(entry.name, portions, merge)
+            portions = _NamespacePath(entry.name, spec.submodule_search_locations, merge)
+            spec.submodule_search_locations = portions
+            spec.loader = ClosedNamespaceLoader(portions, self)
         return spec
+
+    def iter_modules(self, prefix: str = "", folder: str = "") -> "Iterator[tuple[str, bool]]":
+        """The (name, whether a package) of every module in a folder, by name; for `pkgutil`.
+
+        As `FileFinder`, it does not tell of namespace packages. The first of a top-level name reads
+        its shard of the index; the folder '' reads the whole index.
+        """
+        top = folder.partition("/")[0]
+        packages = self._packages.get(top)
+        if packages is None:
+            packages = self._packages[top] = self._list_packages(top)
+        for name, is_package in sorted(packages.get(folder.replace("/", "."), {}).items()):
+            yield prefix + name, is_package
+
+    def _list_packages(self, top: str) -> "dict[str, dict[str, bool]]":
+        packages: "dict[str, dict[str, bool]]" = {}
+        for entry in self.registry.entries(top or None):
+            package, _, name = entry.name.rpartition(".")
+            if (
+                entry.kind in _SERVED
+                and entry.origname == entry.name
+                and (self.tests or entry.table != "test")
+                and bool(package) == bool(top)
+            ):
+                packages.setdefault(package, {}).setdefault(name, entry.is_package)
+        return packages
+
+    def find_distributions(
+        self, context: "DistributionFinder.Context | None" = None
+    ) -> "Iterator[Distribution]":
+        """The distributions whose metadata the registry holds, for `importlib.metadata`."""
+        # deferred: only programs that ask for metadata need it
+        from . import metadata
+
+        return metadata.find_distributions(self, context)
 
     def locate(self, path: str) -> str:
         """The virtual path of what lies at `path` below its root."""
+        if not path:
+            return self.root
         return f"{self.root}{SEPARATOR}{path.replace('/', SEPARATOR)}"
 
     def relative(self, path: str) -> "str | None":
         """The inverse of `locate`: None for a path outside the registry, '' for its root."""
-        if path == self.root:
-            return ""
-        if not path.startswith(self.root + SEPARATOR):
+        if not path.startswith(self.root):
             return None
-        return path[len(self.root) + 1 :].replace(SEPARATOR, "/")
+        below = path[len(self.root) :]
+        if below and below[0] != SEPARATOR:
+            return None
+        return below.replace(SEPARATOR, "/").strip("/")
+
+    @property
+    def files(self) -> "FileTree":
+        """The files that the registry holds, with the folders that they are in."""
+        if self._files is None:
+            # deferred: only programs that read resources or metadata need it
+            from .paths import FileTree
+
+            self._files = FileTree(self.registry, self.tests)
+        return self._files
+
+    def find_path(self, path: str) -> "FrozenPath":
+        """What lies at `path` below the root, there or not, for reading as of a `pathlib.Path`."""
+        # deferred: only programs that read resources or metadata need it
+        from .paths import FrozenPath
+
+        return FrozenPath(self, path)
+
+    def announce_source(self, loader: ClosedLoader) -> None:
+        """Tell `linecache` that the source of a virtual path is to be had of its loader.
+
+        Most who ask give the module's globals, where it finds that out; those that show warnings
+        and set breakpoints do not. Before 3.13 it takes long to import, so that it is told when
+        the program has imported it.
+        """
+        self._unannounced.append(loader)
+        linecache = modules.get_module("linecache")
+        if linecache is None and sys.version_info >= (3, 13):
+            # deferred: only where sources are embedded
+            import linecache
+        lazycache = getattr(linecache, "lazycache", None)
+        while lazycache is not None and self._unannounced:
+            loader = self._unannounced.pop()
+            spec = ModuleSpec(loader.name, loader)
+            scope = {"__name__": loader.name, "__loader__": loader, "__spec__": spec}
+            lazycache(loader.path, scope)
 
     def get_data(self, path: str) -> bytes:
         """The file at a virtual path: a data file, or the source of a module if it was embedded.
@@ -291,22 +401,26 @@ class ClosedFinder(_Finder):
 
             with FileIO(path) as file:
                 return file.read()
+        data = self.read_file(relative)
+        if data is None:
+            raise FileNotFoundError(2, "not in the registry", path)
+        return bytes(data)
+
+    def read_file(self, relative: str) -> "memoryview | None":
+        """The content of the data file or embedded source at a path below the root, or None."""
         entry = self.registry.find_file(relative)
         if entry is not None:
-            return bytes(self.registry.read_blob(entry))
-        text = self._read_text(relative)
-        if text is None:
-            raise FileNotFoundError(2, "not in the registry", path)
-        return bytes(text)
+            return self.registry.read_blob(entry)
+        entry = self.find_source(relative)
+        return None if entry is None else self.registry.read_text(entry)
 
-    def _read_text(self, relative: str) -> "memoryview | None":
+    def find_source(self, relative: str) -> "FrozenEntry | None":
+        """The entry of the module whose source was at a path below the root."""
         name = relative.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        entry = self.registry.find_entry(name)
-        if entry is None or entry.path != relative:
-            return None
-        return self.registry.read_text(entry)
+        entry = self.registry.find_entry(name, self.tests)
+        return None if entry is None or entry.path != relative else entry
 
-    def path_hook(self, path: str) -> "PathEntry":
+    def path_hook(self, path: object) -> "PathEntry":
         """The path entry finder of a virtual directory; ImportError for any other path.
 
         For `sys.path_hooks`: it is what keeps the search of a frozen package's `__path__` off the
@@ -314,38 +428,48 @@ class ClosedFinder(_Finder):
         """
         relative = self.relative(path) if isinstance(path, str) else None
         if relative is None:
-            raise ImportError(f"not below {self.registry.where}", path=path)
+            raise ImportError(f"{path!r} is not below {self.registry.where}")
         return PathEntry(self, relative)
 
     def invalidate_caches(self) -> None:
         """Nothing to do: a registry does not change."""
 
 
+_SERVED = ("source", "sourceless")
+
+
+def home(entry: FrozenEntry) -> str:
+    """The folder that a search finds the entry's module in."""
+    folder = entry.path.rpartition("/")[0]
+    return folder.rpartition("/")[0] if entry.is_package and entry.kind in _SERVED else folder
+
+
 class PathEntry:
-    """The path entry finder of one virtual directory of a registry."""
+    """The path entry finder of one virtual directory of a registry, as `FileFinder` is of a real."""
 
     def __init__(self, finder: ClosedFinder, folder: str) -> None:
         self._finder = finder
         self._folder = folder
 
-    def find_spec(
-        self, fullname: str, target: "ModuleType | None" = None
-    ) -> "ModuleSpec | None":
-        """The spec of the module of that name in this directory, or None."""
-        registry = self._finder.registry
-        entry = registry.find_entry(fullname)
-        if entry is None or entry.kind not in ("source", "sourceless", "namespace"):
-            return None
-        folder = entry.path.rpartition("/")[0]
-        if entry.kind == "source" and entry.is_package:
-            folder = folder.rpartition("/")[0]
-        if folder != self._folder:
+    def find_spec(self, fullname: str, target: "ModuleType | None" = None) -> "ModuleSpec | None":
+        """The spec of the module of that name in this directory, or None.
+
+        Only the last part of the name counts: the directory may be on the path of any package.
+        """
+        finder = self._finder
+        path = f"{self._folder}/{fullname.rpartition('.')[2]}".lstrip("/")
+        entry = finder.registry.find_entry(path.replace("/", "."), finder.tests)
+        if entry is None or home(entry) != self._folder:
             return None
         if entry.kind == "namespace":
             spec = ModuleSpec(fullname, None, is_package=True)
-            spec.submodule_search_locations = [self._finder.locate(entry.path)]
+            spec.submodule_search_locations = [finder.locate(entry.path)]
             return spec
-        return self._finder._find_spec(entry)
+        return finder.make_spec(fullname, entry) if entry.kind in _SERVED else None
+
+    def iter_modules(self, prefix: str = "") -> "Iterator[tuple[str, bool]]":
+        """What `pkgutil.iter_modules` and `walk_packages` list of this directory."""
+        return self._finder.iter_modules(prefix, self._folder)
 
     def invalidate_caches(self) -> None:
         """Nothing to do: a registry does not change."""

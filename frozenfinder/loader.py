@@ -7,19 +7,26 @@ frozen; everything after that, and everything else, is stock. `ClosedLoader` ser
 
 import sys
 from _frozen_importlib import ModuleSpec, _call_with_frames_removed  # type: ignore[attr-defined]
-from _frozen_importlib_external import SourceFileLoader, SourceLoader, decode_source
+from _frozen_importlib_external import (
+    NamespaceLoader,
+    SourceFileLoader,
+    SourceLoader,
+    decode_source,
+)
 from _imp import _fix_co_filename  # type: ignore[attr-defined]
 
 from .registry import FrozenEntry, Registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from importlib.resources.abc import TraversableResources
     from types import CodeType, ModuleType
     from typing import Any, Protocol, TypeVar
 
     from .collector import Collector
     from .lock import ImportLock
+    from .paths import FrozenPath
 
     _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -36,7 +43,10 @@ if TYPE_CHECKING:
         def load_code(self, entry: FrozenEntry) -> CodeType | None: ...
 
     class ClosedServer(Server, Protocol):
+        def announce_source(self, loader: "ClosedLoader") -> None: ...
+        def find_path(self, path: str) -> FrozenPath: ...
         def get_data(self, path: str) -> bytes: ...
+        def relative(self, path: str) -> str | None: ...
 
 
 def _importlib_frame(function: "_F") -> "_F":
@@ -154,7 +164,7 @@ class ClosedLoader(SourceLoader):
     ) -> None:
         self.name = fullname
         self.path = path
-        self._server = server
+        self.server = server
         self._entry = entry
 
     def __eq__(self, other: object) -> bool:
@@ -166,7 +176,7 @@ class ClosedLoader(SourceLoader):
         return hash((self.name, self.path))
 
     def __reduce__(self) -> "tuple[Any, ...]":
-        return _restore, (self.name, self._server.registry.path)
+        return _restore, (self.name, self.server.registry.path)
 
     def _check_name(self, fullname: "str | None") -> None:
         if fullname is not None and fullname != self.name:
@@ -176,25 +186,31 @@ class ClosedLoader(SourceLoader):
 
     def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
         """As `FrozenLoader.create_module`."""
-        return self._server.lock.abandoned.pop(spec.name, None)
+        return self.server.lock.abandoned.pop(spec.name, None)
 
     @_importlib_frame
     def exec_module(self, module: "ModuleType") -> None:
-        _exec_module(self._server, self.get_code, module)
+        _exec_module(self.server, self.get_code, module)
 
     def get_code(self, fullname: str) -> "CodeType":
         """The entry's code, newly unmarshalled; RegistryError if it is damaged."""
         self._check_name(fullname)
-        registry = self._server.registry
+        registry = self.server.registry
         code = registry.load_code(self._entry, registry.read_blob(self._entry))
         _fix_co_filename(code, self.path)
-        self._server.count(fullname)
+        self.server.count(fullname)
+        if self._entry.text_size >= 0:
+            self.server.announce_source(self)
         return code
 
     def get_source(self, fullname: str) -> "str | None":
-        """The embedded source, decoded as PEP 263 says, or None."""
-        self._check_name(fullname)
-        text = self._server.registry.read_text(self._entry)
+        """The embedded source, decoded as PEP 263 says, or None.
+
+        Up to 3.12 `linecache` asks for the source of what `-m` runs under the name `__main__`.
+        """
+        if fullname != "__main__":
+            self._check_name(fullname)
+        text = self.server.registry.read_text(self._entry)
         return None if text is None else decode_source(bytes(text))
 
     def get_filename(self, fullname: "str | None" = None) -> str:
@@ -203,11 +219,45 @@ class ClosedLoader(SourceLoader):
 
     def get_data(self, path: str) -> bytes:
         """The bytes of a file in the registry, by virtual path; of one outside it, from disk."""
-        return self._server.get_data(path)
+        return self.server.get_data(path)
 
     def is_package(self, fullname: str) -> bool:
         self._check_name(fullname)
         return self._entry.is_package
+
+    def get_resource_reader(self, fullname: str) -> "TraversableResources":
+        """The reader of what lies in the module's folder; as `FileLoader.get_resource_reader`."""
+        self._check_name(fullname)
+        # deferred: only programs that read resources need it
+        from .resources import FrozenReader
+
+        return FrozenReader(self.server.find_path(self._entry.path.rpartition("/")[0]))
+
+
+class ClosedNamespaceLoader(NamespaceLoader):
+    """Closed mode's loader of a namespace package: its portions lie in the registry or on disk.
+
+    `NamespaceLoader` cannot read the resources of a portion that is not a directory.
+    """
+
+    def __init__(self, path: "Iterable[str]", server: "ClosedServer") -> None:
+        self._path = path
+        self.server = server
+
+    def create_module(self, spec: ModuleSpec) -> "ModuleType":  # type: ignore[override]
+        """A module whose `__file__` is None, as importlib's `_init_module_attrs` makes them."""
+        module = type(sys)(spec.name)
+        module.__file__ = None
+        return module
+
+    def get_resource_reader(  # type: ignore[override]
+        self, module: str
+    ) -> "TraversableResources":
+        """The reader of all portions, merged."""
+        # deferred: only programs that read resources need it
+        from .resources import FrozenNamespaceReader
+
+        return FrozenNamespaceReader(self.server, self._path)
 
 
 def _restore(name: str, registry_path: str) -> ClosedLoader:

@@ -28,7 +28,7 @@ RUN = (
 )
 """The run-time half, lowest layer first."""
 
-DEFERRED = ("resources", "metadata")
+DEFERRED = ("paths", "resources", "metadata")
 """The readers of closed mode: run-time modules with imports of their own, so that others import
 them inside functions only."""
 
