@@ -430,6 +430,8 @@ class Registry:
     def _blob(
         self, entry: FrozenEntry, offset: int, size: int, digest: int, what: str
     ) -> memoryview:
+        if not size:
+            return memoryview(b"")
         what = f"{what} {entry.name!r}"
         try:
             return self._piece("blobs", offset, size, digest, what)

@@ -252,6 +252,15 @@ print({os.waitpid(child, 0)[1] for child in children})
         assert bytes(text) == b"def f():\n    return 1\n"
         assert set(texts.values()) == {None}
 
+    def test_what_has_no_bytes_needs_no_digest(self) -> None:
+        where = {"offset": 10**9, "digest": 0, "text_offset": 10**9, "text_digest": 0}
+        item = Frozen("m", text=b"", fields={"kind": "namespace", **where})
+        registry = Registry.from_bytes(build_registry(item))
+        (entry,) = registry.entries()
+        text = registry.read_text(entry)
+        assert text is not None
+        assert bytes(registry.read_blob(entry)) == bytes(text) == b""
+
     def test_the_test_table_is_searched_only_if_asked(self, opened: Registry) -> None:
         assert opened.find_entry("tested") is None
         assert opened.find_entry("tested", tests=True) is not None
@@ -848,7 +857,7 @@ class TestHostility:
     @pytest.mark.parametrize("value", [10_000, 2**31, 2**63, 2**64 - 1])
     def test_an_entry_out_of_bounds(self, file: Path, field: str, value: int) -> None:
         wild: dict[str, Any] = {field: value}
-        registry = Registry.open(write(file, build_registry(frozen("m", text=b"", **wild))))
+        registry = Registry.open(write(file, build_registry(frozen("m", text=b"text", **wild))))
         entry = registry.find_entry("m")
         assert entry is not None
         start, limit, _ = registry.header.sections["blobs"]
