@@ -148,6 +148,19 @@ class TestReading:
         assert len(small) == len(large) == 3
         assert max(large) <= registry_module.INDEX_WINDOW
 
+    def test_listing_one_package_reads_one_shard(self, tmp_path: Path, preads: list[int]) -> None:
+        items = [Frozen(f"pkg{at % 97}.m{at}", b"code") for at in range(5000)]
+        registry = Registry.open(write(tmp_path / "app.frz", build_registry(*items)))
+        preads.clear()
+        listed = {entry.name for entry in registry.entries("pkg7")}
+        assert len(preads) == 1
+        assert {name for name in listed if name.startswith("pkg7.")} == {
+            f"pkg7.m{at}" for at in range(7, 5000, 97)
+        }
+        assert len(listed) < 5000
+        assert len(list(registry.entries())) == 5000
+        assert {entry.name for entry in registry.entries("\ud800")} <= {item.name for item in items}
+
     def test_a_file_and_bytes_read_the_same(self, opened: Registry) -> None:
         assert contents(opened) == contents(Registry.from_bytes(SMALL))
 
