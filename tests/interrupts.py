@@ -1,5 +1,7 @@
 """Something that happens in the middle: an action at every line or instruction of some code."""
 
+import dis
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -26,7 +28,12 @@ class Tracer:
         if frame.f_code not in self.codes:
             return None
         frame.f_trace_opcodes = self.opcodes
-        if event == ("opcode" if self.opcodes else "line") and not self.reached:
+        wanted = event == "line"
+        if self.opcodes:
+            # 3.14 and later leave NOT_TAKEN out of exception tables: nothing is raised there
+            instruction = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            wanted = event == "opcode" and instruction != "NOT_TAKEN"
+        if wanted and not self.reached:
             self.left -= 1
             if self.left < 0:
                 self.reached = True
@@ -54,6 +61,17 @@ def at_every_event(
         if not tracer.reached:
             assert nth >= 20
             return
+
+
+def code_of(*functions: object) -> set[CodeType]:
+    """The code objects of the functions; of a class or a module, those of every function in it."""
+    found = set()
+    for function in functions:
+        if inspect.isfunction(function):
+            found.add(function.__code__)
+        else:
+            found |= {each.__code__ for each in vars(function).values() if inspect.isfunction(each)}
+    return found
 
 
 def interrupt() -> None:

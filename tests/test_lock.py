@@ -1,14 +1,13 @@
 """The import lock by itself: ownership, depth, bounded waiting, interrupts."""
 
 import _thread
-import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from interrupts import at_every_event, interrupt
+from interrupts import at_every_event, code_of, interrupt
 
 from frozenfinder import lock as lock_module
 from frozenfinder.lock import ImportLock, _count_from_repr
@@ -223,11 +222,7 @@ def test_a_body_that_raises_leaves_the_depth_as_it_was() -> None:
     assert (lock.depth, lock.owner) == (0, None)
 
 
-LOCK_CODE = {
-    function.__code__
-    for function in [*vars(ImportLock).values(), *vars(lock_module).values()]
-    if inspect.isfunction(function)
-} | {run_under.__code__}
+LOCK_CODE = code_of(ImportLock, lock_module, run_under)
 
 
 @pytest.mark.parametrize("opcodes", [False, True], ids=["lines", "instructions"])
