@@ -25,7 +25,7 @@ except ImportError:  # Windows
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from os import PathLike
+    from os import PathLike, stat_result
     from types import CodeType
 
 HEAD_SIZE = 8192  # what opening reads: the header, the roots and the directories nearly always fit
@@ -57,17 +57,29 @@ class _File:
     The descriptor stays open, so that a registry replaced on disk keeps serving what it was opened
     with. It is moved to a high number, out of the way of programs that count on low ones. A program
     that closes descriptors it does not know (a daemon) may close it, and the number may come to
-    name another file: `recover` opens the path once more and makes sure that it is the same file.
+    name another file: `recover` opens the path once more and makes sure that the registry there is
+    the same.
     """
 
-    __slots__ = ("_descriptor", "_identity", "_position", "base", "path", "size")
+    __slots__ = (
+        "_descriptor",
+        "_identity",
+        "_position",
+        "base",
+        "modified_ns",
+        "path",
+        "size",
+    )
 
     def __init__(self, path: str, base: int) -> None:
         self.path = path
         self.base = base
         self._descriptor = -1
         self._position = _allocate_lock()  # guards the file position where there is no pread
-        self._descriptor, self._identity, size = self._open()
+        self._descriptor, status = self._open()
+        self._identity = (status.st_dev, status.st_ino)
+        self.modified_ns = status.st_mtime_ns
+        size = status.st_size
         if not 0 <= base <= size:
             raise RegistryError(
                 f"registry {path!r} cannot begin at byte {base}, the file has {size} bytes",
@@ -75,7 +87,7 @@ class _File:
             )
         self.size = size - base
 
-    def _open(self) -> "tuple[int, tuple[int, ...], int]":
+    def _open(self) -> "tuple[int, stat_result]":
         path = self.path
         try:
             descriptor = _os.open(path, _OPEN_FLAGS)
@@ -98,61 +110,60 @@ class _File:
         except BaseException:
             _os.close(descriptor)
             raise
-        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        return descriptor, identity, status.st_size
+        return descriptor, status
 
     def _unreadable(self, error: "OSError | ValueError") -> RegistryError:
         reason = getattr(error, "strerror", None) or error
         return RegistryError(f"registry {self.path!r} cannot be read: {reason}", path=self.path)
 
-    @property
-    def modified_ns(self) -> int:
-        """When the file was last written, in nanoseconds, as it was at opening."""
-        return self._identity[-1]
-
     def read(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`, or as many as there are."""
-        size = min(size, self.size - offset)
+        return self._read(self._descriptor, offset, min(size, self.size - offset))
+
+    def _read(self, descriptor: int, offset: int, size: int) -> bytes:
         offset += self.base
-        data = self._pread(size, offset)
+        data = self._pread(descriptor, size, offset)
         while len(data) < size:
-            more = self._pread(size - len(data), offset + len(data))
+            more = self._pread(descriptor, size - len(data), offset + len(data))
             if not more:
                 break
             data += more
         return data
 
-    def _pread(self, size: int, offset: int) -> bytes:
+    def _pread(self, descriptor: int, size: int, offset: int) -> bytes:
         if _pread is not None:
-            return _pread(self._descriptor, size, offset)
+            return _pread(descriptor, size, offset)
         with self._position:
-            _os.lseek(self._descriptor, offset, 0)
-            return _os.read(self._descriptor, size)
+            _os.lseek(descriptor, offset, 0)
+            return _os.read(descriptor, size)
 
     def measure(self) -> int:
         """How many bytes there are by now; OSError."""
         return _os.fstat(self._descriptor).st_size - self.base
 
-    def recover(self) -> None:
+    def recover(self, header: bytes) -> None:
         """Open the path again if the descriptor no longer names the file.
 
-        RegistryError where another file has taken its place.
+        RegistryError where a registry with another header has taken its place; a header vouches for
+        all that comes after it. OSError.
         """
         failed = self._descriptor
         if self._is_ours(failed):
             return
-        descriptor, identity, _ = self._open()
-        if identity != self._identity:
-            _os.close(descriptor)
-            raise RegistryError(
-                f"registry {self.path!r} was replaced while its descriptor was closed by the "
-                "program; start the program again",
-                path=self.path,
-            )
-        if self._descriptor == failed:
-            self._descriptor = descriptor
-        else:  # another thread has recovered it meanwhile
-            _os.close(descriptor)
+        descriptor, status = self._open()
+        try:
+            if self._read(descriptor, 0, len(header)) != header:
+                raise RegistryError(
+                    f"registry {self.path!r} was replaced while its descriptor was closed by the "
+                    "program; start the program again",
+                    path=self.path,
+                )
+            if self._descriptor == failed:
+                self._identity = (status.st_dev, status.st_ino)
+                self._descriptor, descriptor = descriptor, -1
+        finally:
+            if descriptor >= 0:  # or another thread has recovered it meanwhile
+                _os.close(descriptor)
 
     def _is_ours(self, descriptor: int) -> bool:
         """Whether a descriptor names the file, not another one and not nothing."""
@@ -160,7 +171,7 @@ class _File:
             status = _os.fstat(descriptor)
         except OSError:
             return False
-        return (status.st_dev, status.st_ino) == self._identity[:2]
+        return (status.st_dev, status.st_ino) == self._identity
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -191,7 +202,7 @@ class _Memory:
     def measure(self) -> int:
         return self.size
 
-    def recover(self) -> None:
+    def recover(self, header: bytes) -> None:
         pass
 
     def close(self) -> None:
@@ -404,8 +415,8 @@ class Registry:
             return window.view(offset, size, digest, what)
         except (OSError, RegistryError):
             window.forget()
-        self._source.recover()
         try:
+            self._source.recover(self._head[: layout.HEADER_SIZE])
             return window.view(offset, size, digest, what)
         except OSError as error:
             raise self._unreadable(what, offset, error) from error

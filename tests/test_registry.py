@@ -500,6 +500,28 @@ print(*[entry.name for entry in registry.entries()])
         Path(opened.path).unlink()
         assert contents(opened) == contents(Registry.from_bytes(SMALL))
 
+    @pytest.mark.parametrize("replace", [True, False], ids=["replaced", "touched"])
+    def test_the_file_written_the_same_while_it_was_closed(
+        self, opened: Registry, replace: bool
+    ) -> None:
+        if replace:
+            write(Path(opened.path + ".new")).replace(opened.path)
+        os.utime(opened.path, ns=(0, 0))
+        modified_ns = opened.modified_ns
+        os.close(descriptor_of(opened))
+        assert contents(opened) == contents(Registry.from_bytes(SMALL))
+        assert opened.modified_ns == modified_ns
+        number = descriptor_of(opened)
+        opened.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)
+
+    def test_the_file_replaced_by_a_shorter_one_while_it_was_closed(self, opened: Registry) -> None:
+        write(Path(opened.path + ".new"), b"short").replace(opened.path)
+        os.close(descriptor_of(opened))
+        with pytest.raises(RegistryError, match=" was replaced while its descriptor was closed "):
+            contents(opened)
+
     def test_the_file_replaced_while_it_was_closed(self, opened: Registry) -> None:
         new = write(Path(opened.path + ".new"), build_registry(frozen("other")))
         new.replace(opened.path)
