@@ -176,4 +176,4 @@ class FrozenPath:
 
 
 def _is_readable(entry: FrozenEntry) -> bool:
-    return entry.kind == "data" or entry.text_size >= 0
+    return entry.kind == "data" or (entry.kind == "source" and entry.text_size >= 0)
