@@ -14,9 +14,16 @@ from _frozen_importlib_external import (  # type: ignore[attr-defined]
 
 from . import modules
 from .errors import RegistryError
-from .loader import ClosedLoader, ClosedNamespaceLoader, FrozenLoader
+from .fixups import FixupTable
+from .loader import (
+    ClosedExtensionLoader,
+    ClosedLoader,
+    ClosedNamespaceLoader,
+    FrozenExtensionLoader,
+    FrozenLoader,
+)
 from .registry import FrozenEntry, Registry, _os
-from .roots import SEPARATOR, Bypass, Roots
+from .roots import SEPARATOR, Bypass, Roots, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,12 +32,13 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
     from .collector import Collector
+    from .extraction import Extractor
     from .lock import ImportLock
     from .paths import FileTree, FrozenPath
 
 
 def _get_cached_ending() -> str:
-    """How the name of a `.pyc` goes on after the module's; "" where modules have no `__cached__`."""
+    """How a `.pyc`'s name goes on after the module's; "" where modules have no `__cached__`."""
     if sys.version_info >= (3, 15) or sys.implementation.cache_tag is None:
         return ""
     return cache_from_source("/m.py").rpartition(f"{SEPARATOR}m")[2]
@@ -49,10 +57,13 @@ class _Finder:
         report: "Callable[[str, str], None] | None" = None,
         tests: bool = False,
         collector: "Collector | None" = None,
+        *,
+        fixups: "FixupTable | None" = None,
     ) -> None:
         self.registry = registry
         self.lock = lock
         self.collector = collector
+        self.fixups = FixupTable() if fixups is None else fixups
         self.tests = tests
         self.bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic, an integer's += is not
@@ -87,6 +98,9 @@ class NullFinder:
         self.bypassed: "dict[str, str]" = {}
 
 
+_OVERLAID = ("source", "extension")
+
+
 class FrozenFinder(_Finder):
     """Overlay: a name is served if the stock search would end at the file that was frozen.
 
@@ -103,8 +117,10 @@ class FrozenFinder(_Finder):
         report: "Callable[[str, str], None] | None" = None,
         tests: bool = False,
         collector: "Collector | None" = None,
+        *,
+        fixups: "FixupTable | None" = None,
     ) -> None:
-        super().__init__(registry, lock, report, tests, collector)
+        super().__init__(registry, lock, report, tests, collector, fixups=fixups)
         self._roots = Roots(registry)
         self._damaged = False
 
@@ -123,7 +139,7 @@ class FrozenFinder(_Finder):
             return None
         try:
             entry = self.registry.find_entry(fullname, self.tests)
-            if entry is None:
+            if entry is None or entry.kind == "namespace":  # whose portions only the path knows
                 return None
             return self._find_spec(fullname, path, entry)
         except Bypass as reason:
@@ -137,19 +153,23 @@ class FrozenFinder(_Finder):
     def _find_spec(
         self, fullname: str, path: "Iterable[str] | None", entry: FrozenEntry
     ) -> ModuleSpec:
-        if entry.kind != "source":
+        if entry.kind not in _OVERLAID:
             raise Bypass(f"entries of kind {entry.kind!r} are left to the normal path")
         lock = self.lock
         epoch = lock.generation if lock.held() else 0
-        top, location = self._roots.locate(entry, path, epoch)
+        location = self._roots.locate(entry, path, epoch)
         check_fresh(entry, location)
-        loader = FrozenLoader(fullname, location, self, entry)
+        loader: "FrozenLoader | FrozenExtensionLoader"
+        if entry.kind == "source":
+            loader = FrozenLoader(fullname, location, self, entry)
+        else:
+            loader = FrozenExtensionLoader(fullname, location, self)
         spec = ModuleSpec(fullname, loader, origin=location, is_package=entry.is_package)
         spec.has_location = True
         folder, _, file = location.rpartition(SEPARATOR)
         if entry.is_package:
             spec.submodule_search_locations = [folder]
-        if _CACHED_ENDING and sys.pycache_prefix is None:
+        if _CACHED_ENDING and entry.kind == "source" and sys.pycache_prefix is None:
             # what the property would work out as soon as the module is created
             spec.cached = f"{folder}{SEPARATOR}__pycache__{SEPARATOR}{file[:-3]}{_CACHED_ENDING}"
         return spec
@@ -205,9 +225,12 @@ class ClosedFinder(_Finder):
         report: "Callable[[str, str], None] | None" = None,
         tests: bool = False,
         collector: "Collector | None" = None,
+        *,
+        fixups: "FixupTable | None" = None,
     ) -> None:
-        super().__init__(registry, lock, report, tests, collector)
+        super().__init__(registry, lock, report, tests, collector, fixups=fixups)
         self.root = registry.path
+        self._extractor: "Extractor | None" = None
         self._files: "FileTree | None" = None
         self._unannounced: "list[ClosedLoader]" = []
         self._packages: "dict[str, dict[str, dict[str, bool]]]" = {}
@@ -239,9 +262,6 @@ class ClosedFinder(_Finder):
             )
         if entry.kind == "namespace":
             return self._find_namespace(entry, path)
-        if entry.kind == "extension":
-            self.bypass(entry.name, "extension modules are left to the normal path")
-            return None
         return self.make_spec(entry.name, entry)
 
     def _decides(self, entry: FrozenEntry, path: "Iterable[str]") -> bool:
@@ -268,13 +288,66 @@ class ClosedFinder(_Finder):
 
     def make_spec(self, fullname: str, entry: FrozenEntry) -> ModuleSpec:
         """The spec of an entry with code, under whatever name it was asked for."""
-        location = self.locate(entry.path)
-        loader = ClosedLoader(fullname, location, self, entry)
-        spec = ModuleSpec(fullname, loader, origin=location, is_package=entry.is_package)
+        location = origin = self.locate(entry.path)
+        loader: "ClosedLoader | ClosedExtensionLoader"
+        if entry.kind == "extension":
+            origin = self._locate_extension(entry)
+            loader = ClosedExtensionLoader(fullname, origin, self, entry)
+        else:
+            loader = ClosedLoader(fullname, location, self, entry)
+        spec = ModuleSpec(fullname, loader, origin=origin, is_package=entry.is_package)
         spec.has_location = True
         if entry.is_package:
             spec.submodule_search_locations = [location.rpartition(SEPARATOR)[0]]
         return spec
+
+    def _locate_extension(self, entry: FrozenEntry) -> str:
+        """The real file that an extension module is, or will be, loaded from."""
+        if entry.size:
+            return self.extractor.locate(entry) or self.locate(entry.path)
+        anchor, path = self.registry.roots[entry.root]
+        directory = resolve(anchor, path, self.registry)
+        if directory is None:
+            raise ImportError(
+                f"{self.registry.where}: the file of extension module {entry.name!r} lies beside "
+                "the registry, which is in memory; freeze it again with --extensions=embed",
+                name=entry.name,
+                path=self.registry.path,
+            )
+        return f"{directory}{SEPARATOR}{entry.path.replace('/', SEPARATOR)}"
+
+    def extract(self, entry: FrozenEntry) -> "tuple[str, str | None]":
+        """The file of an extension module, and its SHA-256 if it is embedded.
+
+        ImportError where there is none, or not of the size that was frozen.
+        """
+        if entry.size:
+            return self.extractor.extract(entry)
+        location = self._locate_extension(entry)
+        try:
+            size = _os.stat(location).st_size
+        except OSError as error:
+            found = f"cannot be found: {error.strerror}"
+        else:
+            if size & 0xFFFFFFFF == entry.source_size:
+                return location, None
+            found = f"has {size} bytes, frozen were {entry.source_size}"
+        raise ImportError(
+            f"{self.registry.where}: the file {location!r} of extension module {entry.name!r} "
+            f"{found}; freeze it again",
+            name=entry.name,
+            path=location,
+        )
+
+    @property
+    def extractor(self) -> "Extractor":
+        """What gives embedded extension modules a file."""
+        if self._extractor is None:
+            # deferred: only registries that embed extension modules need it
+            from .extraction import Extractor
+
+            self._extractor = Extractor(self.registry)
+        return self._extractor
 
     def _find_namespace(
         self, entry: FrozenEntry, path: "Sequence[str] | None"
@@ -435,7 +508,7 @@ class ClosedFinder(_Finder):
         """Nothing to do: a registry does not change."""
 
 
-_SERVED = ("source", "sourceless")
+_SERVED = ("source", "sourceless", "extension")
 
 
 def home(entry: FrozenEntry) -> str:

@@ -1,7 +1,7 @@
 """`install` and `uninstall`: the only editor of `sys.meta_path` and `sys.path_hooks`.
 
-The only global state is here too, one set for each interpreter: its import lock and what is
-installed in it.
+The only global state is here too, one set for each interpreter: its import lock, its table of
+extension modules, and what is installed in it.
 """
 
 import sys
@@ -11,7 +11,8 @@ from . import modules
 from .collector import Collector
 from .errors import RegistryNotFoundError
 from .finder import ClosedFinder, FrozenFinder, NullFinder
-from .loader import ClosedLoader, FrozenLoader
+from .fixups import FixupTable
+from .loader import ClosedLoader, FrozenExtensionLoader, FrozenLoader
 from .lock import ImportLock
 from .registry import Registry, _os
 from .roots import SEPARATOR
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Finder = FrozenFinder | ClosedFinder | NullFinder
 
 import_lock = ImportLock()
+fixup_table = FixupTable()
 _installed: "list[Finder]" = []
 _prepared_fork = False
 
@@ -56,7 +58,8 @@ def install(
         return _refuse(opened, mode)
     report = _print_bypass if environment("FROZENFINDER_DEBUG") not in (None, "", "0") else None
     finder_type = ClosedFinder if mode == "closed" else FrozenFinder
-    finder = finder_type(opened, import_lock, report, tests, _make_collector())
+    collector = _make_collector()
+    finder = finder_type(opened, import_lock, report, tests, collector, fixups=fixup_table)
     _insert(finder)
     _prepare_fork()
     return finder
@@ -179,7 +182,8 @@ def _prepare_fork() -> None:
     register = getattr(_os, "register_at_fork", None)
     if register is not None and not _prepared_fork:
         _prepared_fork = True
-        register(after_in_child=lambda: import_lock.reinit((FrozenLoader, ClosedLoader)))
+        loaders = (FrozenLoader, ClosedLoader, FrozenExtensionLoader)
+        register(after_in_child=lambda: import_lock.reinit(loaders))
 
 
 def _print_bypass(name: str, reason: str) -> None:

@@ -2,12 +2,14 @@
 
 `FrozenLoader` serves overlay. It is a `SourceFileLoader` of the source on disk whose first
 `get_code` is answered from the registry, as the finder has found the source to be the one that was
-frozen; everything after that, and everything else, is stock. `ClosedLoader` serves closed mode, where the registry is all there is.
+frozen; everything after that, and everything else, is stock. `ClosedLoader` serves closed mode,
+where the registry is all there is.
 """
 
 import sys
 from _frozen_importlib import ModuleSpec, _call_with_frames_removed  # type: ignore[attr-defined]
 from _frozen_importlib_external import (
+    ExtensionFileLoader,
     NamespaceLoader,
     SourceFileLoader,
     SourceLoader,
@@ -15,6 +17,7 @@ from _frozen_importlib_external import (
 )
 from _imp import _fix_co_filename  # type: ignore[attr-defined]
 
+from . import modules
 from .registry import FrozenEntry, Registry
 
 TYPE_CHECKING = False
@@ -25,10 +28,12 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, TypeVar
 
     from .collector import Collector
+    from .fixups import FixupTable
     from .lock import ImportLock
     from .paths import FrozenPath
 
     _F = TypeVar("_F", bound=Callable[..., Any])
+    _T = TypeVar("_T")
 
     class Server(Protocol):
         """What a loader needs of the finder that made it."""
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
         registry: Registry
         lock: ImportLock
         collector: Collector | None
+        fixups: FixupTable
 
         def count(self, name: str) -> None: ...
 
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
 
     class ClosedServer(Server, Protocol):
         def announce_source(self, loader: "ClosedLoader") -> None: ...
+        def extract(self, entry: FrozenEntry) -> tuple[str, str | None]: ...
         def find_path(self, path: str) -> FrozenPath: ...
         def get_data(self, path: str) -> bytes: ...
         def relative(self, path: str) -> str | None: ...
@@ -62,19 +69,12 @@ def _importlib_frame(function: "_F") -> "_F":
 
 
 @_importlib_frame
-def _exec_module(
-    server: "Server", get_code: "Callable[[str], CodeType | None]", module: "ModuleType"
-) -> None:
-    """Run the module's body under the import lock; as `_LoaderBasics.exec_module`.
+def _call_locked(server: "Server", function: "Callable[..., _T]", *arguments: object) -> "_T":
+    """Call what runs a module's body, under the import lock.
 
     The depth is put back twice, because a KeyboardInterrupt can arrive inside the first time.
     For as long as the depth is over zero, the collector is relaxed.
     """
-    code = get_code(module.__name__)
-    if code is None:
-        raise ImportError(
-            f"cannot load module {module.__name__!r} when get_code() returns None"
-        )
     lock = server.lock
     collector = server.collector
     mark = lock.mark()
@@ -83,13 +83,24 @@ def _exec_module(
             lock.acquire()
             if not mark and collector is not None:
                 collector.relax()
-            _call_with_frames_removed(exec, code, module.__dict__)
+            return function(*arguments)
         finally:
             lock.rewind(mark)
     finally:
         lock.rewind(mark)
         if not mark and collector is not None:
             collector.restore()
+
+
+@_importlib_frame
+def _exec_module(
+    server: "Server", get_code: "Callable[[str], CodeType | None]", module: "ModuleType"
+) -> None:
+    """Run the module's body under the import lock; as `_LoaderBasics.exec_module`."""
+    code = get_code(module.__name__)
+    if code is None:
+        raise ImportError(f"cannot load module {module.__name__!r} when get_code() returns None")
+    _call_locked(server, _call_with_frames_removed, exec, code, module.__dict__)
 
 
 class FrozenLoader(SourceFileLoader):
@@ -168,8 +179,9 @@ class ClosedLoader(SourceLoader):
         self._entry = entry
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, ClosedLoader) and (self.name, self.path) == (other.name, other.path)
+        return isinstance(other, ClosedLoader) and (self.name, self.path) == (
+            other.name,
+            other.path,
         )
 
     def __hash__(self) -> int:
@@ -180,9 +192,7 @@ class ClosedLoader(SourceLoader):
 
     def _check_name(self, fullname: "str | None") -> None:
         if fullname is not None and fullname != self.name:
-            raise ImportError(
-                f"loader for {self.name} cannot handle {fullname}", name=fullname
-            )
+            raise ImportError(f"loader for {self.name} cannot handle {fullname}", name=fullname)
 
     def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
         """As `FrozenLoader.create_module`."""
@@ -260,13 +270,93 @@ class ClosedNamespaceLoader(NamespaceLoader):
         return FrozenNamespaceReader(self.server, self._path)
 
 
-def _restore(name: str, registry_path: str) -> ClosedLoader:
-    """Unpickle a ClosedLoader, in a process that has the same registry installed."""
+class FrozenExtensionLoader(ExtensionFileLoader):
+    """Overlay's loader of an extension module, from the file that was recorded.
+
+    It compares, hashes and pickles as `FrozenLoader` does. CPython creates the module, and the
+    finder's `FixupTable` hears of it.
+    """
+
+    __slots__ = ("_server",)
+
+    _server: "Server | None"
+
+    def __init__(self, name: str, path: str, server: "Server | None" = None) -> None:
+        self.name = name
+        self.path = path
+        self._server = server
+
+    def __getstate__(self) -> "dict[str, object]":
+        return self.__dict__.copy()
+
+    def __setstate__(self, state: "dict[str, object]") -> None:
+        self.__dict__.update(state)
+        self._server = None
+
+    @_importlib_frame
+    def create_module(self, spec: ModuleSpec) -> "ModuleType":
+        """Create the module, under the import lock: a single-phase one runs its init function."""
+        if self._server is None:
+            return super().create_module(spec)
+        return self._create(self._server, spec, None)
+
+    @_importlib_frame
+    def _create(self, server: "Server", spec: ModuleSpec, digest: "str | None") -> "ModuleType":
+        name = spec.name
+        # what another thread had begun before a fork: C code is not taken up half way
+        server.lock.abandoned.pop(name, None)
+        previous = modules.get_module(name)
+        module = _call_locked(server, super().create_module, spec)
+        server.fixups.fixup(spec.origin or self.path, name, module, previous, digest)
+        return module
+
+    @_importlib_frame
+    def exec_module(self, module: "ModuleType") -> None:
+        """Execute the module, if it is multi-phase, under the import lock."""
+        server = self._server
+        if server is None:
+            super().exec_module(module)
+        else:
+            _call_locked(server, super().exec_module, module)
+            server.count(self.name)
+
+
+class ClosedExtensionLoader(FrozenExtensionLoader):
+    """Closed mode's loader of an extension module; `path` is the file that is loaded.
+
+    A file that the registry embeds is put there, and verified, when the module is created; where no
+    directory will do for it, `path` and the spec's origin then become that of a file in memory.
+    """
+
+    __slots__ = ("_entry", "server")
+
+    def __init__(self, name: str, path: str, server: "ClosedServer", entry: FrozenEntry) -> None:
+        super().__init__(name, path, server)
+        self.server = server
+        self._entry = entry
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        return _restore, (self.name, self.server.registry.path)
+
+    @_importlib_frame
+    def create_module(self, spec: ModuleSpec) -> "ModuleType":
+        """As `FrozenExtensionLoader.create_module`; ImportError where the file is not to be had."""
+        self.path, digest = self.server.extract(self._entry)
+        spec.origin = self.path
+        return self._create(self.server, spec, digest)
+
+    def get_data(self, path: str) -> bytes:
+        """As `ClosedLoader.get_data`."""
+        return self.server.get_data(path)
+
+
+def _restore(name: str, registry_path: str) -> "ClosedLoader | ClosedExtensionLoader":
+    """Unpickle a loader of closed mode, in a process that has the same registry installed."""
     for finder in sys.meta_path:
         registry = getattr(finder, "registry", None)
         if isinstance(registry, Registry) and registry.path == registry_path:
             spec = finder.find_spec(name, None)
-            if spec is not None and isinstance(spec.loader, ClosedLoader):
+            if spec is not None and isinstance(spec.loader, (ClosedLoader, ClosedExtensionLoader)):
                 return spec.loader
     raise ImportError(
         f"no loader for {name!r}: registry {registry_path!r} is not installed in this process",

@@ -19,6 +19,7 @@ import sys
 from _frozen_importlib_external import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
+    ExtensionFileLoader,
     FileFinder,
     PathFinder,
     SourceFileLoader,
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     from .layout import FrozenEntry
 
 _SOURCE = (".py", SourceFileLoader)  # as `FileFinder._loaders` has it
+_RANKED = (*EXTENSION_SUFFIXES, ".py")  # the order in which stock prefers them
 SEPARATOR = "\\" if sys.platform == "win32" else "/"
 
 
-class Bypass(Exception):
+class Bypass(Exception):  # noqa: N818  # an answer, and not an error
     """A frozen module that may not be served; the argument says why."""
 
 
@@ -109,22 +111,21 @@ class Roots:
         self._directories = {}
         self._path = []
 
-    def locate(
-        self, entry: "FrozenEntry", path: "Iterable[str] | None", epoch: int
-    ) -> "tuple[str, str]":
-        """The (directory of the root, file of `entry`), as the stock search over `path` spells it.
+    def locate(self, entry: "FrozenEntry", path: "Iterable[str] | None", epoch: int) -> str:
+        """The file of `entry`, as the stock search over `path` spells it.
 
         `path` is None for `sys.path`. Directories are looked at once for every `epoch`. Bypass
         where the search might end elsewhere. No system call but a `stat` for each directory that
         this epoch has not seen; epoch 0 looks at each every time.
         """
         self._read_path()
+        found_by = _SOURCE if entry.kind == "source" else _find_extension_loader(entry)
         folder, _, file = entry.path.rpartition("/")
         home = folder.rpartition("/")[0] if entry.is_package else folder
-        top = self._find_top(entry, home, sys.path if path is None else path, epoch)
+        top = self._find_top(entry, home, sys.path if path is None else path, epoch, found_by)
         location = f"{top}{SEPARATOR}{entry.path.replace('/', SEPARATOR)}"
-        self._check_rivals(location[: -len(file) - 1], file, entry.is_package, epoch)
-        return top, location
+        self._check_rivals(location[: -len(file) - 1], file, found_by[0], entry.is_package, epoch)
+        return location
 
     def _read_path(self) -> None:
         """Learn the spellings of the roots anew if `sys.path` is not what it was."""
@@ -153,7 +154,12 @@ class Roots:
         return PathFinder._path_importer_cache(item)  # type: ignore[attr-defined]
 
     def _find_top(
-        self, entry: "FrozenEntry", home: str, path: "Iterable[object]", epoch: int
+        self,
+        entry: "FrozenEntry",
+        home: str,
+        path: "Iterable[object]",
+        epoch: int,
+        found_by: "tuple[str, type]",
     ) -> str:
         """The root's directory as spelled by the item of `path` at which the search would end."""
         ending = SEPARATOR + home.replace("/", SEPARATOR) if home else ""
@@ -168,7 +174,7 @@ class Roots:
                 if top is None:
                     self._pass_by(item, finder, entry.name, epoch)
                     continue
-            self._check_finder(item)
+            self._check_finder(item, found_by)
             return top
         root = self.directories[entry.root] if entry.root < len(self.directories) else None
         raise Bypass(f"its root {root!r} is not on the path")
@@ -189,7 +195,7 @@ class Roots:
         if supplies:
             raise Bypass(f"{item!r} comes before its root on the path and may supply it")
 
-    def _check_finder(self, item: str) -> None:
+    def _check_finder(self, item: str, found_by: "tuple[str, type]") -> None:
         """Bypass unless stock would search `item` with its own finder and loaders."""
         finder = sys.path_importer_cache.get(item)
         if finder is None:
@@ -199,17 +205,19 @@ class Roots:
             if self._stock_hooks and item not in sys.path_importer_cache:
                 return
             finder = self._finder(item)
-        if type(finder) is not FileFinder or _SOURCE not in finder._loaders:
+        if type(finder) is not FileFinder or found_by not in finder._loaders:
             raise Bypass(f"{item!r} is searched by {finder!r}")
 
-    def _check_rivals(self, directory: str, file: str, is_package: bool, epoch: int) -> None:
+    def _check_rivals(
+        self, directory: str, file: str, suffix: str, is_package: bool, epoch: int
+    ) -> None:
         """Bypass if `directory` has come to hold what stock prefers to `file`."""
         state = self._directory(directory, epoch)
         if not state.written_since(self._written_ns):
             return
         names = state.names()
-        stem = file.removesuffix(".py")
-        rivals = [stem + suffix for suffix in EXTENSION_SUFFIXES]
+        stem = file.removesuffix(suffix)
+        rivals = [stem + preferred for preferred in _RANKED[: _RANKED.index(suffix)]]
         if not is_package:
             rivals.append(stem)
         for rival in rivals:
@@ -222,6 +230,15 @@ class Roots:
             state = self._directories[path] = _Directory(path)
         state.revalidate(epoch)
         return state
+
+
+def _find_extension_loader(entry: "FrozenEntry") -> "tuple[str, type]":
+    """As `_SOURCE`, for an extension module; Bypass if this interpreter loads no such files."""
+    file = entry.path.rpartition("/")[2]
+    suffix = file[len(file.partition(".")[0]) :]
+    if suffix not in EXTENSION_SUFFIXES:
+        raise Bypass(f"this interpreter loads no extension modules that end in {suffix!r}")
+    return suffix, ExtensionFileLoader
 
 
 def _is_stock(hook: object) -> bool:

@@ -28,9 +28,9 @@ RUN = (
 )
 """The run-time half, lowest layer first."""
 
-DEFERRED = ("paths", "resources", "metadata")
-"""The readers of closed mode: run-time modules with imports of their own, so that others import
-them inside functions only."""
+DEFERRED = ("paths", "resources", "metadata", "parcel", "cache", "extraction")
+"""What closed mode needs at times, lowest layer first: run-time modules with imports of their own, so
+that the run-time half imports them inside functions only."""
 
 BUILD = ("freezer", "bundle", "cli", "__main__")
 """The build half, lowest layer first."""
@@ -135,7 +135,8 @@ def complaint(module: str, found: Import) -> str | None:
         return None if allowed else NOT_LISTED
     if found.deferred and (found.layer in DEFERRED or layer == "__init__"):
         return None
-    lower = RUN[: RUN.index(layer)] if layer in RUN else RUN
+    ordered = (*RUN, *DEFERRED)
+    lower = ordered[: ordered.index(layer)] if layer in ordered else RUN
     return None if found.layer in lower else "is not a lower layer"
 
 

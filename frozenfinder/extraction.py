@@ -1,0 +1,245 @@
+"""`Extractor`: gives the extension modules that a registry embeds a file to be loaded from.
+
+The file is in the user's cache. Where that cannot be used, it is a file in memory (Linux), whose
+descriptor stays open for the life of the process: the dynamic loader knows a library by the name
+that it was opened by, and takes the next file of the same number for the same library. Shared
+libraries that the module needs are loaded first then, and found by the names that they give
+themselves.
+
+A file is verified by its SHA-256. What computes that may be an embedded extension module itself:
+its own file is compared with the registry's bytes.
+"""
+
+import os
+import sys
+from _thread import get_ident
+
+from . import hooks
+from .cache import ExtensionCache, UnusableError, default_directory
+from .errors import RegistryError
+from .parcel import unpack_parcel
+from .registry import _raise_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from .layout import FrozenEntry
+    from .parcel import Parcel, ParcelFile
+    from .registry import Registry
+
+
+class Extractor:
+    """The embedded extension modules of one registry.
+
+    `in_memory` says of each module that was not loaded from the cache why it was not.
+    """
+
+    def __init__(self, registry: "Registry") -> None:
+        self.registry = registry
+        self.in_memory: "dict[str, str]" = {}
+        directory = default_directory(hooks.environment("FROZENFINDER_CACHE"))
+        self._cache = None if directory is None else ExtensionCache(directory)
+        self._parcels: "dict[int, Parcel]" = {}
+        self._verified: "set[str]" = set()
+        self._memory = _Memory()
+        self._hashing = _Hashing()
+
+    def locate(self, entry: "FrozenEntry") -> "str | None":
+        """Where the module's file is to be; None where there is no place for a cache."""
+        parcel, own = self._find_parcel(entry)
+        return None if self._cache is None else self._cache.locate(parcel, own)
+
+    def extract(self, entry: "FrozenEntry") -> "tuple[str, str]":
+        """The path and the SHA-256 of the module's file, which is there and was verified.
+
+        ImportError where there is neither a usable cache nor memory, RegistryError where the
+        registry is damaged.
+        """
+        parcel, own = self._find_parcel(entry)
+        contents = [
+            _Content(self.registry, entry, file, self._hashing)
+            for file in parcel.files
+            if file is own or file.is_library
+        ]
+        try:
+            if self._cache is None:
+                raise UnusableError("there is no home directory to have a cache in")
+            paths = {each.file: self._provide(self._cache, parcel, each) for each in contents}
+        except UnusableError as error:
+            paths = self._hold(entry, contents, str(error))
+        except OSError as error:
+            where = error.filename or self._cache.directory
+            paths = self._hold(entry, contents, f"{where!r}: {error.strerror}")
+        return paths[own], own.digest
+
+    def _find_parcel(self, entry: "FrozenEntry") -> "tuple[Parcel, ParcelFile]":
+        registry = self.registry
+        offset = registry.header.sections["blobs"][0] + entry.text_offset
+        parcel = self._parcels.get(offset)
+        if parcel is None:
+            parcel = unpack_parcel(registry.read_text(entry) or b"", registry.path, offset)
+            self._parcels[offset] = parcel
+        for file in parcel.files:
+            if file.path == entry.path:
+                return parcel, file
+        raise RegistryError(
+            f"{registry.where}: the parcel of entry {entry.name!r} does not list {entry.path!r}",
+            name=entry.name,
+            path=registry.path,
+            offset=offset,
+        )
+
+    def _provide(self, cache: ExtensionCache, parcel: "Parcel", content: "_Content") -> str:
+        path = cache.locate(parcel, content.file)
+        if path not in self._verified:
+            cache.provide(parcel, content.file, content)
+            self._verified.add(path)
+        return path
+
+    def _hold(
+        self, entry: "FrozenEntry", contents: "list[_Content]", reason: str
+    ) -> "dict[ParcelFile, str]":
+        """Files in memory for the module and the libraries that it needs, which are loaded."""
+        if not self._memory.usable:
+            raise ImportError(
+                f"{self.registry.where}: extension module {entry.name!r} has no file to be loaded "
+                f"from: {reason}; set FROZENFINDER_CACHE to a directory of your own",
+                name=entry.name,
+                path=self.registry.path,
+            )
+        self.in_memory[entry.name] = reason
+        if hooks.environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
+            sys.stderr.write(f"frozenfinder: {entry.name!r} is loaded from memory: {reason}\n")
+        paths = {}
+        for content in contents:
+            paths[content.file] = path = self._memory.hold(content)
+            if content.file.is_library:
+                _load_library(path)
+        return paths
+
+
+class _Hashing:
+    """SHA-256, looked for when it is first needed."""
+
+    def __init__(self) -> None:
+        self._function: "Callable[[], Any] | None" = None
+        self._finder: "int | None" = None  # the thread that is importing it
+
+    def find(self) -> "Callable[[], Any] | None":
+        """The constructor of hash objects; None while the calling thread is just importing it."""
+        if self._function is None:
+            if self._finder == get_ident():
+                return None
+            self._finder = get_ident()
+            try:
+                self._function = _import_sha256()
+            finally:
+                self._finder = None
+        return self._function
+
+
+def _import_sha256() -> "Callable[[], Any]":
+    """OpenSSL's, which is five times as fast as CPython's own, or that; `hashlib` imports more."""
+    try:
+        # deferred: it is an extension module, and may be one that is embedded
+        from _hashlib import openssl_sha256
+    except ImportError:
+        pass
+    else:
+        return openssl_sha256
+    if sys.version_info >= (3, 12):
+        # deferred: as above
+        from _sha2 import sha256
+    else:
+        # deferred: as above
+        from _sha256 import sha256  # type: ignore[import-not-found]
+    return sha256  # type: ignore[no-any-return]
+
+
+class _Content:
+    """What a file of a module's parcel ought to have in it."""
+
+    def __init__(
+        self, registry: "Registry", entry: "FrozenEntry", file: "ParcelFile", hashing: _Hashing
+    ) -> None:
+        self.file = file
+        self._registry = registry
+        self._hashing = hashing
+        self._entry = registry.find_file(file.path) if file.is_library else entry
+
+    def read(self) -> memoryview:
+        """The registry's bytes; RegistryError where they are not the file's."""
+        registry, entry = self._registry, self._entry
+        data = None if entry is None else registry.read_blob(entry)
+        if data is None or len(data) != self.file.size or not self.matches([data]):
+            raise RegistryError(
+                f"{registry.where}: file {self.file.path!r} is not the one that its parcel lists, "
+                f"of {self.file.size} bytes and SHA-256 {self.file.digest}; freeze it again",
+                path=registry.path,
+            )
+        return data
+
+    def matches(self, pieces: "Iterable[bytes | memoryview]") -> bool:
+        """Whether these are together what the parcel says of the file."""
+        sha256 = self._hashing.find()
+        if sha256 is None:
+            assert self._entry is not None
+            return b"".join(pieces) == self._registry.read_blob(self._entry)
+        computed = sha256()
+        for piece in pieces:
+            computed.update(piece)
+        digest: str = computed.hexdigest()
+        return digest == self.file.digest
+
+
+class _Memory:
+    """Files in memory, with a path each for as long as the process lives."""
+
+    def __init__(self) -> None:
+        self._held: "dict[str, tuple[str, int]]" = {}  # by digest: the path, and the inode
+        self._numbers: "set[int]" = set()
+
+    @property
+    def usable(self) -> bool:
+        return hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
+
+    def hold(self, content: _Content) -> str:
+        """The path of a file with that content, made when it is first asked for."""
+        path, inode = self._held.get(content.file.digest, ("", 0))
+        if path and _find_inode(path) == inode:
+            return path
+        descriptor = os.memfd_create(content.file.path.rpartition("/")[2][:200], os.MFD_CLOEXEC)
+        view = content.read()
+        while view:
+            view = view[os.write(descriptor, view) :]
+        path = f"/proc/self/fd/{self._renumber(descriptor)}"
+        self._held[content.file.digest] = path, _find_inode(path)
+        return path
+
+    def _renumber(self, descriptor: int) -> int:
+        """Give a descriptor a number that no file here had: the program may have closed one."""
+        given_up = []
+        descriptor = _raise_number(descriptor)
+        while descriptor in self._numbers:
+            given_up.append(descriptor)
+            descriptor = os.dup(descriptor)
+        for number in given_up:
+            os.close(number)
+        self._numbers.add(descriptor)
+        return descriptor
+
+
+def _find_inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
+def _load_library(path: str) -> None:
+    # deferred: only where the cache cannot be used
+    from _ctypes import dlopen
+
+    dlopen(path, os.RTLD_NOW)
