@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     from .finder import ClosedFinder
 
-_SUFFIXES = (".dist-info", ".egg-info")
-
 
 def find_distributions(
     finder: "ClosedFinder", context: "DistributionFinder.Context | None"
@@ -25,8 +23,8 @@ def find_distributions(
     wanted = _normalize(name) if name else None
     if finder.root not in asked.get("path", [finder.root]):
         return
-    for folder in finder.files.get_folder("") or ():
-        if folder.endswith(_SUFFIXES) and wanted in (None, _name_of(folder)):
+    for folder in finder.files.metadata:
+        if wanted in (None, _name_of(folder)):
             yield PathDistribution(finder.find_path(folder))
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     Folder = dict[str, FrozenEntry | None]
 
 
+_METADATA_SUFFIXES = (".dist-info", ".egg-info")
+
+
 class FileTree:
     """The folders of a registry, each found out about when it is first asked for."""
 
@@ -28,6 +31,15 @@ class FileTree:
         self._registry = registry
         self._tests = tests
         self._folders: "dict[str, dict[str, Folder]]" = {}
+        self._metadata: "list[str] | None" = None
+
+    @property
+    def metadata(self) -> "list[str]":
+        """The folders with the metadata of a distribution each; the first time reads the index."""
+        if self._metadata is None:
+            tops = {name.partition("/")[0] for name in self._registry.file_names()}
+            self._metadata = sorted([top for top in tops if top.endswith(_METADATA_SUFFIXES)])
+        return self._metadata
 
     def get_folder(self, path: str) -> "Folder | None":
         """The entry of each name in the folder at `path`, of a folder None; None without a folder.
@@ -133,8 +145,8 @@ class FrozenPath:
 
         It is what `importlib.metadata` leaves the files of a distribution out by.
         """
-        folder = self._finder.files.get_folder(posixpath.dirname(self._path))
-        return self.is_dir() or (folder is not None and self.name in folder)
+        folder, name = posixpath.split(self._path)
+        return not self._path or name in (self._finder.files.get_folder(folder) or ())
 
     def open(self, mode: str = "r", *args: "Any", **kwargs: "Any") -> "IO[Any]":
         """A stream of the content: `mode` is "r" or "rb", the rest is for `io.TextIOWrapper`."""

@@ -474,6 +474,10 @@ class Registry:
         """Every data file, or with `top` those of the shard that has all of that folder."""
         return self._files.entries(top)
 
+    def file_names(self) -> "Iterator[str]":
+        """The name, that is the path, of every data file; for each about a microsecond."""
+        return self._files.names()
+
     def info(self) -> "dict[str, object]":
         """What the freezer recorded of the freeze, for people: options and what was asked for."""
         # deferred: only the command line asks
@@ -606,6 +610,10 @@ class _Index:
             numbers = numbers[number : number + 1]
         for number in numbers:
             yield from (self._shards[number] or self._read_shard(number)).entries()
+
+    def names(self) -> "Iterator[str]":
+        for number in range(len(self._shards or self._read_directory())):
+            yield from (self._shards[number] or self._read_shard(number)).names()
 
     def _read_directory(self) -> "list[layout.Shard | None]":
         registry = self._registry
