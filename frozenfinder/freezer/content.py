@@ -1,0 +1,157 @@
+"""What goes into a registry: the planned modules and files, read, compiled or taken over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from frozenfinder.layout import FrozenEntry
+
+from .compile import Compiled, Compiler, Task, stamp
+from .plan import DataFile, Module, Omission, Plan
+from .previous import Previous
+from .write import Frozen
+
+Progress = Callable[[int, int, str], object]
+_COMPILED = ("source", "sourceless")
+_BARE = ("namespace", "excluded")  # kinds that are an entry and nothing else
+
+
+class Content:
+    """What was made of a plan so far, what was left out, and how many modules came from where."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._numbers = {root: number for number, root in enumerate(plan.roots)}
+        self._modules: dict[int, Frozen] = {}  # by their places in the plan
+        self.files: list[Frozen] = []
+        self.omitted: list[Omission] = []
+        self.warnings: list[tuple[str, str]] = []
+        self.compiled = self.from_pyc = self.reused = 0
+
+    @property
+    def modules(self) -> list[Frozen]:
+        """The modules in the order of the plan."""
+        return [self._modules[place] for place in sorted(self._modules)]
+
+    def add_modules(self, previous: Previous, jobs: int, progress: Progress | None) -> None:
+        """Everything but the aliases, and then those; `previous` saves what it can."""
+        modules = self._plan.modules
+        tasks = {
+            place: size
+            for place, module in enumerate(modules)
+            if (size := self._add_without_compiling(place, module, previous)) is not None
+        }
+        if tasks:
+            self._compile(tasks, jobs, progress)
+        self._add_aliases()
+        self.omitted.sort(key=lambda omission: omission.name)
+        self.warnings.sort()
+
+    def add_files(self) -> None:
+        for file in self._plan.files:
+            try:
+                with open(file.location, "rb") as opened:
+                    content = opened.read()
+                    mtime, size = stamp(os.fstat(opened.fileno()))
+            except OSError as error:
+                self._omit(file.path, file.location, f"cannot be read: {error.strerror}")
+                continue
+            self.files.append(Frozen(self._file_entry(file, mtime, size), content))
+
+    def _add_without_compiling(self, place: int, module: Module, previous: Previous) -> int | None:
+        """Add the module if that can be done at once; else the size of its file."""
+        if module.kind in _BARE:
+            self._modules[place] = Frozen(self._entry(module))
+        if module.kind in _BARE or module.kind == "alias":
+            return None
+        try:
+            mtime, size = stamp(os.stat(module.location))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self._omit(module.name, module.location, f"cannot be read: {reason}")
+            return None
+        if module.kind not in _COMPILED:
+            self._modules[place] = Frozen(self._entry(module, mtime, size))
+            return None
+        taken = previous.take(module, mtime, size)
+        if taken is None:
+            return size
+        self._modules[place] = Frozen(self._entry(module, mtime, size), *taken)
+        self.reused += 1
+        return None
+
+    def _compile(self, sizes: dict[int, int], jobs: int, progress: Progress | None) -> None:
+        """Compile the modules at these places in the plan, whose files have these sizes."""
+        # deferred: nothing is compiled where everything was taken over
+        from .workers import compile_all
+
+        modules = self._plan.modules
+        done = len(modules) - len(sizes)
+        places = list(sizes)
+        tasks = [self._task(modules[place]) for place in places]
+        compiler = Compiler(self._plan.optimize)
+        for number, compiled in compile_all(compiler, tasks, list(sizes.values()), jobs):
+            module = modules[places[number]]
+            self._add_compiled(places[number], module, compiled)
+            done += 1
+            if progress is not None:
+                progress(done, len(modules), module.name)
+
+    def _task(self, module: Module) -> Task:
+        sourceless = module.kind == "sourceless"
+        with_source = self._plan.with_source and not sourceless
+        return Task(module.location, module.path, sourceless, with_source)
+
+    def _add_compiled(self, place: int, module: Module, compiled: Compiled) -> None:
+        if compiled.code is None:
+            self._omit(module.name, module.location, compiled.reason or "")
+            return
+        entry = self._entry(module, compiled.mtime, compiled.size)
+        self._modules[place] = Frozen(entry, compiled.code, compiled.text)
+        self.warnings += [(module.name, warning) for warning in compiled.warnings]
+        if compiled.reused:
+            self.from_pyc += 1
+        else:
+            self.compiled += 1
+
+    def _add_aliases(self) -> None:
+        """Give each alias the code of what it stands for."""
+        targets = {frozen.entry.name: frozen for frozen in self._modules.values()}
+        for place, module in enumerate(self._plan.modules):
+            if module.kind != "alias":
+                continue
+            target = targets.get(module.origname or "")
+            if target is None:
+                reason = f"stands for {module.origname!r}, which is not in the registry"
+                self._omit(module.name, module.location, reason)
+                continue
+            entry = self._entry(module, target.entry.mtime, target.entry.source_size)
+            entry.kind, entry.is_package = target.entry.kind, target.entry.is_package
+            self._modules[place] = target._replace(entry=entry)
+
+    def _omit(self, name: str, location: str, reason: str) -> None:
+        self.omitted.append(Omission(name, location, reason))
+
+    def _entry(self, module: Module, mtime: int = 0, size: int = 0) -> FrozenEntry:
+        return FrozenEntry(
+            module.name,
+            origname=module.origname,
+            table=module.table,
+            kind=module.kind,
+            is_package=module.is_package,
+            root=self._numbers[module.root],
+            path=module.path,
+            mtime=mtime,
+            source_size=size,
+        )
+
+    def _file_entry(self, file: DataFile, mtime: int, size: int) -> FrozenEntry:
+        return FrozenEntry(
+            file.path,
+            kind="data",
+            root=self._numbers[file.root],
+            path=file.path,
+            mtime=mtime,
+            source_size=size,
+        )

@@ -1,0 +1,99 @@
+"""Installed distributions: the files of one, and the others that it requires."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import Distribution
+
+from frozenfinder.errors import FreezeError
+
+from .plan import Omission, Plan
+from .roots import find_root
+from .scan import Scan
+
+_REQUIREMENT = re.compile(r"\s*(?P<name>[\w.-]*\w)[^;]*;?(?P<marker>.*)", re.DOTALL)
+_EXTRA = re.compile(r"\bextra\s*==")
+
+
+def plan_distributions(
+    names: Iterable[str], directories: Sequence[str], *, with_dependencies: bool
+) -> Iterator[Plan]:
+    """The plans of installed distributions and, if asked for, of the installed ones they require.
+
+    FreezeError where one that is asked for is not there, or does not know its files.
+    """
+    seen: set[str] = set()
+    pending = [*names]
+    for name in pending:
+        key = _normalise(name)
+        if key in seen:
+            continue
+        seen.add(key)
+        distribution = _find(name, directories)
+        if distribution is None:
+            raise FreezeError(
+                f"distribution {name!r}: is not installed in the {len(directories)} "
+                "directories of sys.path; install it, or freeze its folder with --path"
+            )
+        plan = _plan_distribution(distribution)
+        if with_dependencies:
+            required, missing = _require(distribution, directories)
+            pending += required
+            plan = replace(plan, omitted=(*plan.omitted, *missing))
+        yield plan
+
+
+def _find(name: str, directories: Sequence[str]) -> Distribution | None:
+    if not name:
+        return None
+    return next(iter(Distribution.discover(name=name, path=list(directories))), None)
+
+
+def _require(
+    distribution: Distribution, directories: Sequence[str]
+) -> tuple[list[str], list[Omission]]:
+    """The installed distributions that one requires, and those that it lacks.
+
+    What only an extra requires is neither; nor is what is not installed and may be required on
+    another platform or version only.
+    """
+    installed, missing = [], []
+    for requirement in distribution.requires or ():
+        match = _REQUIREMENT.match(requirement)
+        if match is None or _EXTRA.search(match["marker"]):
+            continue
+        if _find(match["name"], directories) is not None:
+            installed.append(match["name"])
+        elif not match["marker"]:
+            asking = distribution.metadata["Name"]
+            reason = f"is required by {asking!r}, and is not installed"
+            missing.append(Omission(match["name"], "", reason))
+    return installed, missing
+
+
+def _normalise(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _plan_distribution(distribution: Distribution) -> Plan:
+    """The files that the distribution's RECORD lists."""
+    name = distribution.metadata["Name"]
+    if _is_editable(distribution):
+        raise FreezeError(
+            f"distribution {name!r}: is an editable installation, whose files lie elsewhere; "
+            "freeze their folder with --path"
+        )
+    if distribution.files is None:
+        raise FreezeError(
+            f"distribution {name!r}: has no list of its files; freeze its packages with --package"
+        )
+    scan = Scan(os.path.abspath(str(distribution.locate_file(""))))
+    paths = scan.recorded(file.as_posix() for file in distribution.files)
+    return scan.plan(find_root(scan.top), paths, why=f"distribution {name}")
+
+
+def _is_editable(distribution: Distribution) -> bool:
+    return '"editable": true' in (distribution.read_text("direct_url.json") or "")

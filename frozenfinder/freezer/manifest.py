@@ -1,0 +1,120 @@
+"""The manifest: what a freeze is asked for, as a text file that reproduces it exactly.
+
+One line asks for one thing; `#` at the start of a word starts a comment, and blank lines are
+nothing. A folder is relative to the manifest's own.
+
+    stdlib                  # the standard library
+    stdlib-tests            # and its test packages, in the table `test`
+    package flask           # a package or module that can be imported, with everything below it
+    distribution SQLAlchemy # the files of an installed distribution
+    with-dependencies       # and those of the installed distributions that it requires
+    path src                # everything below a folder
+    exclude *.tests         # but nothing of these names
+    optimize 1              # as `python -O` compiles
+    with-source             # the sources too
+    world                   # in closed mode nothing else can be imported
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+
+from frozenfinder.errors import FreezeError
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What to freeze and how; `optimize` is None for the level of the interpreter that freezes."""
+
+    stdlib: bool = False
+    stdlib_tests: bool = False
+    packages: tuple[str, ...] = ()
+    distributions: tuple[str, ...] = ()
+    with_dependencies: bool = False
+    paths: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    optimize: int | None = None
+    with_source: bool = False
+    world: bool = False
+
+
+_FLAGS = ("stdlib", "stdlib-tests", "with-dependencies", "with-source", "world")
+_LISTS = {
+    "package": "packages",
+    "distribution": "distributions",
+    "path": "paths",
+    "exclude": "excludes",
+}
+_LEVELS = ("0", "1", "2")
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+
+
+def read_manifest(path: str | os.PathLike[str]) -> Manifest:
+    """Read a manifest from a file; FreezeError where it cannot be read or does not say how."""
+    where = os.fspath(path)
+    try:
+        with open(where, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FreezeError(f"manifest {where!r} cannot be read: {reason}") from error
+    return parse_manifest(text, os.path.dirname(os.path.abspath(where)), where)
+
+
+def parse_manifest(text: str, folder: str, where: str = "<manifest>") -> Manifest:
+    """The manifest that `text` is, with folders relative to `folder`; FreezeError as above."""
+    lines = [_COMMENT.sub("", line).strip() for line in text.splitlines()]
+    return merge_manifests(
+        _parse_line(line, folder, f"manifest {where!r} line {number}")
+        for number, line in enumerate(lines, 1)
+        if line
+    )
+
+
+def _parse_line(line: str, folder: str, where: str) -> Manifest:
+    word, argument = (*line.split(maxsplit=1), "")[:2]
+    if word in _FLAGS:
+        if argument:
+            raise FreezeError(f"{where}: {word!r} is followed by {argument!r}, expected nothing")
+        return Manifest(**{word.replace("-", "_"): True})  # type: ignore[arg-type]
+    if word == "optimize":
+        if argument not in _LEVELS:
+            raise FreezeError(f"{where}: {word!r} is followed by {argument!r}, expected 0, 1 or 2")
+        return Manifest(optimize=int(argument))
+    if word not in _LISTS:
+        known = ", ".join(sorted([*_FLAGS, *_LISTS, "optimize"]))
+        raise FreezeError(f"{where}: begins with {word!r}, expected one of {known}")
+    if not argument:
+        raise FreezeError(f"{where}: {word!r} is followed by nothing, expected what to freeze")
+    if word == "path":
+        argument = os.path.normpath(os.path.join(folder, argument))
+    return Manifest(**{_LISTS[word]: (argument,)})  # type: ignore[arg-type]
+
+
+def merge_manifests(manifests: Iterable[Manifest]) -> Manifest:
+    """One manifest that asks for all that these ask for; a later `optimize` wins."""
+    merged: dict[str, object] = {}
+    for manifest in manifests:
+        for asked in fields(manifest):
+            value = getattr(manifest, asked.name)
+            if isinstance(value, tuple):
+                before = merged.get(asked.name, ())
+                assert isinstance(before, tuple)
+                merged[asked.name] = tuple(dict.fromkeys((*before, *value)))
+            elif value != asked.default:
+                merged[asked.name] = value
+    return Manifest(**merged)  # type: ignore[arg-type]
+
+
+def format_manifest(
+    manifest: Manifest, optimize: int, name_path: Callable[[str], str] = str
+) -> tuple[str, ...]:
+    """The lines of a manifest that asks for the same; `name_path` says how folders are written."""
+    lines = [flag for flag in _FLAGS if getattr(manifest, flag.replace("-", "_"))]
+    for word, attribute in _LISTS.items():
+        write = name_path if word == "path" else str
+        lines += [f"{word} {write(value)}" for value in getattr(manifest, attribute)]
+    return (*lines, f"optimize {optimize}")

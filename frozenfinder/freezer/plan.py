@@ -1,0 +1,237 @@
+"""The plan of a freeze: what goes into a registry, why, and from which root. Pure data.
+
+A root is a directory that imports are searched in. The registry holds its anchor and the path below
+that, never the directory on this machine, so that the same tree frozen at another place gives the
+same bytes; a root with anchor `absolute` is the exception.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from itertools import chain
+from typing import TypeVar
+
+from frozenfinder.layout import TABLES
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A directory as `layout.ANCHORS` has it: `path` below the anchor, with `/` between its parts.
+
+    `directory` is where it is on this machine.
+    """
+
+    anchor: str
+    path: str
+    directory: str = field(compare=False)
+
+    def __str__(self) -> str:
+        return self.path if self.anchor == "absolute" else f"<{self.anchor}>/{self.path}"
+
+    def locate(self, path: str) -> str:
+        """The file or folder on this machine at `path` below the root."""
+        return os.path.join(self.directory, *path.split("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module.
+
+    `kind` is `source`, `sourceless`, `extension`, `namespace`, `excluded` or `alias`. `path` is
+    relative to the root, and a namespace's is its folder. `origname` names what an alias stands
+    for, and `why` what asked for the module.
+    """
+
+    name: str
+    root: Root
+    path: str
+    kind: str = "source"
+    is_package: bool = False
+    table: str = "app"
+    origname: str | None = None
+    why: str = field(default="", compare=False)
+
+    @property
+    def location(self) -> str:
+        return self.root.locate(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file that is not a module, at `path` below the root."""
+
+    path: str
+    root: Root
+
+    @property
+    def location(self) -> str:
+        return self.root.locate(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """What was found at `location` and left out; `name` is the module's, or else a path."""
+
+    name: str
+    location: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to freeze.
+
+    `roots` come in the order of precedence; their places here are their numbers in the registry.
+    `asked` says in words what was asked for. `scanned_ns` is the time before which the directories
+    were not looked at, 0 where nothing was: what a directory came to hold after it is not planned.
+    """
+
+    roots: tuple[Root, ...] = ()
+    modules: tuple[Module, ...] = ()
+    files: tuple[DataFile, ...] = ()
+    omitted: tuple[Omission, ...] = ()
+    optimize: int = 0
+    with_source: bool = False
+    world: bool = False
+    excludes: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    scanned_ns: int = field(default=0, compare=False)
+
+
+def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
+    """The union of plans, without what they exclude, in an order that depends on nothing else.
+
+    Of several modules with one name the one is kept that a search would find: roots that are not on
+    `search_path` come first, in the order of the plans, and then those that are, in its order.
+    """
+    plans = tuple(plans)
+    excludes = _distinct(chain.from_iterable(plan.excludes for plan in plans))
+    roots = _order(_distinct(chain.from_iterable(plan.roots for plan in plans)), search_path)
+    modules, shadowed = _resolve(
+        [m for plan in plans for m in plan.modules if not is_excluded(m.name, excludes)], roots
+    )
+    files = [f for plan in plans for f in plan.files if not _is_file_excluded(f, excludes)]
+    scans = [plan.scanned_ns for plan in plans if plan.scanned_ns]
+    return Plan(
+        roots=roots,
+        modules=modules,
+        files=_first_of_each_path(files, roots),
+        omitted=_distinct([*chain.from_iterable(plan.omitted for plan in plans), *shadowed]),
+        optimize=max((plan.optimize for plan in plans), default=0),
+        with_source=any(plan.with_source for plan in plans),
+        world=any(plan.world for plan in plans),
+        excludes=excludes,
+        asked=_distinct(chain.from_iterable(plan.asked for plan in plans)),
+        scanned_ns=min(scans, default=0),
+    )
+
+
+def anchor(plan: Plan, folder: str) -> Plan:
+    """The plan of a registry in `folder`: absolute roots in or below it become relative to it."""
+    anchored = {root: _anchor_root(root, folder) for root in plan.roots}
+    renamed = {f"path {root}": f"path {anchored[root]}" for root in plan.roots}
+    return replace(
+        plan,
+        asked=tuple(renamed.get(line, line) for line in plan.asked),
+        roots=tuple(anchored.values()),
+        modules=tuple(replace(module, root=anchored[module.root]) for module in plan.modules),
+        files=tuple(replace(file, root=anchored[file.root]) for file in plan.files),
+    )
+
+
+def _anchor_root(root: Root, folder: str) -> Root:
+    below = path_below(root.directory, folder)
+    if root.anchor != "absolute" or below is None:
+        return root
+    return replace(root, anchor="registry", path=below)
+
+
+def path_below(path: str, folder: str) -> str | None:
+    """`path` relative to `folder`, with `/` between its parts; None if it is not in or below it."""
+    if path == folder:
+        return ""
+    start = folder.rstrip(os.sep) + os.sep
+    return path.removeprefix(start).replace(os.sep, "/") if path.startswith(start) else None
+
+
+def is_excluded(name: str, globs: Iterable[str]) -> bool:
+    """Whether a glob matches the dotted name or a package that it is in."""
+    return any(fnmatchcase(name, glob) or fnmatchcase(name, f"{glob}.*") for glob in globs)
+
+
+def _is_file_excluded(file: DataFile, globs: tuple[str, ...]) -> bool:
+    folder = file.path.rpartition("/")[0]
+    return bool(folder) and is_excluded(folder.replace("/", "."), globs)
+
+
+def _order(roots: tuple[Root, ...], search_path: Sequence[str]) -> tuple[Root, ...]:
+    places = {directory: place for place, directory in reversed(list(enumerate(search_path)))}
+    return tuple(sorted(roots, key=lambda root: places.get(root.directory, -1)))
+
+
+def _resolve(
+    modules: list[Module], roots: tuple[Root, ...]
+) -> tuple[tuple[Module, ...], list[Omission]]:
+    """The modules that a search would find, by table and name, and what they shadow."""
+    places = {root: place for place, root in enumerate(roots)}
+    candidates: dict[str, list[Module]] = {}
+    for module in modules:
+        candidates.setdefault(module.name, []).append(module)
+    found: dict[str, Module] = {}
+    shadowed: list[Omission] = []
+    for name in sorted(candidates, key=lambda name: (name.count("."), name)):
+        parent = name.rpartition(".")[0]
+        reachable = [m for m in candidates[name] if _is_reachable(m, parent, found, candidates)]
+        if reachable:
+            found[name] = min(reachable, key=lambda module: _rank(module, places))
+        winner = found.get(name) or found.get(parent)
+        if winner is not None:
+            shadowed += [_shadow(m, winner) for m in candidates[name] if _is_lost(m, winner)]
+    ordered = sorted(found.values(), key=lambda m: (TABLES.index(m.table), m.name))
+    return tuple(ordered), shadowed
+
+
+def _is_reachable(
+    module: Module, parent: str, found: Mapping[str, Module], candidates: Mapping[str, object]
+) -> bool:
+    """Whether the package that the module is in is the one that an import of its name finds.
+
+    The portions of a namespace package may come from any root. A parent that is not in the plan is
+    taken to be the right one.
+    """
+    package = found.get(parent)
+    if package is None:
+        return parent not in candidates
+    return package.is_package and (package.kind == "namespace" or package.root == module.root)
+
+
+def _rank(module: Module, places: Mapping[Root, int]) -> tuple[bool, int, int]:
+    """As a search ranks them: any other kind before a namespace, then the earlier root."""
+    return module.kind == "namespace", places[module.root], TABLES.index(module.table)
+
+
+def _is_lost(module: Module, winner: Module) -> bool:
+    same_file = (module.root, module.path) == (winner.root, winner.path)
+    portion = module.kind == "namespace" and winner.name == module.name
+    return not same_file and not portion
+
+
+def _shadow(module: Module, winner: Module) -> Omission:
+    return Omission(module.name, module.location, f"is shadowed by {winner.location!r}")
+
+
+def _first_of_each_path(files: list[DataFile], roots: tuple[Root, ...]) -> tuple[DataFile, ...]:
+    places = {root: place for place, root in enumerate(roots)}
+    first: dict[str, DataFile] = {}
+    for file in sorted(files, key=lambda file: (file.path, places[file.root])):
+        first.setdefault(file.path, file)
+    return tuple(first.values())
+
+
+def _distinct(items: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(items))

@@ -1,0 +1,161 @@
+"""Writing: the bytes of a registry from what was frozen, and the file that holds them.
+
+The file is always a complete registry: it is written beside itself under another name and takes the
+place of the one before in one step. Nothing of the clock, the machine or the order of work is in
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib.util import MAGIC_NUMBER
+from typing import NamedTuple
+
+from frozenfinder import __version__
+from frozenfinder.errors import FreezeError
+from frozenfinder.layout import MAGIC, FrozenEntry, digest, pack_registry
+
+from .plan import Plan
+
+_TICK_NS = 20_000_000  # how far a file system's clock may lag behind the system's
+_MODE = 0o644
+
+
+class Frozen(NamedTuple):
+    """An entry, whose places among the blobs are still to be filled in, and what goes there."""
+
+    entry: FrozenEntry
+    blob: bytes = b""
+    text: bytes | None = None
+
+
+def pack(plan: Plan, modules: Sequence[Frozen], files: Sequence[Frozen]) -> list[bytes]:
+    """The bytes of the registry, in pieces: code first, then sources, then data files."""
+    blobs: list[bytes] = []
+    at = 0
+    for frozen in (*modules, *files):
+        entry = frozen.entry
+        entry.offset, entry.size = at, len(frozen.blob)
+        entry.digest = digest(frozen.blob) if frozen.blob else 0
+        blobs.append(frozen.blob)
+        at += entry.size
+    for frozen in modules:
+        if frozen.text is not None:
+            entry = frozen.entry
+            entry.text_offset, entry.text_size = at, len(frozen.text)
+            entry.text_digest = digest(frozen.text)
+            blobs.append(frozen.text)
+            at += entry.text_size
+    head = pack_registry(
+        magic=int.from_bytes(MAGIC_NUMBER, "little"),
+        marshal_version=marshal.version,
+        optimize=plan.optimize,
+        world=plan.world,
+        cache_tag=str(sys.implementation.cache_tag),
+        roots=[(root.anchor, root.path) for root in plan.roots],
+        modules=[frozen.entry for frozen in modules],
+        files=[frozen.entry for frozen in files],
+        info=pack_info(plan),
+        boot=b"",
+        blobs_size=at,
+    )
+    return [head, *blobs]
+
+
+def pack_info(plan: Plan) -> bytes:
+    """What `Registry.info` gives: the version that froze, and a manifest that asks for the same."""
+    info = {"frozenfinder": __version__, "asked": plan.asked}
+    return json.dumps(info, ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def check_output(path: str) -> None:
+    """FreezeError unless a registry may be written at `path`: nothing else is there to be lost."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise FreezeError(f"output {path!r}: is {kind}, expected a registry or nothing")
+        with open(path, "rb") as file:
+            start = file.read(len(MAGIC))
+    except FileNotFoundError:
+        if not os.path.isdir(os.path.dirname(path)):
+            raise FreezeError(
+                f"output {path!r}: its folder does not exist; create it first"
+            ) from None
+        return
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if start and start != MAGIC:
+        raise FreezeError(
+            f"output {path!r}: is a file that begins with {start!r} and not a registry; "
+            "remove it, or choose another name"
+        )
+
+
+def write(path: str, pieces: Sequence[bytes], scanned_ns: int = 0) -> bool:
+    """Put a file of these pieces at `path`; False if it was there already.
+
+    FreezeError if that fails, and then what was there before is there still. The file's time is the
+    moment before which its sources were not looked at, so that a directory written to since then
+    counts as newer than the registry.
+    """
+    moment_ns = (scanned_ns or time.time_ns()) - _TICK_NS
+    try:
+        if _holds(path, pieces):
+            os.utime(path, ns=(moment_ns, moment_ns))
+            return False
+    except OSError:
+        pass  # not there, or not ours
+    try:
+        _replace(path, pieces, moment_ns)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return True
+
+
+def _holds(path: str, pieces: Sequence[bytes]) -> bool:
+    with open(path, "rb") as file:
+        return os.fstat(file.fileno()).st_size == sum(map(len, pieces)) and all(
+            file.read(len(piece)) == piece for piece in pieces
+        )
+
+
+def _replace(path: str, pieces: Iterable[bytes], moment_ns: int) -> None:
+    """Write a temporary file beside `path` and give it that name, or leave nothing behind."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(temporary, flags, _MODE)
+    try:
+        with open(descriptor, "wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        os.utime(temporary, ns=(moment_ns, moment_ns))
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the new name last through a power failure, where a directory can be synced."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _unwritable(path: str, error: OSError) -> FreezeError:
+    return FreezeError(f"output {path!r}: cannot be written: {error.strerror or error}")
