@@ -1,0 +1,20 @@
+"""`python -m frozenfinder COMMAND`, and the console script of that name."""
+
+import sys
+
+
+def main(argv: "list[str] | None" = None) -> int:
+    """Carry out the command line `argv` (without the program's name); the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["run"]:
+        # on the way of a program that wants to start fast: argparse alone would double the cost
+        from .cli.run import main as run
+
+        return run(arguments[1:])
+    from .cli.commands import main as dispatch
+
+    return dispatch(arguments)
+
+
+if __name__ == "__main__" and (status := main()):
+    sys.exit(status)

@@ -1,0 +1,100 @@
+"""The commands by name, and how every one but `run` begins and ends."""
+
+import importlib
+import io
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Protocol, cast
+
+from frozenfinder import __version__
+from frozenfinder.errors import FrozenFinderError
+
+from . import DONE, UsageError, report
+
+if TYPE_CHECKING:
+    import argparse
+
+    from .parser import Parser
+
+COMMANDS = ("freeze", "ls", "info", "verify", "why", "run", "demo")
+INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell reports of one that died of SIGINT, of SIGPIPE
+
+
+class Command(Protocol):
+    """What the module of a command has."""
+
+    SUMMARY: str
+
+    def make_parser(self) -> "Parser": ...
+
+    def main(self, options: "argparse.Namespace") -> int:
+        """Carry it out; the exit status."""
+        ...
+
+
+def load(name: str) -> Command:
+    """The module of a command; UsageError for an unknown one."""
+    if name not in COMMANDS:
+        raise UsageError(f"unknown command {name!r}, expected one of: {', '.join(COMMANDS)}")
+    return cast("Command", importlib.import_module(f"{__package__}.{name}"))
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out a command line; the exit status, whatever happens."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file may be named in any bytes
+    try:
+        status = _main(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # what is still buffered has nowhere to go, and the interpreter flushes once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (UsageError, FrozenFinderError, OSError) as error:
+        return report(error)
+    return status
+
+
+def _main(arguments: list[str]) -> int:
+    if not arguments:
+        raise UsageError(f"no command given, expected one of: {', '.join(COMMANDS)}")
+    name, *rest = arguments
+    if name in ("-h", "--help"):
+        print(overview())
+        return DONE
+    if name == "--version":
+        print(f"frozenfinder {__version__}")
+        return DONE
+    command = load(name)
+    return command.main(command.make_parser().parse_args(rest))
+
+
+def overview() -> str:
+    """What `--help` prints."""
+    lines = [f"  {name:10}{load(name).SUMMARY}" for name in COMMANDS]
+    return "\n".join(
+        [
+            "usage: frozenfinder COMMAND ...",
+            "",
+            "Boot CPython from one frozen registry file instead of thousands of small ones.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "'frozenfinder COMMAND --help' tells more of each.",
+        ]
+    )
+
+
+def program_path() -> list[str]:
+    """`sys.path` as a program has it that is started in the current directory."""
+    return list(sys.path) if sys.flags.safe_path else [os.getcwd(), *sys.path[1:]]
+
+
+def print_json(value: object) -> None:
+    """Answer in JSON."""
+    print(json.dumps(value, indent=2))

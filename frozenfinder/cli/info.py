@@ -1,0 +1,98 @@
+"""`frozenfinder info`: what a registry is, as a whole."""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+from frozenfinder.hooks import open_registry
+from frozenfinder.layout import FORMAT, TABLES, FrozenEntry
+from frozenfinder.registry import Registry
+from frozenfinder.roots import resolve
+
+from . import DONE
+from .commands import print_json
+from .ls import list_entries
+from .parser import Parser
+
+SUMMARY = "say for what a registry was frozen, from where, and how much it holds"
+
+
+def make_parser() -> Parser:
+    parser = Parser("info", SUMMARY)
+    parser.add_registry()
+    parser.add_json()
+    return parser
+
+
+def main(options: argparse.Namespace) -> int:
+    registry = open_registry(options.registry)
+    facts = gather(registry)
+    if options.json:
+        print_json(facts)
+        return DONE
+    roots = facts.pop("roots")
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):16}{_format(value)}")
+    assert isinstance(roots, list)
+    for number, root in enumerate(roots):
+        missing = "" if root["exists"] else ", which does not exist"
+        print(
+            f"root {number:<11}{root['anchor']} {root['path']!r}, here {root['directory']!r}"
+            f"{missing}: {root['modules']} modules, {root['files']} files"
+        )
+    return DONE
+
+
+def _format(value: object) -> str:
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True) if value else "-"
+    return "-" if value is None else str(value)
+
+
+def gather(registry: Registry) -> dict[str, object]:
+    """The facts, as `--json` gives them."""
+    header = registry.header
+    modules, files = list_entries(registry), list_entries(registry, files=True)
+    tables = Counter(entry.table for entry in modules)
+    kinds = Counter(entry.kind for entry in modules)
+    return {
+        "registry": registry.path,
+        "size": header.size,
+        "format": FORMAT,
+        "cache_tag": header.cache_tag,
+        "magic": header.magic,
+        "marshal_version": header.marshal_version,
+        "optimize": header.optimize,
+        "world": header.world,
+        "mismatch": registry.mismatch,
+        "modules": len(modules),
+        "packages": sum(entry.is_package for entry in modules),
+        "with_source": sum(entry.text_size >= 0 for entry in modules),
+        "files": len(files),
+        "tables": {table: tables[table] for table in TABLES if table in tables},
+        "kinds": dict(sorted(kinds.items())),
+        "freeze": registry.info(),
+        "roots": _gather_roots(registry, modules, files),
+    }
+
+
+def _gather_roots(
+    registry: Registry, modules: list[FrozenEntry], files: list[FrozenEntry]
+) -> list[dict[str, object]]:
+    module_counts = Counter(entry.root for entry in modules)
+    file_counts = Counter(entry.root for entry in files)
+    facts: list[dict[str, object]] = []
+    for number, (anchor, path) in enumerate(registry.roots):
+        directory = resolve(anchor, path, registry)
+        facts.append(
+            {
+                "anchor": anchor,
+                "path": path,
+                "directory": directory,
+                "exists": directory is not None and Path(directory).is_dir(),
+                "modules": module_counts[number],
+                "files": file_counts[number],
+            }
+        )
+    return facts

@@ -1,0 +1,58 @@
+"""`frozenfinder ls`: the names that a registry holds."""
+
+import argparse
+
+from frozenfinder.hooks import open_registry
+from frozenfinder.layout import TABLES, FrozenEntry
+from frozenfinder.registry import Registry
+
+from . import DONE
+from .commands import print_json
+from .parser import Parser
+
+SUMMARY = "list the modules that a registry holds"
+
+
+def make_parser() -> Parser:
+    parser = Parser("ls", SUMMARY)
+    parser.add_registry()
+    parser.add_argument("--files", action="store_true", help="list the data files instead")
+    parser.add_json()
+    return parser
+
+
+def main(options: argparse.Namespace) -> int:
+    registry = open_registry(options.registry)
+    entries = list_entries(registry, files=options.files)
+    if options.json:
+        held = "files" if options.files else "modules"
+        print_json({"registry": registry.path, held: [describe(entry) for entry in entries]})
+    elif options.files:
+        for entry in entries:
+            print(f"{entry.size:>10}  {entry.name}")
+    else:
+        for entry in entries:
+            print(f"{entry.size:>10}  {entry.table:9}  {entry.kind:10}  {entry.name}")
+    return DONE
+
+
+def list_entries(registry: Registry, *, files: bool = False) -> list[FrozenEntry]:
+    """Every module (or data file) by table, in the order of search, and name."""
+    entries = registry.files() if files else registry.entries()
+    return sorted(entries, key=lambda entry: (TABLES.index(entry.table), entry.name))
+
+
+def describe(entry: FrozenEntry) -> dict[str, object]:
+    """An entry as `--json` gives it."""
+    return {
+        "name": entry.name,
+        "table": entry.table,
+        "kind": entry.kind,
+        "package": entry.is_package,
+        "size": entry.size,
+        "root": entry.root,
+        "path": entry.path,
+        "mtime": entry.mtime,
+        "source_size": entry.source_size,
+        "with_source": entry.text_size >= 0,
+    }

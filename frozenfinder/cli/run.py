@@ -1,0 +1,343 @@
+"""`frozenfinder run`: a program with a registry installed, otherwise as `python` would run it.
+
+What is done here for the program is what `Modules/main.c` and `Python/pythonrun.c` do in C. The
+process is the program's from then on: an exception of it leaves through every frame below, and
+CPython's own main reports it, decides the exit status and dies of a KeyboardInterrupt. Only the
+frames that stock would not have are taken out of the traceback.
+
+Every program that is started so waits for this module, so it imports what is loaded anyway.
+"""
+
+import builtins
+import os
+import sys
+from _frozen_importlib import BuiltinImporter
+from _frozen_importlib_external import (
+    MAGIC_NUMBER,
+    PathFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
+from io import open_code
+
+from frozenfinder import modules
+from frozenfinder.errors import FrozenFinderError
+from frozenfinder.hooks import environment, install
+from frozenfinder.registry import Registry
+
+from . import BAD_INPUT, DONE, UsageError, report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, TracebackType
+    from typing import Any
+
+SUMMARY = "run a program from a registry, as `python` would"
+USAGE = """\
+usage: frozenfinder run [--mode {overlay,closed}] FILE (SCRIPT | -m MODULE | -c CODE | -) [ARG ...]
+
+Run a program from a registry, as `python` would.
+
+positional arguments:
+  FILE                  the registry
+  SCRIPT                a Python file, or a directory or zip file with a __main__.py
+  -                     the program is read from standard input
+  ARG                   what the program finds in sys.argv
+
+options:
+  -h, --help            show this help message and exit
+  --mode {overlay,closed}
+                        the mode to install the registry in (default: overlay)
+  -m MODULE             run a module or package, found through the registry
+  -c CODE               run the code given
+"""
+HINT = "see 'frozenfinder run --help'"
+
+
+class Request:
+    """What `run` was asked to run: `target` is for `kind` "-m" a module, for "-c" code, and for
+    "script" a path or "-".
+    """
+
+    __slots__ = ("arguments", "kind", "mode", "registry", "target")
+
+    def __init__(
+        self, registry: str, mode: str, kind: str, target: str, arguments: "list[str]"
+    ) -> None:
+        self.registry = registry
+        self.mode = mode
+        self.kind = kind
+        self.target = target
+        self.arguments = arguments
+
+
+def parse(arguments: "list[str]") -> "Request | None":
+    """The request, or None where help is asked for; UsageError.
+
+    Everything that follows the program is the program's, as for `python`.
+    """
+    registry, mode = "", "overlay"
+    rest = list(arguments)
+    while rest:
+        item = rest.pop(0)
+        if item in ("-h", "--help"):
+            return None
+        name, equals, value = item.partition("=")
+        if name == "--mode":
+            mode = value if equals else _take(rest, name)
+            if mode not in ("overlay", "closed"):
+                raise UsageError(f"--mode is {mode!r}, expected 'overlay' or 'closed'; {HINT}")
+        elif item[:2] in ("-m", "-c") and registry:
+            target = item[2:] or _take(rest, item)
+            return Request(registry, mode, item[:2], target, rest)
+        elif item.startswith("-") and item != "-":
+            raise UsageError(f"unknown option {item!r} of run; {HINT}")
+        elif registry:
+            return Request(registry, mode, "script", item, rest)
+        else:
+            registry = item
+    missing = "SCRIPT, -m MODULE, -c CODE or -" if registry else "FILE"
+    raise UsageError(f"run needs {missing}; {HINT}")
+
+
+def _take(rest: "list[str]", option: str) -> str:
+    if not rest:
+        raise UsageError(f"option {option} of run needs a value; {HINT}")
+    return rest.pop(0)
+
+
+def main(arguments: "list[str]") -> int:
+    """Carry out `run` with these arguments; the exit status, unless the program raises."""
+    try:
+        request = parse(arguments)
+        if request is None:
+            print(USAGE, end="")
+            return DONE
+        if environment("FROZENFINDER") != "off":
+            registry = Registry.open(request.registry)
+            if registry.mismatch is not None:
+                raise registry.version_error()
+            install(registry, mode=request.mode)
+    except (UsageError, FrozenFinderError, OSError) as error:
+        return report(error)
+    if request.kind == "-m":
+        return run_module(request.target, request.arguments)
+    if request.kind == "-c":
+        return run_command(request.target, request.arguments)
+    if request.target == "-":
+        return run_stdin(request.arguments)
+    return run_file(request.target, request.arguments)
+
+
+def run_module(name: str, arguments: "list[str]") -> int:
+    """Mirrors `pymain_run_module` for `-m`."""
+    import runpy
+
+    _replace_first_path(_getcwd())
+    sys.argv = ["-m", *arguments]
+    _make_main()
+    _call_as_stock(runpy._run_module_as_main, name, True)  # type: ignore[attr-defined]
+    return DONE
+
+
+def run_command(source: str, arguments: "list[str]") -> int:
+    """Mirrors `pymain_run_command`."""
+    _replace_first_path("")
+    sys.argv = ["-c", *arguments]
+    namespace = _make_main()
+    if sys.version_info >= (3, 14) and source[:1].isspace():
+        import textwrap
+
+        source = textwrap.dedent(source)
+    source += "\n"
+    code = _compile(source, "<string>")
+    _register_source(code, source)
+    _call_as_stock(exec, code, namespace)
+    return DONE
+
+
+def _register_source(code: "CodeType", source: str) -> None:
+    """Let tracebacks show the lines of `-c`, as they do from 3.13 on; 3.13.0 keys them by name."""
+    if sys.version_info >= (3, 13):
+        import linecache
+
+        key = code if hasattr(linecache, "_interactive_cache") else code.co_filename
+        linecache._register_code(key, source, code.co_filename)  # type: ignore[attr-defined]
+
+
+def run_stdin(arguments: "list[str]") -> int:
+    """Mirrors `pymain_run_stdin`, but for the interactive loop: a terminal is read to its end."""
+    _replace_first_path("")
+    sys.argv = ["-", *arguments]
+    namespace = _make_main()
+    _set_file(namespace, "<stdin>")
+    code = _compile(sys.stdin.buffer.read(), "<stdin>")
+    _execute_file(code, namespace)
+    return DONE
+
+
+def run_file(path: str, arguments: "list[str]") -> int:
+    """Mirrors `pymain_run_file`; what can be a path entry is run as `pymain_run_python` does."""
+    sys.argv = [path, *arguments]
+    path = _absolute(path)
+    namespace = _make_main()
+    if PathFinder._path_importer_cache(path) is not None:  # type: ignore[attr-defined]
+        import runpy
+
+        _replace_first_path(path, even_if_safe=True)
+        _call_as_stock(runpy._run_module_as_main, "__main__", False)  # type: ignore[attr-defined]
+        return DONE
+    try:
+        with open_code(path) as file:
+            content = file.read()
+    except OSError as error:
+        sys.stderr.write(f"{sys.orig_argv[0]}: can't open file {path!r}: {error_text(error)}\n")
+        return BAD_INPUT
+    _replace_first_path(os.path.dirname(os.path.realpath(path)))
+    is_pyc = content.startswith(MAGIC_NUMBER)
+    loader = SourcelessFileLoader if is_pyc else SourceFileLoader
+    namespace["__loader__"] = loader("__main__", path)
+    _set_file(namespace, path)
+    code = _load(content) if is_pyc else _compile(content, path)
+    _execute_file(code, namespace)
+    return DONE
+
+
+def error_text(error: OSError) -> str:
+    return f"[Errno {error.errno}] {error.strerror}"
+
+
+def _load(content: bytes) -> "CodeType":
+    import marshal
+
+    code: "CodeType" = _call_as_stock(marshal.loads, memoryview(content)[16:])
+    return code
+
+
+def _compile(source: "str | bytes", filename: str) -> "CodeType":
+    code: "CodeType" = _call_as_stock(compile, source, filename, "exec", 0, True)
+    return code
+
+
+def _make_main() -> "dict[str, Any]":
+    """The namespace of a new module `__main__`, as `add_main_module` in Python/pylifecycle.c."""
+    module = type(sys)("__main__")
+    namespace = module.__dict__
+    namespace["__loader__"] = BuiltinImporter
+    if sys.version_info < (3, 14):
+        namespace["__annotations__"] = {}
+    namespace["__builtins__"] = builtins
+    modules.set_module("__main__", module)
+    return namespace
+
+
+def _set_file(namespace: "dict[str, Any]", path: str) -> None:
+    namespace["__file__"] = path
+    if sys.version_info < (3, 15):
+        namespace["__cached__"] = None
+
+
+def _execute_file(code: "CodeType", namespace: "dict[str, Any]") -> None:
+    """Mirrors `_PyRun_SimpleFile` in Python/pythonrun.c: `__file__` is gone when the program is.
+
+    Up to 3.13, `sys.exit` left before it was taken away.
+    """
+    try:
+        _call_as_stock(exec, code, namespace, namespace=namespace)
+    except SystemExit:
+        if sys.version_info >= (3, 14):
+            _unset_file(namespace)
+        raise
+    _unset_file(namespace)
+
+
+def _unset_file(namespace: "dict[str, Any]") -> None:
+    namespace.pop("__file__", None)
+    namespace.pop("__cached__", None)
+
+
+def _replace_first_path(path: "str | None", even_if_safe: bool = False) -> None:
+    """Put `path` where the start of this process put its own, which it did not with -P or -I."""
+    if path is None:
+        return
+    if not sys.flags.safe_path:
+        sys.path[:1] = [path]
+    elif even_if_safe:
+        sys.path.insert(0, path)
+
+
+def _getcwd() -> "str | None":
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def _absolute(path: str) -> str:
+    """Mirrors `_Py_abspath` in Python/fileutils.c, which normalises on Windows only."""
+    cwd = _getcwd()
+    if sys.platform == "win32" or cwd is None:
+        return os.path.abspath(path) if cwd is not None else path
+    return cwd if path in ("", ".") else os.path.join(cwd, path)
+
+
+def _call_as_stock(
+    function: "Callable[..., Any]",
+    *arguments: object,
+    namespace: "dict[str, Any] | None" = None,
+) -> "Any":
+    """Call it so that what it raises is reported with the traceback that begins in it.
+
+    The traceback grows again on the way out of this process' frames, so it can be cut no sooner
+    than when CPython's main calls `sys.excepthook`. `namespace` loses its `__file__` after that.
+    """
+    try:
+        return function(*arguments)
+    except SystemExit:
+        raise
+    except BaseException:
+        hook = getattr(sys, "excepthook", sys.__excepthook__)
+        sys.excepthook = _Report(hook, {} if namespace is None else namespace)
+        raise
+
+
+class _Report:
+    """Stands in for `sys.excepthook` for one call: cuts the traceback and hands it on."""
+
+    def __init__(self, hook: "Callable[..., object]", namespace: "dict[str, Any]") -> None:
+        self._hook = hook
+        self._namespace = namespace
+
+    def __call__(
+        self,
+        kind: "type[BaseException]",
+        error: BaseException,
+        traceback: "TracebackType | None",
+    ) -> None:
+        sys.excepthook = self._hook
+        traceback = _cut(traceback)
+        error.__traceback__ = sys.last_traceback = traceback
+        try:
+            self._hook(kind, error, traceback)
+        except SystemExit:
+            raise
+        except BaseException as failure:  # noqa: BLE001 - the hook's own, whatever it is
+            # as `_PyErr_PrintEx` in Python/pythonrun.c, without this frame
+            sys.stderr.write("Error in sys.excepthook:\n")
+            _display(failure, failure.__traceback__ and failure.__traceback__.tb_next)
+            sys.stderr.write("\nOriginal exception was:\n")
+            _display(error, traceback)
+        _unset_file(self._namespace)
+
+
+def _display(error: BaseException, traceback: "TracebackType | None") -> None:
+    sys.__excepthook__(type(error), error.with_traceback(traceback), traceback)
+
+
+def _cut(traceback: "TracebackType | None") -> "TracebackType | None":
+    """The part of a traceback that begins below the outermost `_call_as_stock`."""
+    at = traceback
+    while at is not None and at.tb_frame.f_code is not _call_as_stock.__code__:
+        at = at.tb_next
+    return traceback if at is None else at.tb_next

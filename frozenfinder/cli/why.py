@@ -1,0 +1,202 @@
+"""`frozenfinder why NAME`: who would supply a module, and why the registry would or would not."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
+from types import ModuleType
+from typing import NamedTuple
+
+from frozenfinder import modules
+from frozenfinder.finder import ClosedFinder, FrozenFinder, NullFinder
+from frozenfinder.hooks import environment, install, open_registry
+from frozenfinder.layout import FrozenEntry
+from frozenfinder.registry import Registry
+
+from . import DONE, UsageError
+from .commands import print_json, program_path
+from .ls import describe
+from .parser import MODES, Parser
+
+SUMMARY = "explain from where a module would be served, or why not from a registry"
+
+Finder = FrozenFinder | ClosedFinder | NullFinder
+
+
+WORDS = {
+    "registry": "served from {registry}",
+    "builtin": "built in to the interpreter",
+    "frozen": "frozen into the interpreter by CPython",
+    "path": "found on the path",
+    "other": "found by another finder",
+    None: "found nowhere",
+}
+
+
+class Answer(NamedTuple):
+    """`by` says who answers the search, one of `WORDS`, and `origin` with what file or directories,
+    or None. `reason` says why it is not the registry, and is None where it is.
+    """
+
+    by: str | None
+    origin: str | None
+    reason: str | None
+
+
+def make_parser() -> Parser:
+    parser = Parser("why", SUMMARY)
+    parser.add_argument("name", metavar="NAME", help="the module's full name")
+    parser.add_argument(
+        "--registry",
+        metavar="FILE",
+        help="the registry (default: the one that install() without an argument opens)",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default="overlay",
+        help="the mode that it is installed in (default: overlay)",
+    )
+    parser.add_json()
+    return parser
+
+
+def main(options: argparse.Namespace) -> int:
+    name: str = options.name
+    if not all(name.split(".")):
+        raise UsageError(f"{name!r} is not the name of a module; see 'frozenfinder why --help'")
+    registry = open_registry(options.registry)
+    entry = registry.find_entry(name, tests=True)
+    answer = explain(name, registry, options.mode)
+    if options.json:
+        print_json(
+            {
+                "name": name,
+                "registry": registry.path,
+                "mode": options.mode,
+                "served": answer.reason is None,
+                **answer._asdict(),
+                "entry": None if entry is None else describe(entry),
+            }
+        )
+    else:
+        installed = f"{registry.where}, {options.mode} mode"
+        where = "" if answer.origin is None else f": {answer.origin}"
+        print(f"{name}: {WORDS[answer.by].format(registry=installed)}{where}")
+        if answer.reason is not None:
+            print(f"  not from {installed}: {answer.reason}")
+    return DONE
+
+
+def explain(name: str, registry: Registry, mode: str) -> Answer:
+    """Search for a module as an import in this environment would, and see who answers.
+
+    The program in question is taken to have been started in the current directory. Nothing is
+    imported, so a package that changes its `__path__` when it is is taken without that change.
+    """
+    finder = _install(registry, mode)
+    search = Search()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a damaged registry: the reason is given
+        try:
+            found = search.find(name)
+        except ModuleNotFoundError as error:  # closed mode, of an excluded name
+            return Answer(None, None, str(error))
+        finally:
+            search.forget()
+    reason = _explain_absence(name, registry, finder, search)
+    if found is None:
+        return Answer(None, None, reason)
+    by, spec = found
+    if by is finder:
+        return Answer("registry", spec.origin, None)
+    return Answer(_classify(by), _locate(spec), reason or f"{_describe(by)} comes before it")
+
+
+def _install(registry: Registry, mode: str) -> Finder:
+    sys.path[:] = program_path()
+    if registry.mismatch is not None:
+        return NullFinder(registry, mode)
+    return install(registry, mode=mode)
+
+
+class Search:
+    """importlib's search over `sys.meta_path`, without importing what it finds.
+
+    `obstacle` says what is wrong with a parent package, if that is what ends the search.
+    """
+
+    def __init__(self) -> None:
+        self.obstacle: str | None = None
+        self._stand_ins: list[str] = []
+
+    def find(self, name: str) -> "tuple[object, ModuleSpec] | None":
+        """The finder that answers, and its spec; what finders raise."""
+        path: Sequence[str] | None = None
+        parent = name.rpartition(".")[0]
+        if parent:
+            found = self.find(parent)
+            if found is None:
+                self.obstacle = self.obstacle or f"its package {parent!r} is found nowhere"
+                return None
+            path = found[1].submodule_search_locations
+            if path is None:
+                self.obstacle = f"{parent!r} is not a package: {_locate(found[1])}"
+                return None
+            self._stand_in(parent, path)
+        for finder in list(sys.meta_path):
+            find_spec = getattr(finder, "find_spec", None)
+            spec = None if find_spec is None else find_spec(name, path)
+            if spec is not None:
+                return finder, spec
+        return None
+
+    def _stand_in(self, name: str, path: Sequence[str]) -> None:
+        """Put a module there for a package, because namespace packages below it look it up."""
+        if modules.get_module(name) is None:
+            module = ModuleType(name)
+            module.__path__ = path  # type: ignore[assignment]
+            modules.set_module(name, module)
+            self._stand_ins.append(name)
+
+    def forget(self) -> None:
+        for name in self._stand_ins:
+            modules.remove_module(name)
+
+
+def _explain_absence(name: str, registry: Registry, finder: Finder, search: Search) -> str | None:
+    """Why the registry does not serve it, as far as it or the finder knows."""
+    if environment("FROZENFINDER") == "off":
+        return "FROZENFINDER=off is set"
+    if registry.mismatch is not None:
+        return registry.mismatch
+    if name in finder.bypassed:
+        return finder.bypassed[name]
+    entry = registry.find_entry(name)
+    if entry is None:
+        return _explain_lack(registry.find_entry(name, tests=True))
+    return search.obstacle
+
+
+def _explain_lack(entry: FrozenEntry | None) -> str:
+    if entry is None:
+        return "the registry has no module of that name"
+    return "it is in table 'test', which is searched only when asked for"
+
+
+def _classify(finder: object) -> str:
+    stock = {BuiltinImporter: "builtin", FrozenImporter: "frozen", PathFinder: "path"}
+    return next((word for each, word in stock.items() if each is finder), "other")
+
+
+def _describe(finder: object) -> str:
+    return finder.__qualname__ if isinstance(finder, type) else repr(finder)
+
+
+def _locate(spec: ModuleSpec) -> str | None:
+    """The file of a spec; for a namespace package, its directories."""
+    if spec.origin is None and spec.submodule_search_locations is not None:
+        return os.pathsep.join(spec.submodule_search_locations)
+    return spec.origin if spec.has_location else None
