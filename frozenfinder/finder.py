@@ -232,6 +232,7 @@ class ClosedFinder(_Finder):
         self.root = registry.path
         self._extractor: "Extractor | None" = None
         self._files: "FileTree | None" = None
+        self._laid_out: "dict[str, str]" = {}
         self._unannounced: "list[ClosedLoader]" = []
         self._packages: "dict[str, dict[str, dict[str, bool]]]" = {}
 
@@ -358,7 +359,7 @@ class ClosedFinder(_Finder):
         """
         own = self.locate(entry.path)
 
-        def merge(name: str, search: "Sequence[str]", target: object = None) -> ModuleSpec:
+        def merge(name: str, search: "Sequence[str]") -> ModuleSpec:
             if self.registry.header.world:
                 search = self._virtual(search)
             spec = PathFinder.find_spec(name, search)
@@ -411,20 +412,43 @@ class ClosedFinder(_Finder):
 
         return metadata.find_distributions(self, context)
 
+    def lay_out(self, *packages: str) -> None:
+        """Give packages that open their data files by path real ones to open.
+
+        From now on `__file__` and `__path__` of what is imported of these top-level packages are
+        below a directory of the user's cache, and what can be read of them is there. Their modules
+        are the registry's all the same. ValueError for a name that is no package of the registry.
+        """
+        # deferred: only for packages that need it
+        from .datacache import DataCache
+
+        cache = DataCache(self.registry.fingerprint)
+        for package in packages:
+            path = self.find_path(package)
+            if not package or "/" in package or not path.is_dir():
+                raise ValueError(
+                    f"{self.registry.where} has no top-level package {package!r} to lay out"
+                )
+            self._laid_out = {**self._laid_out, package: cache.provide(path)}
+
     def locate(self, path: str) -> str:
-        """The virtual path of what lies at `path` below its root."""
+        """The virtual path of what lies at `path` below its root; of what is laid out, the real."""
         if not path:
             return self.root
-        return f"{self.root}{SEPARATOR}{path.replace('/', SEPARATOR)}"
+        root = self._laid_out.get(path.partition("/")[0], self.root)
+        return f"{root}{SEPARATOR}{path.replace('/', SEPARATOR)}"
 
     def relative(self, path: str) -> "str | None":
         """The inverse of `locate`: None for a path outside the registry, '' for its root."""
-        if not path.startswith(self.root):
-            return None
-        below = path[len(self.root) :]
-        if below and below[0] != SEPARATOR:
-            return None
-        return below.replace(SEPARATOR, "/").strip("/")
+        if path.startswith(self.root):
+            below = path[len(self.root) :]
+            if not below or below[0] == SEPARATOR:
+                return below.replace(SEPARATOR, "/").strip("/")
+        for package, root in self._laid_out.items():
+            top = f"{root}{SEPARATOR}{package}"
+            if path == top or path.startswith(top + SEPARATOR):
+                return path[len(root) + 1 :].replace(SEPARATOR, "/").strip("/")
+        return None
 
     @property
     def files(self) -> "FileTree":
@@ -518,7 +542,7 @@ def home(entry: FrozenEntry) -> str:
 
 
 class PathEntry:
-    """The path entry finder of one virtual directory of a registry, as `FileFinder` is of a real."""
+    """The path entry finder of a virtual directory of a registry, as `FileFinder` of a real one."""
 
     def __init__(self, finder: ClosedFinder, folder: str) -> None:
         self._finder = finder

@@ -350,6 +350,11 @@ class Registry:
         return f"<Registry {self.path!r} of {self.header.modules} modules>"
 
     @property
+    def fingerprint(self) -> str:
+        """What tells it from a registry of any other content, by the digest of its header."""
+        return self._head[layout.HEADER_SIZE - 8 : layout.HEADER_SIZE].hex()
+
+    @property
     def modified_ns(self) -> int:
         """When the file was last written, in nanoseconds since the epoch; 0 in memory."""
         return self._source.modified_ns
