@@ -296,7 +296,9 @@ class ClosedFinder(_Finder):
             loader = ClosedExtensionLoader(fullname, origin, self, entry)
         else:
             loader = ClosedLoader(fullname, location, self, entry)
-        spec = ModuleSpec(fullname, loader, origin=origin, is_package=entry.is_package)
+        spec = ModuleSpec(  # type: ignore[arg-type]
+            fullname, loader, origin=origin, is_package=entry.is_package
+        )
         spec.has_location = True
         if entry.is_package:
             spec.submodule_search_locations = [location.rpartition(SEPARATOR)[0]]

@@ -1,0 +1,1 @@
+"""An application with models, migrations, templates, static files and a translation."""

@@ -1,0 +1,1 @@
+"""A Typer application that is started through its entry point."""

@@ -1,0 +1,5 @@
+"""As the command `greeter`."""
+
+from .cli import app
+
+app(prog_name="greeter")
