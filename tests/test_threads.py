@@ -21,7 +21,13 @@ from frozenfinder import loader, lock
 from frozenfinder.hooks import import_lock
 
 HERE = Path(__file__).parent
-LOCK_CODE = code_of(lock, lock.ImportLock, loader._exec_module, loader.ClosedLoader.exec_module)
+LOCK_CODE = code_of(
+    lock,
+    lock.ImportLock,
+    loader._call_locked,
+    loader._exec_module,
+    loader.ClosedLoader.exec_module,
+)
 RESOLVED_BY = {"s1": "cycle", "s2": "timeout", "s3": "timeout", "s4": "cycle"}
 
 scenarios = pytest.mark.parametrize(
