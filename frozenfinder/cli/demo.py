@@ -96,7 +96,7 @@ def freeze_stdlib(folder: Path) -> str:
 def measure(folder: Path, pairs: int) -> tuple[list[Boot], list[Boot]]:
     """Boots without and with the registry in turn; which is first changes from pair to pair.
 
-    One of each is not counted: it leaves every .pyc, and the files in memory, for those that are.
+    One of each is not counted: it leaves every `.pyc`, and the files in memory, to those that are.
     """
     boots: dict[bool, list[Boot]] = {False: [], True: []}
     boot(folder, frozen=False)
@@ -112,16 +112,14 @@ def measure(folder: Path, pairs: int) -> tuple[list[Boot], list[Boot]]:
 def boot(folder: Path, *, frozen: bool) -> Boot:
     """Import the program's modules in a fresh process; CalledProcessError if it fails.
 
-    It reads and writes `.pyc` files in `folder`, so that neither side is without them because
-    theirs were not to be written, or could not be.
+    Its `.pyc` files are written even if they are not to be elsewhere: an installation has them.
     """
     registry = folder / REGISTRY if frozen else ""
     home = Path(frozenfinder.__file__).resolve().parent.parent
     level = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
-    env = os.environ | {"PYTHONPYCACHEPREFIX": str(folder), "PYTHONDONTWRITEBYTECODE": ""}
     done = subprocess.run(
         [sys.executable, "-P", *level, "-c", PROGRAM, registry, home],
-        env=env,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": ""},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=True,
@@ -136,7 +134,7 @@ def describe_served(boot: Boot, loaded: int) -> str:
     """How many of the modules that stock loads came from the registry, and why others did not."""
     if not boot.served:
         off = environment("FROZENFINDER") == "off"
-        reason = "FROZENFINDER=off is set" if off else "see below"
+        reason = "FROZENFINDER=off is set" if off else "all was left to the normal path"
         lines = [f"Nothing was served: {reason}."]
     else:
         lines = [f"Booted a program: {boot.served} of the {loaded} modules it imports were served."]

@@ -24,7 +24,6 @@ SUMMARY = "explain from where a module would be served, or why not from a regist
 
 Finder = FrozenFinder | ClosedFinder | NullFinder
 
-
 WORDS = {
     "registry": "served from {registry}",
     "builtin": "built in to the interpreter",
@@ -111,7 +110,7 @@ def explain(name: str, registry: Registry, mode: str) -> Answer:
         return Answer(None, None, reason)
     by, spec = found
     if by is finder:
-        return Answer("registry", spec.origin, None)
+        return Answer("registry", _locate(spec), None)
     return Answer(_classify(by), _locate(spec), reason or f"{_describe(by)} comes before it")
 
 
