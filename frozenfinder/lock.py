@@ -55,7 +55,7 @@ SLICE = 0.002
 """Seconds between two looks at importlib's wait graph."""
 
 PATIENCE = 0.1
-"""Seconds after which a waiter goes on without the lock."""
+"""Seconds after which a waiter goes on without the lock; in slices, so more on a coarse clock."""
 
 
 def _count_from_repr(lock: RLock) -> int:
