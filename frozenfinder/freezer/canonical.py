@@ -20,13 +20,15 @@ from __future__ import annotations
 import marshal
 import sys
 from _imp import _fix_co_filename  # type: ignore[attr-defined]
+from collections.abc import Iterable
 from functools import cache
 from types import CodeType
+from typing import Any
 
 _FLAG = 0x80  # marks an object that references name by its place among those so marked
 _REFERENCE = ord("r")
 _SINGLETONS = frozenset(b"NTF.S")
-_FIXED = {ord("i"): 4, ord("g"): 8, ord("y"): 16}  # the sizes of numbers
+_FIXED = {**dict.fromkeys(_SINGLETONS, 0), ord("i"): 4, ord("g"): 8, ord("y"): 16}  # sizes
 _LONG = ord("l")
 _LENGTHS = {ord(kind): 1 if kind in "zZ" else 4 for kind in "zZaAuts"}  # of strings, their sizes
 _INTERNED = {ord("Z"): ord("z"), ord("A"): ord("a"), ord("t"): ord("u")}  # and the plain ones
@@ -67,29 +69,30 @@ def is_ambiguous(code: CodeType) -> bool:
     names: set[str] = set()
     strings: set[str] = set()
     frozensets: set[frozenset[object]] = set()
-    pending: list[object] = [code]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, CodeType):
-            names.update(value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars)
-            names.update((value.co_name, value.co_qualname))
-            pending += value.co_consts
-        elif isinstance(value, str):
-            strings.add(value)
-        elif isinstance(value, tuple):
-            pending += value
-        elif isinstance(value, frozenset):
-            if value in frozensets:
-                return True
-            frozensets.add(value)
-            pending += value
-        elif isinstance(value, slice):
-            pending += (value.start, value.stop, value.step)
-    return not all(map(_is_name_like, names & strings))
+    pending: list[Iterable[Any]] = [(code,)]
+    for values in pending:
+        for value in values:
+            kind = type(value)
+            if kind is str:
+                strings.add(value)
+            elif kind is CodeType:
+                names.update(value.co_names, value.co_varnames, value.co_freevars)
+                names.update(value.co_cellvars, (value.co_name, value.co_qualname))
+                pending.append(value.co_consts)
+            elif kind is tuple:
+                pending.append(value)
+            elif kind is frozenset:
+                if value in frozensets:
+                    return True
+                frozensets.add(value)
+                pending.append(value)
+            elif kind is slice:
+                pending.append((value.start, value.stop, value.step))
+    return not _is_name_like("".join(names & strings))
 
 
 def _is_name_like(text: str) -> bool:
-    """As `all_name_chars` in Objects/codeobject.c, which decides what is interned."""
+    """As `all_name_chars` in Objects/codeobject.c, which tells what constants are interned."""
     return text.isascii() and (not text or text.replace("_", "a").isalnum())
 
 
@@ -117,7 +120,7 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
-        self._marked: list[_Object | None] = []
+        self._marked: list[_Object] = []
         self._known: dict[tuple[object, ...], _Object] = {}
 
     def read_all(self) -> _Object:
@@ -126,28 +129,16 @@ class _Reader:
             raise ValueError(f"marshalled code ends at {self._at}, expected {len(self._data)}")
         return found
 
-    def _take(self, size: int) -> bytes:
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def _take_sized(self, size: int, unit: int = 1) -> bytes:
-        """A length of `size` bytes, and as many units."""
-        length = self._data[self._at : self._at + size]
-        return self._take(size + unit * abs(int.from_bytes(length, "little", signed=size > 1)))
-
     def _read(self) -> _Object:
         mark = self._take(1)[0]
         kind = mark & ~_FLAG
         if kind == _REFERENCE:
-            referred = self._marked[int.from_bytes(self._take(4), "little")]
-            assert referred is not None
-            return referred
+            return self._marked[int.from_bytes(self._take(4), "little")]
+        if not mark & _FLAG:
+            return self._read_content(kind)
         place = len(self._marked)
-        if mark & _FLAG:
-            self._marked.append(None)
-        found = self._read_content(kind)
-        if mark & _FLAG:
-            self._marked[place] = found
+        self._marked.append(_UNREAD)
+        found = self._marked[place] = self._read_content(kind)
         return found
 
     def _read_content(self, kind: int) -> _Object:
@@ -155,23 +146,21 @@ class _Reader:
             found = self._know(_INTERNED.get(kind, kind), self._take_sized(_LENGTHS[kind]))
             found.interned |= kind in _INTERNED
             return found
-        if kind in _SINGLETONS:
-            return self._know(kind, b"")
+        if kind in _COUNTS:
+            length = self._take(_COUNTS[kind])
+            parts = [self._read() for _ in range(int.from_bytes(length, "little"))]
+            if kind == _FROZENSET:
+                parts.sort(key=_Object.value)
+            return self._know(kind, length, tuple(parts))
         if kind in _FIXED:
             return self._know(kind, self._take(_FIXED[kind]))
-        if kind == _LONG:
-            return self._know(kind, self._take_sized(4, 2))
         if kind == _CODE:
             return self._read_code()
+        if kind == _LONG:
+            return self._know(kind, self._take_sized(4, 2))
         if kind == _SLICE:
             return self._know(kind, b"", (self._read(), self._read(), self._read()))
-        if kind not in _COUNTS:
-            raise ValueError(f"marshalled code has type {chr(kind)!r} at {self._at - 1}")
-        length = self._take(_COUNTS[kind])
-        parts = [self._read() for _ in range(int.from_bytes(length, "little"))]
-        if kind == _FROZENSET:
-            parts.sort(key=_Object.value)
-        return self._know(kind, length, tuple(parts))
+        raise ValueError(f"marshalled code has type {chr(kind)!r} at {self._at - 1}")
 
     def _read_code(self) -> _Object:
         numbers = self._take(_CODE_NUMBERS)
@@ -179,18 +168,36 @@ class _Reader:
         parts = [self._read() for _ in range(before)]
         parts.append(_Object(_NUMBER, self._take(4), ()))
         parts += [self._read() for _ in range(after)]
-        return self._count(_Object(_CODE, numbers, tuple(parts)))
+        return _count(_Object(_CODE, numbers, tuple(parts)))
 
     def _know(self, kind: int, content: bytes, parts: tuple[_Object, ...] = ()) -> _Object:
-        key = (kind, content, *parts)
-        if key not in self._known:
-            self._known[key] = self._count(_Object(kind, content, parts))
-        return self._known[key]
-
-    def _count(self, found: _Object) -> _Object:
-        for part in found.parts:
-            part.uses += 1
+        key = (kind, content, parts)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = _count(_Object(kind, content, parts))
         return found
+
+    def _take(self, size: int) -> bytes:
+        at = self._at
+        self._at = end = at + size
+        return self._data[at:end]
+
+    def _take_sized(self, size: int, unit: int = 1) -> bytes:
+        """A length of `size` bytes, and as many units."""
+        at = self._at
+        length = int.from_bytes(self._data[at : at + size], "little", signed=size > 1)
+        self._at = end = at + size + unit * abs(length)
+        return self._data[at:end]
+
+
+_UNREAD = _Object(_NUMBER, b"", ())  # stands for what is being read
+
+
+def _count(found: _Object) -> _Object:
+    """Count the object among the uses of its parts."""
+    for part in found.parts:
+        part.uses += 1
+    return found
 
 
 def unify(data: bytes) -> bytes:

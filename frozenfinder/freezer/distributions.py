@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -86,13 +87,25 @@ def _plan_distribution(distribution: Distribution) -> Plan:
             f"distribution {name!r}: is an editable installation, whose files lie elsewhere; "
             "freeze their folder with --path"
         )
-    if distribution.files is None:
+    paths = _list_files(distribution)
+    if paths is None:
         raise FreezeError(
             f"distribution {name!r}: has no list of its files; freeze its packages with --package"
         )
     scan = Scan(os.path.abspath(str(distribution.locate_file(""))))
-    paths = scan.recorded(file.as_posix() for file in distribution.files)
-    return scan.plan(find_root(scan.top), paths, why=f"distribution {name}")
+    return scan.plan(find_root(scan.top), scan.recorded(paths), why=f"distribution {name}")
+
+
+def _list_files(distribution: Distribution) -> list[str] | None:
+    """The files that were installed, relative to where they were; None if that is not known.
+
+    `Distribution.files` of some versions would not tell of those that are missing.
+    """
+    record = distribution.read_text("RECORD")
+    if record:
+        return [row[0] for row in csv.reader(record.splitlines()) if row]
+    files = distribution.files
+    return None if files is None else [file.as_posix() for file in files]
 
 
 def _is_editable(distribution: Distribution) -> bool:

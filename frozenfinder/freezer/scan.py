@@ -29,7 +29,7 @@ _KINDS = {
     SourceFileLoader: "source",
     SourcelessFileLoader: "sourceless",
 }
-_SUFFIXES = {
+SUFFIXES = {
     suffix: Suffix(rank, kind)
     for rank, (suffix, kind) in enumerate(
         (suffix, _KINDS[loader]) for loader, suffixes in LOADERS for suffix in suffixes
@@ -78,12 +78,12 @@ class Scan:
             else:
                 self._omit(path, "is in the distribution's RECORD and not on disk")
         for folder in _folders(present):  # an `__init__` there may be another distribution's
-            inits = [f"{folder}/__init__{suffix}" for suffix in _SUFFIXES]
+            inits = [f"{folder}/__init__{suffix}" for suffix in SUFFIXES]
             present.update(path for path in inits if os.path.isfile(os.path.join(self.top, path)))
         return sorted(present)
 
     def plan(self, root: Root, paths: Iterable[str], *, why: str, table: str = "app") -> Plan:
-        listing = self._encodable(classify(paths, _SUFFIXES))
+        listing = self._encodable(classify(paths, SUFFIXES))
         libraries = {path for path in listing.files if _SHARED_LIBRARY.search(path)}
         for path in sorted(libraries):
             self._omit(path, "is a shared library that no import finds, and stays where it is")
