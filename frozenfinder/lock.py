@@ -13,7 +13,7 @@ Theory of operation
   wait for that very one: no order of taking them can be kept. importlib sees cycles of module
   locks alone, and where it is told of this one it resolves the cycle by handing out a module that
   has not begun to execute. The waiter here can always give way: importlib's lock on its module
-  already makes that body run once, and nobody see it half-made. What it gives up is only that no
+  already makes that body run once, and hides what is half-made. All that it gives up is that no
   other body runs meanwhile.
 
   A waiter therefore sleeps a slice at a time, and before each slice asks for a reason to go on:
@@ -26,9 +26,8 @@ Theory of operation
   body that runs beside another, and nothing else.
 
   The recursion count of a C `RLock` is the one record of depth: no interrupt can split its
-  changes. `owner` and `generation` follow it. This is how a body is run so that depth is as
-  before at whatever instruction a KeyboardInterrupt strikes, the second `rewind` being for the
-  one that strikes in the first:
+  changes. `owner` and `generation` follow it. So a body is run, with the depth as before at
+  whatever instruction a KeyboardInterrupt strikes; the second `rewind` is for one in the first:
 
       mark = lock.mark()
       try:
