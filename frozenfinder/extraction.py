@@ -64,14 +64,12 @@ class Extractor:
             if file is own or file.is_library
         ]
         try:
-            if self._cache is None:
-                raise UnusableError("there is no home directory to have a cache in")
-            paths = {each.file: self._provide(self._cache, parcel, each) for each in contents}
+            paths = {each.file: self._provide(parcel, each) for each in contents}
         except UnusableError as error:
             paths = self._hold(entry, contents, str(error))
         except OSError as error:
-            where = error.filename or self._cache.directory
-            paths = self._hold(entry, contents, f"{where!r}: {error.strerror}")
+            where = "" if error.filename is None else f"{error.filename!r}: "
+            paths = self._hold(entry, contents, f"{where}{error.strerror}")
         return paths[own], own.digest
 
     def _find_parcel(self, entry: "FrozenEntry") -> "tuple[Parcel, ParcelFile]":
@@ -91,7 +89,10 @@ class Extractor:
             offset=offset,
         )
 
-    def _provide(self, cache: ExtensionCache, parcel: "Parcel", content: "_Content") -> str:
+    def _provide(self, parcel: "Parcel", content: "_Content") -> str:
+        cache = self._cache
+        if cache is None:
+            raise UnusableError("there is no home directory to have a cache in")
         path = cache.locate(parcel, content.file)
         if path not in self._verified:
             cache.provide(parcel, content.file, content)

@@ -36,7 +36,7 @@ class RunPython(Protocol):
     ) -> subprocess.CompletedProcess[str]: ...
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
     """Run ``python *argv`` in a fresh process.
 
