@@ -9,7 +9,6 @@ from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import (  # type: ignore[attr-defined]
     PathFinder,
     _NamespacePath,
-    cache_from_source,
 )
 
 from . import modules
@@ -39,9 +38,10 @@ if TYPE_CHECKING:
 
 def _get_cached_ending() -> str:
     """How a `.pyc`'s name goes on after the module's; "" where modules have no `__cached__`."""
-    if sys.version_info >= (3, 15) or sys.implementation.cache_tag is None:
+    tag = sys.implementation.cache_tag
+    if sys.version_info >= (3, 15) or tag is None:
         return ""
-    return cache_from_source("/m.py").rpartition(f"{SEPARATOR}m")[2]
+    return f".{tag}.opt-{sys.flags.optimize}.pyc" if sys.flags.optimize else f".{tag}.pyc"
 
 
 _CACHED_ENDING = _get_cached_ending()

@@ -8,7 +8,7 @@ import io
 import json
 import re
 import sys
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 ADDRESS = re.compile(r"0x[0-9a-f]+")
@@ -107,14 +107,11 @@ def file_names(module: ModuleType) -> set[str]:
     """Of every code object that a function or a method of the module leads to."""
     found: set[str] = set()
     for value in list(vars(module).values()):
-        members = list(vars(value).values()) if isinstance(value, type) else [value]
+        # type() and not isinstance: a proxy would answer for what it stands for
+        members = list(vars(value).values()) if issubclass(type(value), type) else [value]
         for member in members:
-            code = getattr(member, "__code__", None)
-            if (
-                isinstance(code, CodeType)
-                and getattr(member, "__module__", None) == module.__name__
-            ):
-                collect(code, found)
+            if type(member) is FunctionType and member.__module__ == module.__name__:
+                collect(member.__code__, found)
     return found
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 import frozenfinder
 
 
@@ -19,12 +22,12 @@ class Environment:
 
     @classmethod
     def create(cls, root: Path, distributions: list[str]) -> "Environment":
-        """A new environment with copies of distributions that the running one has installed."""
+        """A new environment with copies of distributions of the running one, and what they need."""
         environment = cls(root)
         subprocess.run(
             [sys.executable, "-m", "venv", "--without-pip", root / "venv"], check=True, timeout=120
         )
-        for name in distributions:
+        for name in sorted(with_requirements(distributions)):
             copy_distribution(name, environment.packages)
         package = Path(frozenfinder.__file__).parent
         shutil.copytree(package, environment.home / package.name)
@@ -69,6 +72,23 @@ class Environment:
 
     def bring_packages_back(self) -> None:
         self.packages.with_name("moved away").rename(self.packages)
+
+
+def with_requirements(names: list[str]) -> set[str]:
+    """The distributions, and those that they require here without their extras."""
+    found: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = canonicalize_name(pending.pop())
+        if name not in found:
+            found.add(name)
+            requirements = map(Requirement, distribution(name).requires or ())
+            pending += [
+                requirement.name
+                for requirement in requirements
+                if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            ]
+    return found
 
 
 def copy_distribution(name: str, target: Path) -> None:

@@ -263,6 +263,11 @@ print(finder.served)
 RUN_TIME = set(RUN)
 
 
+def test_it_can_be_imported_anywhere_with_a_pycache_prefix(python: Python) -> None:
+    done = python("-X", "pycache_prefix=/nonexistent", "-c", "import frozenfinder", cwd=Path("/"))
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_installing_adds_no_module_but_the_run_time(python: Python, tree: Tree) -> None:
     code = """
 import sys
