@@ -9,6 +9,26 @@
 
 from .hooks import install, uninstall
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .errors import FreezeError as FreezeError
+    from .errors import FrozenFinderError as FrozenFinderError
+    from .errors import RegistryError as RegistryError
+    from .errors import RegistryNotFoundError as RegistryNotFoundError
+    from .errors import RegistryTrustError as RegistryTrustError
+    from .errors import RegistryVersionError as RegistryVersionError
+    from .finder import ClosedFinder as ClosedFinder
+    from .finder import FrozenFinder as FrozenFinder
+    from .freezer import Plan as Plan
+    from .freezer import freeze as freeze
+    from .hooks import default_registry as default_registry
+    from .hooks import installed as installed
+    from .loader import ClosedLoader as ClosedLoader
+    from .loader import FrozenLoader as FrozenLoader
+    from .lock import ImportLock as ImportLock
+    from .registry import FrozenEntry as FrozenEntry
+    from .registry import Registry as Registry
+
 __version__ = "0.1.0"
 
 _HOMES = {

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from importlib.metadata import Distribution, DistributionFinder
     from types import CodeType, ModuleType
+    from typing import Any
 
     from .collector import Collector
     from .extraction import Extractor
@@ -290,15 +291,13 @@ class ClosedFinder(_Finder):
     def make_spec(self, fullname: str, entry: FrozenEntry) -> ModuleSpec:
         """The spec of an entry with code, under whatever name it was asked for."""
         location = origin = self.locate(entry.path)
-        loader: "ClosedLoader | ClosedExtensionLoader"
+        loader: "Any"  # not a Loader to the type checker: it has no `load_module`
         if entry.kind == "extension":
             origin = self._locate_extension(entry)
             loader = ClosedExtensionLoader(fullname, origin, self, entry)
         else:
             loader = ClosedLoader(fullname, location, self, entry)
-        spec = ModuleSpec(  # type: ignore[arg-type]
-            fullname, loader, origin=origin, is_package=entry.is_package
-        )
+        spec = ModuleSpec(fullname, loader, origin=origin, is_package=entry.is_package)
         spec.has_location = True
         if entry.is_package:
             spec.submodule_search_locations = [location.rpartition(SEPARATOR)[0]]
@@ -484,7 +483,7 @@ class ClosedFinder(_Finder):
         lazycache = getattr(linecache, "lazycache", None)
         while lazycache is not None and self._unannounced:
             loader = self._unannounced.pop()
-            spec = ModuleSpec(loader.name, loader)
+            spec = ModuleSpec(loader.name, loader)  # type: ignore[arg-type]
             scope = {"__name__": loader.name, "__loader__": loader, "__spec__": spec}
             lazycache(loader.path, scope)
 

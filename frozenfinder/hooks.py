@@ -20,6 +20,7 @@ from .roots import SEPARATOR
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import PathLike
+    from typing import Any
 
     Finder = FrozenFinder | ClosedFinder | NullFinder
 
@@ -75,7 +76,7 @@ def uninstall(finder: "Finder | None" = None) -> None:
         if each in _installed:
             _installed.remove(each)
         if each in sys.meta_path:
-            at = sys.meta_path.index(each)  # type: ignore[arg-type]
+            at = sys.meta_path.index(each)
             whole_world = isinstance(each, ClosedFinder) and each.registry.header.world
             sys.meta_path[at : at + 1] = [PathFinder] if whole_world else []
         if isinstance(each, ClosedFinder):
@@ -109,8 +110,9 @@ def environment(name: str) -> "str | None":
     if loaded is not None:
         value: "str | None" = loaded.environ.get(name)
         return value
-    raw = _os.environ.get(name if sys.platform == "win32" else name.encode())
-    return raw.decode(errors="surrogateescape") if isinstance(raw, bytes) else raw
+    raw: "dict[Any, Any]" = _os.environ  # of bytes, but of strings on Windows
+    found = raw.get(name if sys.platform == "win32" else name.encode())
+    return found.decode(errors="surrogateescape") if isinstance(found, bytes) else found
 
 
 def open_registry(
@@ -144,7 +146,7 @@ def _insert(finder: "FrozenFinder | ClosedFinder") -> None:
     if isinstance(finder, ClosedFinder):
         sys.path_hooks.insert(0, finder.path_hook)
         replaced = int(finder.registry.header.world)
-    path[at : at + replaced] = [finder]  # type: ignore[list-item]
+    path[at : at + replaced] = [finder]
     _installed.append(finder)
 
 
@@ -171,7 +173,7 @@ def _refuse(registry: Registry, mode: str) -> NullFinder:
 
 
 def _make_collector() -> "Collector | None":
-    """None where FROZENFINDER_WITHOUT, a list of names with commas between them, has `collector`."""
+    """None where the environment variable FROZENFINDER_WITHOUT has `collector` among its names."""
     if "collector" in (environment("FROZENFINDER_WITHOUT") or "").split(","):
         return None
     return Collector()

@@ -151,7 +151,7 @@ class FrozenLoader(SourceFileLoader):
         return code
 
     def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
-        """Use the default semantics, but in a forked child take up what another thread had begun."""
+        """The default semantics, but in a forked child take up what another thread had begun."""
         server = self._server
         return None if server is None else server.lock.abandoned.pop(spec.name, None)
 

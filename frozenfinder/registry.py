@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from os import PathLike, stat_result
     from types import CodeType
 
+__all__ = ["FrozenEntry", "Registry", "_os"]  # and the system calls, for the layers above
+
 HEAD_SIZE = 8192  # what opening reads: the header, the roots and the directories nearly always fit
 INDEX_WINDOW = 1 << 16  # what a shard outside the last window reads, at least
 BLOB_WINDOW = 16384

@@ -15,7 +15,6 @@ frozen. `Roots.locate` decides that for the price of a comparison with the entri
 """
 
 import sys
-
 from _frozen_importlib_external import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -30,6 +29,7 @@ from .registry import Registry, _os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from .layout import FrozenEntry
 
@@ -137,7 +137,8 @@ class Roots:
         identities = {_identity(directory): at for directory, at in known.items()}
         identities.pop(None, None)
         spellings = dict(known)
-        for item in path:
+        items: "list[object]" = [*path]
+        for item in items:
             finder = self._finder(item) if isinstance(item, str) else None
             if type(finder) is FileFinder:
                 spelling = finder.path.rstrip(SEPARATOR)
@@ -197,7 +198,7 @@ class Roots:
 
     def _check_finder(self, item: str, found_by: "tuple[str, type]") -> None:
         """Bypass unless stock would search `item` with its own finder and loaders."""
-        finder = sys.path_importer_cache.get(item)
+        finder: "Any" = sys.path_importer_cache.get(item)
         if finder is None:
             if sys.path_hooks != self._hooks:
                 self._hooks = list(sys.path_hooks)
@@ -205,7 +206,7 @@ class Roots:
             if self._stock_hooks and item not in sys.path_importer_cache:
                 return
             finder = self._finder(item)
-        if type(finder) is not FileFinder or found_by not in finder._loaders:
+        if type(finder) is not FileFinder or found_by not in finder._loaders:  # type: ignore[attr-defined]
             raise Bypass(f"{item!r} is searched by {finder!r}")
 
     def _check_rivals(

@@ -99,7 +99,6 @@ def describe(module: ModuleType) -> dict[str, Any]:
         "source": source_size(module),
         "children": children(path),
         "resources": resources(module),
-        "is_package": inspect.ismodule(module) and hasattr(module, "__path__"),
     }
 
 

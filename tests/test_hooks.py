@@ -37,7 +37,7 @@ def position(finder: object) -> int:
 @pytest.mark.parametrize("mode", ["overlay", "closed"])
 def test_the_finder_stands_directly_before_pathfinder(tree: Tree, mode: str) -> None:
     finder = frozenfinder.install(tree.registry, mode=mode)
-    at = sys.meta_path.index(finder)
+    at = position(finder)
     assert getattr(sys.meta_path[at + 1], "__name__", "") == "PathFinder"
 
 

@@ -95,6 +95,11 @@ def replace_by_bytecode(tree: Tree) -> None:
     (tree.lib / "m.py").unlink()
 
 
+def replace_by_directory(tree: Tree) -> None:
+    (tree.lib / "m.py").unlink()
+    (tree.lib / "m.py").mkdir()
+
+
 FRESHNESS = {
     "an edit": Change(lambda t: rewrite(t.lib / "m.py", "VALUE = 'edited, of another size'\n")),
     "an edit of the same size": Change(
@@ -116,9 +121,7 @@ FRESHNESS = {
     "a new syntax error": Change(
         lambda t: rewrite(t.lib / "m.py", "VALUE = = 1\n"), code="import m"
     ),
-    "a directory in its place": Change(
-        lambda t: ((t.lib / "m.py").unlink(), (t.lib / "m.py").mkdir())
-    ),
+    "a directory in its place": Change(replace_by_directory),
     "an unrelated file added": Change(lambda t: t.write({"unrelated.py": ""}), served=1),
     "an edit of the parent only": Change(
         lambda t: rewrite(t.lib / "pkg/__init__.py", "VALUE = 'edited'\n"),
@@ -199,6 +202,12 @@ def shadow(tree: Tree, name: str = "m.py", text: str = "VALUE = 'shadow'\n") -> 
     tree.write({name: text}, tree.other)
 
 
+def shadow_by_bytecode(tree: Tree) -> None:
+    shadow(tree)
+    py_compile.compile(str(tree.other / "m.py"), cfile=str(tree.other / "m.pyc"), doraise=True)
+    (tree.other / "m.py").unlink()
+
+
 INSERT_OTHER = "sys.path.insert(0, 'other')\n"
 
 PRECEDENCE = {
@@ -206,14 +215,7 @@ PRECEDENCE = {
     "a package earlier on the path": Change(
         lambda t: shadow(t, "m/__init__.py"), code=INSERT_OTHER + M
     ),
-    "a bare .pyc earlier on the path": Change(
-        lambda t: (
-            shadow(t),
-            py_compile.compile(str(t.other / "m.py"), cfile=str(t.other / "m.pyc")),
-            (t.other / "m.py").unlink(),
-        ),
-        code=INSERT_OTHER + M,
-    ),
+    "a bare .pyc earlier on the path": Change(shadow_by_bytecode, code=INSERT_OTHER + M),
     "a folder without __init__ earlier on the path": Change(
         lambda t: (t.other / "m").mkdir(), code=INSERT_OTHER + M
     ),
