@@ -29,8 +29,8 @@ RUN = (
 """The run-time half, lowest layer first."""
 
 DEFERRED = ("paths", "resources", "metadata", "parcel", "cache", "extraction", "datacache")
-"""What closed mode needs at times, lowest layer first: run-time modules with imports of their own, so
-that the run-time half imports them inside functions only."""
+"""What closed mode needs at times, lowest layer first: run-time modules with imports of their own,
+so that the run-time half imports them inside functions only."""
 
 BUILD = ("freezer", "bundle", "cli", "__main__")
 """The build half, lowest layer first."""
