@@ -102,11 +102,14 @@ executed.append(__name__)
 value = 1
 """
 IMPORTS = (
-    "import {0}\nvalue += {0}.value",
     "import {0} as other\nvalue += other.value",
     "from {0} import value as more\nvalue += more",
     "value += import_module('{0}').value",
 )
+TOP_LEVEL_IMPORTS = (*IMPORTS, "import {0}\nvalue += {0}.value")
+"""The last form is not for a module in a package: stock binds it on the package only after other
+threads may have seen it complete."""
+
 executed: list[str] = []
 """The names of the modules whose bodies were entered, in that order."""
 
@@ -127,7 +130,7 @@ def make_graph(rng: random.Random, *, cyclic: bool) -> dict[str, Source]:
         known = [other for other in names if other != name] if cyclic else names[:at]
         wanted = rng.choice((0, 1, 1, 1, 2)) if cyclic else rng.randrange(4)
         body = [
-            rng.choice(IMPORTS).format(other)
+            rng.choice(IMPORTS if "." in other else TOP_LEVEL_IMPORTS).format(other)
             for other in rng.sample(known, min(wanted, len(known)))
         ]
         text = "\n".join([PROLOGUE, *body, "total = value", ""])
@@ -177,6 +180,9 @@ def run_acyclic(rng: random.Random) -> dict[str, int]:
     """One round: every module runs once, and none is seen half-made, as one thread would have it.
 
     Counts the errors, and the modules whose total or number of executions is not stock's.
+
+    importlib looks for deadlocks in a record that changes meanwhile, and once in thousands of
+    rounds stock sees one where there is none. A round in which that happens is counted as such.
     """
     sources = make_graph(rng, cyclic=False)
     names = list(sources)
@@ -192,6 +198,8 @@ def run_acyclic(rng: random.Random) -> dict[str, int]:
             ahead.clear()
         found = import_all(names, rng)
         found.executed.extend(ahead)
+    if found.errors["_DeadlockError"]:
+        return {"false alarms": 1}
     surplus = Counter(found.executed)
     surplus.subtract(expected.executed)
     return {
@@ -227,9 +235,9 @@ def main() -> None:
     options = parser.parse_args()
     seed = random.randrange(2**32) if options.seed is None else options.seed
     rng = random.Random(seed)
-    sys.setswitchinterval(1e-5)
+    sys.setswitchinterval(1e-4)  # the shorter, the more false alarms
     run = run_acyclic if options.kind == "acyclic" else run_cyclic
-    found: Counter[str] = Counter()
+    found = Counter({"false alarms": 0})
     for _ in range(options.rounds):
         found.update(run(rng))
     lock = hooks.import_lock

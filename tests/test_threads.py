@@ -65,7 +65,9 @@ def test_threads_that_import_an_acyclic_graph_get_what_stock_gives_one_thread(
 ) -> None:
     done = python(HERE / "import_graphs.py", "acyclic", "--rounds", "200", timeout=600)
     found = json.loads(done.stdout)
-    assert found["errors"] == found["not as stock"] == found["not once"] == found["depth"] == 0
+    assert found["errors"] == found["not as stock"] == found["not once"] == 0, found
+    assert found["depth"] == 0
+    assert found["false alarms"] <= 2
 
 
 def test_threads_that_import_a_cyclic_graph_raise_no_other_errors_than_stock(
@@ -73,7 +75,8 @@ def test_threads_that_import_a_cyclic_graph_raise_no_other_errors_than_stock(
 ) -> None:
     done = python(HERE / "import_graphs.py", "cyclic", "--rounds", "200", timeout=600)
     found = json.loads(done.stdout)
-    assert found["unknown to stock"] == found["depth"] == 0, found
+    assert found["unknown to stock"] == 0, found
+    assert found["depth"] == 0
 
 
 @pytest.mark.parametrize("scenario", CPYTHONS_SCENARIOS)
