@@ -4,7 +4,7 @@ The file is in the user's cache. Where that cannot be used, it is a file in memo
 descriptor stays open for the life of the process: the dynamic loader knows a library by the name
 that it was opened by, and takes the next file of the same number for the same library. Shared
 libraries that the module needs are loaded first then, and found by the names that they give
-themselves.
+themselves; libraries that need each other cannot be.
 
 A file is verified by its SHA-256. What computes that may be an embedded extension module itself:
 its own file is compared with the registry's bytes.
@@ -58,19 +58,21 @@ class Extractor:
         registry is damaged.
         """
         parcel, own = self._find_parcel(entry)
-        contents = [
-            _Content(self.registry, entry, file, self._hashing)
+        module = _Content(self.registry, own, entry, self._hashing)
+        libraries = [
+            _Content(self.registry, file, self._find_library(file), self._hashing)
             for file in parcel.files
-            if file is own or file.is_library
+            if file.is_library and file is not own
         ]
         try:
-            paths = {each.file: self._provide(parcel, each) for each in contents}
+            for library in libraries:
+                self._provide(parcel, library)
+            return self._provide(parcel, module), own.digest
         except UnusableError as error:
-            paths = self._hold(entry, contents, str(error))
+            reason = str(error)
         except OSError as error:
-            where = "" if error.filename is None else f"{error.filename!r}: "
-            paths = self._hold(entry, contents, f"{where}{error.strerror}")
-        return paths[own], own.digest
+            reason = str(error).partition("] ")[2] or str(error)
+        return self._hold(entry, module, libraries, reason), own.digest
 
     def _find_parcel(self, entry: "FrozenEntry") -> "tuple[Parcel, ParcelFile]":
         registry = self.registry
@@ -89,6 +91,20 @@ class Extractor:
             offset=offset,
         )
 
+    def _find_library(self, file: "ParcelFile") -> "FrozenEntry":
+        """The entry of a library: a data file, or a module that others load as a library."""
+        registry = self.registry
+        folder, _, name = file.path.rpartition("/")
+        module = f"{folder}/{name.partition('.')[0]}".lstrip("/").replace("/", ".")
+        for entry in (registry.find_file(file.path), registry.find_entry(module)):
+            if entry is not None and entry.path == file.path:
+                return entry
+        raise RegistryError(
+            f"{registry.where}: a parcel lists the library {file.path!r}, expected it among the "
+            "files; freeze it again",
+            path=registry.path,
+        )
+
     def _provide(self, parcel: "Parcel", content: "_Content") -> str:
         cache = self._cache
         if cache is None:
@@ -100,25 +116,31 @@ class Extractor:
         return path
 
     def _hold(
-        self, entry: "FrozenEntry", contents: "list[_Content]", reason: str
-    ) -> "dict[ParcelFile, str]":
-        """Files in memory for the module and the libraries that it needs, which are loaded."""
+        self, entry: "FrozenEntry", module: "_Content", libraries: "list[_Content]", reason: str
+    ) -> str:
+        """The path of a file in memory, after the libraries that the module needs were loaded."""
         if not self._memory.usable:
-            raise ImportError(
-                f"{self.registry.where}: extension module {entry.name!r} has no file to be loaded "
-                f"from: {reason}; set FROZENFINDER_CACHE to a directory of your own",
-                name=entry.name,
-                path=self.registry.path,
+            raise self._error(entry, f"cannot be put into the cache: {reason}")
+        if entry.name not in self.in_memory:
+            self.in_memory[entry.name] = reason
+            if hooks.environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
+                sys.stderr.write(f"frozenfinder: {entry.name!r} is loaded from memory: {reason}\n")
+        try:
+            _load_libraries([self._memory.hold(library) for library in libraries])
+        except OSError as error:
+            complaint = (
+                f"can neither be put into the cache: {reason}, nor loaded from memory: {error}"
             )
-        self.in_memory[entry.name] = reason
-        if hooks.environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
-            sys.stderr.write(f"frozenfinder: {entry.name!r} is loaded from memory: {reason}\n")
-        paths = {}
-        for content in contents:
-            paths[content.file] = path = self._memory.hold(content)
-            if content.file.is_library:
-                _load_library(path)
-        return paths
+            raise self._error(entry, complaint) from error
+        return self._memory.hold(module)
+
+    def _error(self, entry: "FrozenEntry", complaint: str) -> ImportError:
+        return ImportError(
+            f"{self.registry.where}: extension module {entry.name!r} {complaint}; "
+            "set FROZENFINDER_CACHE to a directory of your own",
+            name=entry.name,
+            path=self.registry.path,
+        )
 
 
 class _Hashing:
@@ -163,18 +185,18 @@ class _Content:
     """What a file of a module's parcel ought to have in it."""
 
     def __init__(
-        self, registry: "Registry", entry: "FrozenEntry", file: "ParcelFile", hashing: _Hashing
+        self, registry: "Registry", file: "ParcelFile", entry: "FrozenEntry", hashing: _Hashing
     ) -> None:
         self.file = file
         self._registry = registry
+        self._entry = entry
         self._hashing = hashing
-        self._entry = registry.find_file(file.path) if file.is_library else entry
 
     def read(self) -> memoryview:
         """The registry's bytes; RegistryError where they are not the file's."""
-        registry, entry = self._registry, self._entry
-        data = None if entry is None else registry.read_blob(entry)
-        if data is None or len(data) != self.file.size or not self.matches([data]):
+        registry = self._registry
+        data = registry.read_blob(self._entry)
+        if len(data) != self.file.size or not self.matches([data]):
             raise RegistryError(
                 f"{registry.where}: file {self.file.path!r} is not the one that its parcel lists, "
                 f"of {self.file.size} bytes and SHA-256 {self.file.digest}; freeze it again",
@@ -186,7 +208,6 @@ class _Content:
         """Whether these are together what the parcel says of the file."""
         sha256 = self._hashing.find()
         if sha256 is None:
-            assert self._entry is not None
             return b"".join(pieces) == self._registry.read_blob(self._entry)
         computed = sha256()
         for piece in pieces:
@@ -239,8 +260,20 @@ def _find_inode(path: str) -> int:
         return 0
 
 
-def _load_library(path: str) -> None:
+def _load_libraries(paths: "list[str]") -> None:
+    """Load libraries that may need each other: those that fail are tried again after the others."""
+    if not paths:
+        return
     # deferred: only where the cache cannot be used
     from _ctypes import dlopen
 
-    dlopen(path, os.RTLD_NOW)
+    while paths:
+        failed: "list[str]" = []
+        for path in paths:
+            try:
+                dlopen(path, os.RTLD_NOW)
+            except OSError:
+                if len(failed) == len(paths) - 1:
+                    raise
+                failed.append(path)
+        paths = failed

@@ -36,7 +36,7 @@ class Parcel:
     """Extension modules and the shared libraries that they load from beside them.
 
     `digest` names the directory in which the files lie at their paths: it is the SHA-256 of the
-    text that lists them. A library comes after those that it loads.
+    text that lists them.
     """
 
     __slots__ = ("digest", "files")

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from frozenfinder.freezer import Manifest, Report, discover, freeze, merge_manifests, read_manifest
+from frozenfinder.freezer.manifest import EXTENSIONS
 from frozenfinder.hooks import default_registry
 
 from . import DONE, UsageError
@@ -70,6 +71,13 @@ def _add_ways(parser: Parser) -> None:
     how.add_argument(
         "--world", action="store_true", help="closed mode finds nothing outside the registry"
     )
+    how.add_argument(
+        "--extensions",
+        choices=EXTENSIONS,
+        default="refer",
+        help="extension modules: refer to the files where they are, or embed them, and the shared "
+        "libraries, for closed mode (default: refer)",
+    )
     told = parser.add_argument_group("what to tell")
     told.add_argument("--quiet", action="store_true", help="nothing but errors")
     told.add_argument("-v", "--verbose", action="store_true", help="all that was left out, and why")
@@ -95,6 +103,7 @@ def make_manifest(options: argparse.Namespace) -> Manifest:
         optimize=options.optimize,
         with_source=options.with_source,
         world=options.world,
+        extensions=options.extensions,
     )
     manifest = merge_manifests([*map(read_manifest, options.manifest), own])
     if not (

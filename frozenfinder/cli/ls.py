@@ -54,5 +54,5 @@ def describe(entry: FrozenEntry) -> dict[str, object]:
         "path": entry.path,
         "mtime": entry.mtime,
         "source_size": entry.source_size,
-        "with_source": entry.text_size >= 0,
+        "with_source": entry.kind == "source" and entry.text_size >= 0,
     }

@@ -6,6 +6,7 @@ It goes by the format alone, not through `Registry`, which stops at the first da
 import argparse
 import marshal
 from collections.abc import Iterator
+from hashlib import sha256
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from types import CodeType
@@ -14,12 +15,14 @@ from frozenfinder import layout
 from frozenfinder.errors import RegistryError
 from frozenfinder.hooks import open_registry
 from frozenfinder.layout import FrozenEntry
+from frozenfinder.parcel import unpack_parcel
 
 from . import DONE, FAILED
 from .commands import print_json
 from .parser import Parser
 
 SUMMARY = "check every digest of a registry"
+_CODE_KINDS = ("source", "sourceless")  # what is marshalled
 
 
 def make_parser() -> Parser:
@@ -109,14 +112,16 @@ class _Pieces:
     def _check_entry(self, entry: FrozenEntry, loadable: bool) -> Iterator[RegistryError]:
         pieces = [("entry", entry.offset, entry.size, entry.digest)]
         if entry.text_size >= 0:
-            pieces.append(
-                ("source of entry", entry.text_offset, entry.text_size, entry.text_digest)
-            )
+            what = "parcel of entry" if entry.kind == "extension" else "source of entry"
+            pieces.append((what, entry.text_offset, entry.text_size, entry.text_digest))
+        read = []
         for what, offset, size, digest in pieces:
             try:
-                data = self._read("blobs", offset, size, digest, f"{what} {entry.name!r}")
-                if loadable and what == "entry" and size:
-                    self._check_code(entry, data)
+                read.append(self._read("blobs", offset, size, digest, f"{what} {entry.name!r}"))
+                if loadable and what == "entry" and size and entry.kind in _CODE_KINDS:
+                    self._check_code(entry, read[0])
+                if what == "parcel of entry" and len(read) == 2:
+                    self._check_parcel(entry, *read)
             except RegistryError as error:
                 error.name = entry.name
                 yield error
@@ -134,6 +139,21 @@ class _Pieces:
         if size or digest:
             layout.check(data, digest, self._path, what, start + offset)
         return data
+
+    def _check_parcel(self, entry: FrozenEntry, content: memoryview, text: memoryview) -> None:
+        offset = self._sections["blobs"][0] + entry.text_offset
+        listed = {
+            file.path: (file.size, file.digest)
+            for file in unpack_parcel(text, self._path, offset).files
+        }
+        found = len(content), sha256(content).hexdigest()
+        if listed.get(entry.path) != found:
+            raise RegistryError(
+                f"registry {self._path!r}: the parcel of entry {entry.name!r} lists "
+                f"{listed.get(entry.path)} for {entry.path!r}, expected {found}",
+                path=self._path,
+                offset=offset,
+            )
 
     def _check_code(self, entry: FrozenEntry, data: memoryview) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from frozenfinder.layout import FrozenEntry
 
@@ -49,15 +49,27 @@ class Content:
         self.warnings.sort()
 
     def add_files(self) -> None:
-        for file in self._plan.files:
+        """The data files and, where extension modules are embedded, what these need."""
+        self.files += self._read_files(self._plan.files)
+        if self._plan.embed:
+            # deferred: hashlib takes long to import
+            from .parcels import add_parcels
+
+            libraries = list(self._read_files(self._plan.libraries))
+            places = list(self._modules)
+            with_parcels = add_parcels(list(self._modules.values()), libraries)
+            self._modules = dict(zip(places, with_parcels, strict=True))
+            self.files += libraries
+            self.files.sort(key=lambda file: file.entry.name)
+
+    def _read_files(self, files: Iterable[DataFile]) -> Iterator[Frozen]:
+        for file in files:
             try:
-                with open(file.location, "rb") as opened:
-                    content = opened.read()
-                    mtime, size = stamp(os.fstat(opened.fileno()))
+                content, mtime, size = _read(file.location)
             except OSError as error:
                 self._omit(file.path, file.location, f"cannot be read: {error.strerror}")
                 continue
-            self.files.append(Frozen(self._file_entry(file, mtime, size), content))
+            yield Frozen(self._file_entry(file, mtime, size), content)
 
     def _add_without_compiling(self, place: int, module: Module, previous: Previous) -> int | None:
         """Add the module if that can be done at once; else the size of its file."""
@@ -65,14 +77,18 @@ class Content:
             self._modules[place] = Frozen(self._entry(module))
         if module.kind in _BARE or module.kind == "alias":
             return None
+        content = b""
         try:
-            mtime, size = stamp(os.stat(module.location))
+            if module.kind == "extension" and self._plan.embed:
+                content, mtime, size = _read(module.location)
+            else:
+                mtime, size = stamp(os.stat(module.location))
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             self._omit(module.name, module.location, f"cannot be read: {reason}")
             return None
         if module.kind not in _COMPILED:
-            self._modules[place] = Frozen(self._entry(module, mtime, size))
+            self._modules[place] = Frozen(self._entry(module, mtime, size), content)
             return None
         taken = previous.take(module, mtime, size)
         if taken is None:
@@ -155,3 +171,9 @@ class Content:
             mtime=mtime,
             source_size=size,
         )
+
+
+def _read(location: str) -> tuple[bytes, int, int]:
+    """The content of a file, and its stamp."""
+    with open(location, "rb") as opened:
+        return opened.read(), *stamp(os.fstat(opened.fileno()))

@@ -12,7 +12,7 @@ from importlib.machinery import FileFinder, ModuleSpec
 from frozenfinder.errors import FreezeError
 
 from .manifest import Manifest, format_manifest
-from .plan import Plan, is_excluded, merge, path_below
+from .plan import Omission, Plan, is_excluded, merge, path_below
 from .roots import find_root, stdlib_directory
 from .scan import LOADERS, Scan
 
@@ -52,11 +52,19 @@ def discover(manifest: Manifest, search_path: Sequence[str] | None = None) -> Pl
         optimize=optimize,
         with_source=manifest.with_source,
         world=manifest.world,
+        embed=manifest.extensions == "embed",
         excludes=manifest.excludes,
         asked=format_manifest(manifest, optimize, lambda path: str(find_root(path))),
         scanned_ns=scanned_ns,
     )
-    return merge([asked, *plans], directories)
+    plan = merge([asked, *plans], directories)
+    return plan if plan.embed else _leave_libraries(plan)
+
+
+def _leave_libraries(plan: Plan) -> Plan:
+    reason = "is a shared library that no import finds, and stays where it is"
+    left = [Omission(each.path, each.location, reason) for each in plan.libraries]
+    return replace(plan, libraries=(), omitted=(*plan.omitted, *left))
 
 
 def _directories(search_path: Iterable[object]) -> list[str]:

@@ -13,6 +13,7 @@ nothing. A folder is relative to the manifest's own.
     optimize 1              # as `python -O` compiles
     with-source             # the sources too
     world                   # in closed mode nothing else can be imported
+    extensions embed        # extension modules and shared libraries too, not only where they are
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Manifest:
     optimize: int | None = None
     with_source: bool = False
     world: bool = False
+    extensions: str = "refer"
 
 
 _FLAGS = ("stdlib", "stdlib-tests", "with-dependencies", "with-source", "world")
@@ -49,6 +51,7 @@ _LISTS = {
     "exclude": "excludes",
 }
 _LEVELS = ("0", "1", "2")
+EXTENSIONS = ("refer", "embed")
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 
 
@@ -84,8 +87,14 @@ def _parse_line(line: str, folder: str, where: str) -> Manifest:
         if argument not in _LEVELS:
             raise FreezeError(f"{where}: {word!r} is followed by {argument!r}, expected 0, 1 or 2")
         return Manifest(optimize=int(argument))
+    if word == "extensions":
+        if argument not in EXTENSIONS:
+            raise FreezeError(
+                f"{where}: 'extensions' is followed by {argument!r}, expected refer or embed"
+            )
+        return Manifest(extensions=argument)
     if word not in _LISTS:
-        known = ", ".join(sorted([*_FLAGS, *_LISTS, "optimize"]))
+        known = ", ".join(sorted([*_FLAGS, *_LISTS, "extensions", "optimize"]))
         raise FreezeError(f"{where}: begins with {word!r}, expected one of {known}")
     if not argument:
         raise FreezeError(f"{where}: {word!r} is followed by nothing, expected what to freeze")
@@ -117,4 +126,6 @@ def format_manifest(
     for word, attribute in _LISTS.items():
         write = name_path if word == "path" else str
         lines += [f"{word} {write(value)}" for value in getattr(manifest, attribute)]
+    if manifest.extensions != "refer":
+        lines.append(f"extensions {manifest.extensions}")
     return (*lines, f"optimize {optimize}")

@@ -63,7 +63,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file that is not a module, at `path` below the root."""
+    """A file that is not a module, at `path` below the root: data, or a shared library."""
 
     path: str
     root: Root
@@ -87,6 +87,7 @@ class Plan:
     """What to freeze.
 
     `roots` come in the order of precedence; their places here are their numbers in the registry.
+    With `embed`, extension modules and the shared `libraries` become part of the registry.
     `asked` says in words what was asked for. `scanned_ns` is the time before which the directories
     were not looked at, 0 where nothing was: what a directory came to hold after it is not planned.
     """
@@ -94,10 +95,12 @@ class Plan:
     roots: tuple[Root, ...] = ()
     modules: tuple[Module, ...] = ()
     files: tuple[DataFile, ...] = ()
+    libraries: tuple[DataFile, ...] = ()
     omitted: tuple[Omission, ...] = ()
     optimize: int = 0
     with_source: bool = False
     world: bool = False
+    embed: bool = False
     excludes: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
     scanned_ns: int = field(default=0, compare=False)
@@ -116,15 +119,18 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
         [m for plan in plans for m in plan.modules if not is_excluded(m.name, excludes)], roots
     )
     files = [f for plan in plans for f in plan.files if not _is_file_excluded(f, excludes)]
+    libraries = [f for plan in plans for f in plan.libraries if not _is_file_excluded(f, excludes)]
     scans = [plan.scanned_ns for plan in plans if plan.scanned_ns]
     return Plan(
         roots=roots,
         modules=modules,
         files=_first_of_each_path(files, roots),
+        libraries=_first_of_each_path(libraries, roots),
         omitted=_distinct([*chain.from_iterable(plan.omitted for plan in plans), *shadowed]),
         optimize=max((plan.optimize for plan in plans), default=0),
         with_source=any(plan.with_source for plan in plans),
         world=any(plan.world for plan in plans),
+        embed=any(plan.embed for plan in plans),
         excludes=excludes,
         asked=_distinct(chain.from_iterable(plan.asked for plan in plans)),
         scanned_ns=min(scans, default=0),
@@ -141,6 +147,7 @@ def anchor(plan: Plan, folder: str) -> Plan:
         roots=tuple(anchored.values()),
         modules=tuple(replace(module, root=anchored[module.root]) for module in plan.modules),
         files=tuple(replace(file, root=anchored[file.root]) for file in plan.files),
+        libraries=tuple(replace(file, root=anchored[file.root]) for file in plan.libraries),
     )
 
 

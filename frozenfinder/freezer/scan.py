@@ -85,8 +85,6 @@ class Scan:
     def plan(self, root: Root, paths: Iterable[str], *, why: str, table: str = "app") -> Plan:
         listing = self._encodable(classify(paths, SUFFIXES))
         libraries = {path for path in listing.files if _SHARED_LIBRARY.search(path)}
-        for path in sorted(libraries):
-            self._omit(path, "is a shared library that no import finds, and stays where it is")
         return Plan(
             roots=(root,),
             modules=tuple(
@@ -98,6 +96,7 @@ class Scan:
                 for path in listing.files
                 if path not in libraries and not path.endswith(".pyc")
             ),
+            libraries=tuple(DataFile(path, root) for path in sorted(libraries)),
             omitted=tuple(self.omitted),
         )
 
