@@ -1,10 +1,21 @@
 """Closed mode: the registry is all there is; the sources are moved away before anything runs."""
 
+import importlib
+import linecache
+import os
+import pkgutil
+import runpy
+import sys
+from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
 from conftest import Python
 from overlays import FILES, Outcome, Tree
+from trees import Files, closed, freeze_files
+
+from frozenfinder.finder import ClosedFinder, PathEntry
 
 SOURCES = {
     **FILES,
@@ -95,7 +106,7 @@ def test_a_traceback_has_no_frames_of_the_importer(frozen: Tree) -> None:
     outcome = run(frozen, "import broken", check=False)
     lines = outcome.error.splitlines()
     assert [line for line in lines if line.startswith("  File")] == [
-        '  File "<string>", line 6, in <module>',
+        '  File "<string>", line 7, in <module>',
         f'  File "{frozen.registry}/broken.py", line 2, in <module>',
     ]
     assert lines[-1] == "RuntimeError: as written"
@@ -157,7 +168,9 @@ def test_other_roots_still_work(frozen: Tree) -> None:
 
 def test_a_child_on_disk_appears_in_a_frozen_package_whose_path_was_extended(frozen: Tree) -> None:
     frozen.write({"extra.py": "VALUE = 'on disk'"}, frozen.other)
-    outcome = run(frozen, "import pkg; pkg.__path__.append('other'); import pkg.extra as e; print(e.VALUE)")
+    outcome = run(
+        frozen, "import pkg; pkg.__path__.append('other'); import pkg.extra as e; print(e.VALUE)"
+    )
     assert outcome.output == "on disk"
 
 
@@ -251,14 +264,16 @@ def test_uninstalling_restores_the_hooks(frozen: Tree) -> None:
     code = """
 import frozenfinder, pkg
 frozenfinder.uninstall()
-print(finder in sys.meta_path, finder.path_hook in sys.path_hooks, pkg.__path__[0] in sys.path_importer_cache)
+print(finder in sys.meta_path, finder.path_hook in sys.path_hooks)
+print(pkg.__path__[0] in sys.path_importer_cache)
 try:
     import pkg.sub
 except ModuleNotFoundError as error:
     print(error)
 """
     assert run(frozen, code).output.splitlines() == [
-        "False False False",
+        "False False",
+        "False",
         "No module named 'pkg.sub'",
     ]
 
@@ -270,7 +285,7 @@ def test_an_excluded_name_is_not_found(tree: Tree) -> None:
 
 
 def test_a_whole_world_looks_nowhere_else(tree: Tree) -> None:
-    tree.freeze("--world")
+    tree.freeze("--stdlib", "--world")
     tree.write({"plugin.py": ""}, tree.other)
     code = """
 import importlib.util, m
@@ -295,3 +310,151 @@ def test_a_registry_of_another_level_is_refused(frozen: Tree) -> None:
         f"frozenfinder.errors.RegistryVersionError: registry {str(frozen.registry)!r} was frozen "
         "for optimisation level 0, this interpreter has 1; freeze it again with: "
     )
+
+
+# -- the path hook, in this process
+
+
+PARCEL: Files = {
+    "__main__.py": "ANSWER = __name__\n",
+    "parcel/__init__.py": "",
+    "parcel/module.py": "VALUE = 'in the package'\n",
+    "parcel/plugins/plug.py": "VALUE = 'plugged in'\n",
+    "parcel/plugins/more/__init__.py": "",
+    "parcel/data.txt": "data\n",
+    "single.py": "def line():\n    return 2\n",
+}
+
+
+@pytest.fixture
+def finder(tmp_path: Path) -> Iterator[ClosedFinder]:
+    with closed(PARCEL, path=tmp_path / "parcel.frz") as finder:
+        yield finder
+
+
+def test_a_registry_on_the_path_is_searched_as_a_directory(
+    finder: ClosedFinder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = PathFinder.find_spec("parcel", [finder.root])
+    assert spec is not None
+    assert spec.origin == finder.locate("parcel/__init__.py")
+    assert PathFinder.find_spec("absent", [finder.root]) is None
+    listed = [each.name for each in pkgutil.iter_modules([finder.root])]
+    assert listed == ["__main__", "parcel", "single"]
+    monkeypatch.syspath_prepend(finder.locate("parcel/plugins"))
+    plug = importlib.import_module("plug")
+    assert (plug.VALUE, plug.__name__) == ("plugged in", "plug")
+    assert plug.__file__ == finder.locate("parcel/plugins/plug.py")
+    del sys.modules["plug"]
+
+
+def test_a_registry_is_run_as_a_path(finder: ClosedFinder) -> None:
+    names = runpy.run_path(finder.root)
+    assert (names["ANSWER"], names["__file__"]) == ("<run_path>", finder.locate("__main__.py"))
+
+
+def test_path_entry_finders_are_cached_and_forgotten(finder: ClosedFinder) -> None:
+    parcel = importlib.import_module("parcel")
+    assert importlib.util.find_spec("parcel.absent") is None
+    (folder,) = parcel.__path__
+    entry = sys.path_importer_cache[folder]
+    assert isinstance(entry, PathEntry)
+    importlib.invalidate_caches()
+    assert sys.path_importer_cache[folder] is entry
+    assert repr(entry) == f"<PathEntry 'parcel' of {finder.registry!r}>"
+
+
+@pytest.mark.parametrize("path", ["elsewhere", "", b"bytes", None, 3])
+def test_the_path_hook_refuses_other_paths(path: object, finder: ClosedFinder) -> None:
+    with pytest.raises(ImportError) as caught:
+        finder.path_hook(path)
+    assert str(caught.value) == f"{path!r} is not below registry {finder.root!r}"
+    with pytest.raises(ImportError):
+        finder.path_hook(finder.root + "x")
+
+
+def test_a_path_entry_does_not_find_what_lies_elsewhere(finder: ClosedFinder) -> None:
+    entry = finder.path_hook(finder.locate("parcel") + os.sep)
+    assert entry.find_spec("parcel.single") is None
+    assert entry.find_spec("parcel.data") is None
+    assert entry.find_spec("parcel.\udcff") is None
+    namespace = entry.find_spec("parcel.plugins")
+    assert namespace is not None
+    assert namespace.loader is None
+    assert namespace.submodule_search_locations == [finder.locate("parcel/plugins")]
+
+
+def test_a_submodule_of_a_package_that_was_there_before_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parcel").mkdir()
+    (tmp_path / "parcel/__init__.py").write_text("")
+    (tmp_path / "parcel/module.py").write_text("VALUE = 'on disk'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    parcel = importlib.import_module("parcel")
+    with closed(PARCEL):
+        assert importlib.import_module("parcel.module").VALUE == "in the package"
+        assert parcel.__file__ == str(tmp_path / "parcel/__init__.py")
+    del sys.modules["parcel"]
+
+
+def test_a_whole_world_follows_paths_within_it_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parcel/plugins").mkdir(parents=True)
+    (tmp_path / "parcel/plugins/other.py").write_text("")
+    (tmp_path / "extra.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with closed(PARCEL, world=True) as finder:
+        parcel = importlib.import_module("parcel")
+        assert importlib.import_module("parcel.plugins.plug").VALUE == "plugged in"
+        assert importlib.util.find_spec("parcel.plugins.other") is None
+        parcel.__path__ = [str(tmp_path), finder.locate("parcel/plugins")]
+        assert importlib.import_module("parcel.plug").VALUE == "plugged in"
+        assert importlib.util.find_spec("parcel.extra") is None
+
+
+def test_lines_are_shown_of_a_path_alone(finder: ClosedFinder) -> None:
+    single = importlib.import_module("single")
+    assert linecache.getline(str(single.__file__), 2) == "    return 2\n"
+
+
+LINES = """
+import sys, frozenfinder
+frozenfinder.install(sys.argv[1], mode='closed')
+sys.modules.pop('linecache', None)
+import single
+print('linecache' in sys.modules)
+import linecache, parcel
+print(linecache.getline(single.__file__, 2).strip())
+"""
+
+
+def test_lines_are_shown_where_linecache_comes_later(tmp_path: Path, python: Python) -> None:
+    registry = tmp_path / "parcel.frz"
+    registry.write_bytes(freeze_files(PARCEL))
+    told_at_once = sys.version_info >= (3, 13)  # where it is cheap
+    assert python("-I", "-c", LINES, registry).stdout == f"{told_at_once}\nreturn 2\n"
+
+
+LEAVING = """
+import frozenfinder
+frozenfinder.uninstall()
+try:
+    import single
+except ModuleNotFoundError as error:
+    print(error)
+VALUE = 'whole'
+"""
+
+
+def test_uninstalling_inside_an_import_lets_it_end(tmp_path: Path, python: Python) -> None:
+    registry = tmp_path / "parcel.frz"
+    registry.write_bytes(freeze_files({**PARCEL, "leaving.py": LEAVING}))
+    code = """
+import sys, frozenfinder
+frozenfinder.install(sys.argv[1], mode='closed')
+import leaving
+print(leaving.VALUE, sys.modules['leaving'] is leaving)
+"""
+    assert python("-c", code, registry).stdout == "No module named 'single'\nwhole True\n"

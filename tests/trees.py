@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from registries import Frozen, build_registry, data_file, frozen
 
@@ -35,10 +36,18 @@ def freeze_files(files: Files, *, with_source: bool = True, world: bool = False)
 
 
 @contextmanager
-def closed(files: Files, *, with_source: bool = True) -> Iterator[ClosedFinder]:
-    """A closed registry of these files, installed; what it served is forgotten at the end."""
+def closed(
+    files: Files, *, with_source: bool = True, world: bool = False, path: Path | None = None
+) -> Iterator[ClosedFinder]:
+    """A closed registry of these files, installed; what it served is forgotten at the end.
+
+    It is in memory, unless `path` says where to write it.
+    """
     before = set(sys.modules)
-    finder = frozenfinder.install(freeze_files(files, with_source=with_source), mode="closed")
+    registry = freeze_files(files, with_source=with_source, world=world)
+    if path is not None:
+        path.write_bytes(registry)
+    finder = frozenfinder.install(path or registry, mode="closed")
     assert isinstance(finder, ClosedFinder)
     try:
         yield finder
