@@ -155,7 +155,8 @@ class ImportLock:
         for _ in range(depth):
             self._inner.acquire()
         self.owner = get_ident() if depth else None
-        self.abandoned.update(_forget_other_threads(loaders))
+        if self.is_initialized():
+            self.abandoned.update(_forget_other_threads(loaders))
 
     def __enter__(self) -> bool:
         return self.acquire()

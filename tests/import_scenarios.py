@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -63,12 +64,17 @@ def awaited(name: str) -> bool:
 
 def waits_for_import_lock(name: str) -> bool:
     """Whether the thread of that name waits for the import lock."""
-    frames = sys._current_frames()
-    found = [frames.get(thread.ident or 0) for thread in threads if thread.name == name]
-    frame = found[0] if found else None
-    while frame is not None and frame.f_code is not ImportLock._wait.__code__:
-        frame = frame.f_back
-    return frame is not None
+    waiters = find_waiters()
+    return any(thread.ident in waiters for thread in threads if thread.name == name)
+
+
+def find_waiters() -> set[int]:
+    """The identifiers of the threads that wait for the import lock."""
+    return {
+        thread
+        for thread, top in sys._current_frames().items()
+        if any(frame.f_code is ImportLock._wait.__code__ for frame, _ in traceback.walk_stack(top))
+    }
 
 
 def wait_plainly(self: ImportLock, _timeout: float) -> bool:
@@ -195,7 +201,7 @@ def join() -> None:
         thread.join(max(0, deadline - time.monotonic()))
     hung = [thread.name for thread in threads if thread.is_alive()]
     if hung:
-        print(json.dumps({"hung": sorted(hung)}), flush=True)  # noqa: T201
+        print(json.dumps({"hung": sorted(hung), "waiters": len(find_waiters())}), flush=True)  # noqa: T201
         os._exit(HUNG)
 
 

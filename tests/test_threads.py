@@ -49,7 +49,7 @@ def test_a_plain_lock_deadlocks_in(scenario: str, python: Python) -> None:
     done = python(HERE / "import_scenarios.py", scenario, "--plain", check=False)
     assert done.returncode == HUNG
     expected = ["holder"] if scenario == "s2" else ["holder", "waiter"]
-    assert json.loads(done.stdout) == {"hung": expected}
+    assert json.loads(done.stdout) == {"hung": expected, "waiters": 1}
 
 
 @scenarios
