@@ -8,7 +8,7 @@ import pytest
 from conftest import Python
 from overlays import Tree
 
-from frozenfinder.collector import RELAXED, Collector
+from frozenfinder.collector import FROZEN_AT_START, RELAXED, Collector
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +53,46 @@ def test_what_the_program_sets_meanwhile_stands() -> None:
     gc.set_threshold(1234)
     collector.restore()
     assert gc.get_threshold()[0] == 1234
+
+
+def test_what_an_import_left_is_promoted_without_a_collection(thresholds: tuple[int, ...]) -> None:
+    collections: list[str] = []
+    collector = Collector()
+    collector.relax()
+    left: list[list[object]] = [[] for _ in range(2 * thresholds[0])]
+    gc.callbacks.append(lambda phase, _: collections.append(phase))
+    try:
+        collector.restore()
+        assert gc.get_count()[0] < thresholds[0]
+    finally:
+        gc.callbacks.pop()
+    assert collections == []
+    assert gc.get_freeze_count() < FROZEN_AT_START
+    assert all(map(gc.is_tracked, left))
+
+
+def test_garbage_that_was_promoted_is_collected_in_the_end(thresholds: tuple[int, ...]) -> None:
+    collector = Collector()
+    collector.relax()
+    for _ in range(2 * thresholds[0]):
+        cycle: list[object] = []
+        cycle.append(cycle)
+    collector.restore()
+    assert gc.collect() >= 2 * thresholds[0] - 1
+
+
+def test_what_the_program_has_frozen_stays_frozen(thresholds: tuple[int, ...]) -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        collector = Collector()
+        collector.relax()
+        left: list[list[object]] = [[] for _ in range(2 * thresholds[0])]
+        collector.restore()
+        assert gc.get_freeze_count() > frozen - 100  # some may have been freed
+        assert left
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize(
