@@ -4,7 +4,7 @@ An import allocates containers by the thousand and frees almost none, so the col
 to find nothing. While the outermost import of a thread runs, its first threshold is raised; it is
 never switched off, so an import that does make garbage is collected, if later. When the import is
 done, what it left goes to the oldest generation at once, as it would after a few collections, so
-that the next collection does not go through all of it. What the program itself sets meanwhile stands.
+that the next collection does not go through all of it. What the program sets meanwhile stands.
 """
 
 import gc
