@@ -55,7 +55,11 @@ class Environment:
         done = subprocess.run(
             [self.python, *argv],
             cwd=self.root,
-            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(self.home)},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "PYTHONPATH": str(self.home),
+                "XDG_CACHE_HOME": str(self.root / "cache"),
+            },
             capture_output=True,
             check=False,
             text=True,

@@ -97,10 +97,6 @@ result = frame.groupby('key')['value'].sum().to_dict()
 
 DISTRIBUTIONS = ["Flask", "SQLAlchemy", "Django", "rich", "requests", "numpy", "pandas"]
 
-PURE = ("flask", "sqlalchemy", "django", "rich")
-"""What runs without its extension modules, which closed mode does not serve yet."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     result: str
@@ -112,7 +108,7 @@ class Outcome:
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     environment = Environment.create(tmp_path_factory.mktemp("libraries"), DISTRIBUTIONS)
     asked = [f"--distribution={name}" for name in DISTRIBUTIONS]
-    environment.freeze("--stdlib", "--with-dependencies", *asked)
+    environment.freeze("--stdlib", "--with-dependencies", "--extensions=embed", *asked)
     return environment
 
 
@@ -151,7 +147,7 @@ def test_a_library_does_its_job_in_overlay(name: str, environment: Environment) 
 
 
 @pytest.mark.xdist_group("libraries")
-@pytest.mark.parametrize("name", PURE)
+@pytest.mark.parametrize("name", JOBS)
 def test_a_library_does_its_job_in_closed_mode_without_site_packages(
     name: str, environment: Environment, without_packages: Environment
 ) -> None:
