@@ -130,7 +130,8 @@ class _Reader:
         return found
 
     def _read(self) -> _Object:
-        mark = self._take(1)[0]
+        mark = self._data[self._at]
+        self._at += 1
         kind = mark & ~_FLAG
         if kind == _REFERENCE:
             return self._marked[int.from_bytes(self._take(4), "little")]
@@ -143,8 +144,9 @@ class _Reader:
 
     def _read_content(self, kind: int) -> _Object:
         if kind in _LENGTHS:
-            found = self._know(_INTERNED.get(kind, kind), self._take_sized(_LENGTHS[kind]))
-            found.interned |= kind in _INTERNED
+            plain = _INTERNED.get(kind, kind)
+            found = self._know(plain, self._take_sized(_LENGTHS[kind]), ())
+            found.interned |= plain != kind
             return found
         if kind in _COUNTS:
             length = self._take(_COUNTS[kind])
@@ -153,11 +155,11 @@ class _Reader:
                 parts.sort(key=_Object.value)
             return self._know(kind, length, tuple(parts))
         if kind in _FIXED:
-            return self._know(kind, self._take(_FIXED[kind]))
+            return self._know(kind, self._take(_FIXED[kind]), ())
         if kind == _CODE:
             return self._read_code()
         if kind == _LONG:
-            return self._know(kind, self._take_sized(4, 2))
+            return self._know(kind, self._take_sized(4, 2), ())
         if kind == _SLICE:
             return self._know(kind, b"", (self._read(), self._read(), self._read()))
         raise ValueError(f"marshalled code has type {chr(kind)!r} at {self._at - 1}")
@@ -170,7 +172,7 @@ class _Reader:
         parts += [self._read() for _ in range(after)]
         return _count(_Object(_CODE, numbers, tuple(parts)))
 
-    def _know(self, kind: int, content: bytes, parts: tuple[_Object, ...] = ()) -> _Object:
+    def _know(self, kind: int, content: bytes, parts: tuple[_Object, ...]) -> _Object:
         key = (kind, content, parts)
         found = self._known.get(key)
         if found is None:

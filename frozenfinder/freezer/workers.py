@@ -2,8 +2,9 @@
 
 A worker is `python -c` with a program of its own and not a child of `multiprocessing`: it does not
 import the caller's `__main__`, so that a script which freezes at its top level does not start over
-in each worker, and the caller's threads do not matter as they do to `fork`. It reads pickled
-batches from its standard input and writes what became of them to its standard output (`worker`).
+in each worker, and the caller's threads do not matter as they do to `fork`. It reads batches from
+its standard input and writes what became of them to its standard output (`worker`); each has a
+thread here that talks to it.
 
 A worker that dies has met a module that crashes the compiler: the batch is given again, a module at
 a time, so that only that module is left out. Where no worker can be started the caller compiles.
@@ -12,15 +13,15 @@ a time, so that only that module is left out. Where no worker can be started the
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from queue import SimpleQueue
-from threading import Lock
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any
 
 from .compile import Compiled, Compiler, Task
+from .worker import receive, send
 
 _PROGRAM = """\
 import sys
@@ -31,8 +32,8 @@ main()
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _LITTLE_WORK = 400_000  # bytes of source that are compiled before two workers would have started
 _BATCHES = 8  # for each worker, so that all end at about the same time
-
-_DEAD = (OSError, EOFError, pickle.UnpicklingError)  # what talking to a process that ended raises
+_PIPE_SIZE = 1 << 20  # so that a worker need not wait until its answer is read
+_DEAD = (OSError, EOFError, ValueError)  # what talking to a process that ended raises
 
 _warnings = Lock()  # `warnings.catch_warnings` is for one thread at a time
 
@@ -45,30 +46,30 @@ def compile_all(
     if jobs < 2 or sum(sizes) < _LITTLE_WORK:
         yield from ((place, compiler.compile(task)) for place, task in enumerate(tasks))
         return
-    batches = list(_divide(sizes, sum(sizes) // (jobs * _BATCHES)))
+    batches: SimpleQueue[list[int]] = SimpleQueue()
+    answers: SimpleQueue[list[tuple[int, Compiled]] | BaseException] = SimpleQueue()
+    for batch in _divide(sizes, sum(sizes) // (jobs * _BATCHES)):
+        batches.put(batch)
     workers = [_Worker(compiler) for _ in range(jobs)]
-    idle: SimpleQueue[_Worker] = SimpleQueue()
-    for worker in workers:
-        idle.put(worker)
-
-    def run(batch: list[int]) -> list[tuple[int, Compiled]]:
-        worker = idle.get()
-        try:
-            done = worker.compile([tasks[place] for place in batch])
-        finally:
-            idle.put(worker)
-        return list(zip(batch, done, strict=True))
-
-    pool = ThreadPoolExecutor(jobs)
-    done = False
+    threads = [Thread(target=_run, args=(w, tasks, batches, answers)) for w in workers]
+    missing = batches.qsize()
     try:
-        for future in as_completed([pool.submit(run, batch) for batch in batches]):
-            yield from future.result()
-        done = True
+        for thread in threads:
+            thread.start()
+        for _ in range(missing):
+            answer = answers.get()
+            if isinstance(answer, BaseException):
+                raise answer
+            missing -= 1
+            yield from answer
     finally:
+        if missing:
+            for worker in workers:
+                worker.stop()
+        for thread in threads:
+            thread.join()
         for worker in workers:
-            worker.close(at_once=not done)
-        pool.shutdown(cancel_futures=True)
+            worker.end()
 
 
 def _divide(sizes: Sequence[int], target: int) -> Iterator[list[int]]:
@@ -85,23 +86,44 @@ def _divide(sizes: Sequence[int], target: int) -> Iterator[list[int]]:
         yield batch
 
 
+def _run(
+    worker: _Worker,
+    tasks: Sequence[Task],
+    batches: SimpleQueue[list[int]],
+    answers: SimpleQueue[list[tuple[int, Compiled]] | BaseException],
+) -> None:
+    """Have a worker do one batch after the other; what fails is raised in the caller's thread."""
+    try:
+        while True:
+            batch = batches.get_nowait()
+            done = worker.compile([tasks[place] for place in batch])
+            answers.put(list(zip(batch, done, strict=True)))
+    except Empty:
+        pass
+    except BaseException as error:  # noqa: BLE001
+        answers.put(error)
+
+
 class _Worker:
     """One process, started when it is first needed and again after it died."""
 
     def __init__(self, compiler: Compiler) -> None:
         self._compiler = compiler
         self._process: subprocess.Popen[bytes] | None = None
-        self._closed = False
+        self._stopped = False
 
     def compile(self, batch: list[Task]) -> list[Compiled]:
+        """What became of each of the batch; EOFError after `stop`."""
+        if self._stopped:
+            raise EOFError
         if self._process is None and not self._start():
             with _warnings:
                 return [self._compiler.compile(task) for task in batch]
         try:
-            return self._ask(batch)
+            return [Compiled(*fields) for fields in self._ask([tuple(task) for task in batch])]
         except _DEAD:
-            status = self._end()
-            if self._closed:
+            status = self.end()
+            if self._stopped:
                 raise
         if len(batch) > 1:
             return [compiled for task in batch for compiled in self.compile([task])]
@@ -111,32 +133,32 @@ class _Worker:
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _PROGRAM, _HOME],
+                bufsize=_PIPE_SIZE,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                pipesize=_PIPE_SIZE,
             )
-            return self._ask((self._compiler, sys.pycache_prefix)) == []
+            return self._ask((tuple(self._compiler), sys.pycache_prefix)) == []
         except _DEAD:
-            self._end()
+            self.end()
             return False
 
-    def _ask(self, request: object) -> list[Compiled]:
+    def _ask(self, request: Any) -> list[Any]:
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
             raise EOFError
-        pickle.dump(request, process.stdin, pickle.HIGHEST_PROTOCOL)
-        process.stdin.flush()
-        answer: list[Compiled] = pickle.load(process.stdout)
+        send(request, process.stdin)
+        answer: list[Any] = receive(process.stdout)
         return answer
 
-    def close(self, *, at_once: bool) -> None:
-        """Let the process end, which has nothing left to do, or end it `at_once`."""
-        self._closed = True
-        if at_once and self._process is not None:
-            self._process.kill()  # and its thread, which waits for its answer, finds it dead
-        elif not at_once:
-            self._end()
+    def stop(self) -> None:
+        """Kill the process, which another thread may be waiting for; that gets an EOFError."""
+        self._stopped = True
+        process = self._process
+        if process is not None:
+            process.kill()
 
-    def _end(self) -> int | None:
+    def end(self) -> int | None:
         """Wait for the process to end, without input; its exit status."""
         process, self._process = self._process, None
         if process is None:
