@@ -14,7 +14,9 @@ import pytest
 from conftest import Python, RunPython
 from trees import Files, closed, freeze_files
 
+from frozenfinder.datacache import DataCache
 from frozenfinder.finder import ClosedFinder
+from frozenfinder.paths import FrozenPath
 
 FILES: Files = {
     "parcel/__init__.py": "import os\nHERE = os.path.dirname(__file__)\n",
@@ -177,3 +179,38 @@ def test_uninstalling_forgets_the_directories(directory: Path) -> None:
         list(pkgutil.iter_modules(parcel.__path__))
         assert parcel.HERE in sys.path_importer_cache
     assert parcel.HERE not in sys.path_importer_cache
+
+
+def test_a_process_that_was_slower_takes_what_is_there(directory: Path) -> None:
+    with closed(FILES) as finder:
+        fingerprint = finder.registry.fingerprint
+
+        class Slow(FrozenPath):
+            def iterdir(self) -> Iterator[FrozenPath]:
+                DataCache(fingerprint).provide(finder.find_path("parcel"))
+                return super().iterdir()
+
+        folder = DataCache(fingerprint).provide(Slow(finder, "parcel"))
+        assert folder == str(directory / "data" / fingerprint)
+        assert [each.name for each in Path(folder).iterdir()] == ["parcel"]
+
+
+def test_where_there_is_no_directory_a_temporary_one_does(directory: Path) -> None:
+    directory.write_text("in the way")
+    with closed(FILES) as finder:
+        finder.lay_out("parcel")
+        parcel = importlib.import_module("parcel")
+        assert Path(parcel.HERE, "data/a.txt").read_text() == "a"
+        assert directory not in Path(parcel.HERE).parents
+
+
+def test_a_link_in_the_place_of_the_package_is_not_followed(directory: Path) -> None:
+    with closed(FILES) as finder:
+        folder = directory / "data" / finder.registry.fingerprint
+        folder.mkdir(parents=True)
+        for each in (directory, folder.parent, folder):
+            each.chmod(0o700)
+        (folder / "parcel").symlink_to("nowhere")
+        finder.lay_out("parcel")
+        assert not finder.locate("parcel").startswith(str(directory))
+        assert Path(finder.locate("parcel/data/a.txt")).read_text() == "a"
