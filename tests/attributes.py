@@ -61,7 +61,6 @@ def try_import(name: str) -> str | None:
 
 
 def describe(module: ModuleType) -> dict[str, Any]:
-    import inspect
     from importlib.machinery import SourceFileLoader
 
     spec = module.__spec__

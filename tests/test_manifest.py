@@ -14,8 +14,8 @@ from frozenfinder.freezer.manifest import (
 )
 
 WORDS = (
-    "distribution, exclude, optimize, package, path, stdlib, stdlib-tests, with-dependencies, "
-    "with-source, world"
+    "distribution, exclude, extensions, optimize, package, path, stdlib, stdlib-tests, "
+    "with-dependencies, with-source, world"
 )
 EVERYTHING = """\
 # an application
