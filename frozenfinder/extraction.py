@@ -12,7 +12,6 @@ its own file is compared with the registry's bytes.
 
 import os
 import sys
-from _thread import get_ident
 
 from . import hooks
 from .cache import ExtensionCache, UnusableError, default_directory
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
     from .registry import Registry
 
 
+_HASH_MODULES = ("_hashlib", "_sha2", "_sha256")
+
+
 class Extractor:
     """The embedded extension modules of one registry.
 
@@ -44,7 +46,6 @@ class Extractor:
         self._parcels: "dict[int, Parcel]" = {}
         self._verified: "set[str]" = set()
         self._memory = _Memory()
-        self._hashing = _Hashing()
 
     def locate(self, entry: "FrozenEntry") -> "str | None":
         """Where the module's file is to be; None where there is no place for a cache."""
@@ -58,9 +59,9 @@ class Extractor:
         registry is damaged.
         """
         parcel, own = self._find_parcel(entry)
-        module = _Content(self.registry, own, entry, self._hashing)
+        module = _Content(self.registry, own, entry)
         libraries = [
-            _Content(self.registry, file, self._find_library(file), self._hashing)
+            _Content(self.registry, file, self._find_library(file))
             for file in parcel.files
             if file.is_library and file is not own
         ]
@@ -143,27 +144,7 @@ class Extractor:
         )
 
 
-class _Hashing:
-    """SHA-256, looked for when it is first needed."""
-
-    def __init__(self) -> None:
-        self._function: "Callable[[], Any] | None" = None
-        self._finder: "int | None" = None  # the thread that is importing it
-
-    def find(self) -> "Callable[[], Any] | None":
-        """The constructor of hash objects; None while the calling thread is just importing it."""
-        if self._function is None:
-            if self._finder == get_ident():
-                return None
-            self._finder = get_ident()
-            try:
-                self._function = _import_sha256()
-            finally:
-                self._finder = None
-        return self._function
-
-
-def _import_sha256() -> "Callable[[], Any]":
+def _find_sha256() -> "Callable[[], Any]":
     """OpenSSL's, which is five times as fast as CPython's own, or that; `hashlib` imports more."""
     try:
         # deferred: it is an extension module, and may be one that is embedded
@@ -184,13 +165,10 @@ def _import_sha256() -> "Callable[[], Any]":
 class _Content:
     """What a file of a module's parcel ought to have in it."""
 
-    def __init__(
-        self, registry: "Registry", file: "ParcelFile", entry: "FrozenEntry", hashing: _Hashing
-    ) -> None:
+    def __init__(self, registry: "Registry", file: "ParcelFile", entry: "FrozenEntry") -> None:
         self.file = file
         self._registry = registry
         self._entry = entry
-        self._hashing = hashing
 
     def read(self) -> memoryview:
         """The registry's bytes; RegistryError where they are not the file's."""
@@ -206,10 +184,9 @@ class _Content:
 
     def matches(self, pieces: "Iterable[bytes | memoryview]") -> bool:
         """Whether these are together what the parcel says of the file."""
-        sha256 = self._hashing.find()
-        if sha256 is None:
+        if self._entry.name in _HASH_MODULES:
             return b"".join(pieces) == self._registry.read_blob(self._entry)
-        computed = sha256()
+        computed = _find_sha256()()
         for piece in pieces:
             computed.update(piece)
         digest: str = computed.hexdigest()

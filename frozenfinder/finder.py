@@ -7,6 +7,7 @@ before `PathFinder`. `find_spec` takes no lock: what it reads is published by si
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import (  # type: ignore[attr-defined]
+    EXTENSION_SUFFIXES,
     PathFinder,
     _NamespacePath,
 )
@@ -22,7 +23,7 @@ from .loader import (
     FrozenLoader,
 )
 from .registry import FrozenEntry, Registry, _os
-from .roots import SEPARATOR, Bypass, Roots, resolve
+from .roots import SEPARATOR, Bypass, Roots, get_extension_suffix, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -304,7 +305,20 @@ class ClosedFinder(_Finder):
         return spec
 
     def _locate_extension(self, entry: FrozenEntry) -> str:
-        """The real file that an extension module is, or will be, loaded from."""
+        """The real file that an extension module is, or will be, loaded from.
+
+        ImportError where it is for another interpreter: the cache tag does not tell builds apart
+        that load different ones.
+        """
+        suffix = get_extension_suffix(entry)
+        if suffix not in EXTENSION_SUFFIXES:
+            raise ImportError(
+                f"{self.registry.where}: the file of extension module {entry.name!r} ends in "
+                f"{suffix!r}, this interpreter loads {', '.join(EXTENSION_SUFFIXES)}; "
+                "freeze it again with this interpreter",
+                name=entry.name,
+                path=self.registry.path,
+            )
         if entry.size:
             return self.extractor.locate(entry) or self.locate(entry.path)
         anchor, path = self.registry.roots[entry.root]

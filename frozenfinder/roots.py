@@ -235,11 +235,16 @@ class Roots:
 
 def _find_extension_loader(entry: "FrozenEntry") -> "tuple[str, type]":
     """As `_SOURCE`, for an extension module; Bypass if this interpreter loads no such files."""
-    file = entry.path.rpartition("/")[2]
-    suffix = file[len(file.partition(".")[0]) :]
+    suffix = get_extension_suffix(entry)
     if suffix not in EXTENSION_SUFFIXES:
         raise Bypass(f"this interpreter loads no extension modules that end in {suffix!r}")
     return suffix, ExtensionFileLoader
+
+
+def get_extension_suffix(entry: "FrozenEntry") -> str:
+    """What follows the module's name in its file's: `.cpython-313-x86_64-linux-gnu.so`."""
+    file = entry.path.rpartition("/")[2]
+    return file[len(file.partition(".")[0]) :]
 
 
 def _is_stock(hook: object) -> bool:

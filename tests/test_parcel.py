@@ -4,7 +4,10 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from registries import Frozen as EntryToBe
+from registries import build_registry, section_range
 
+from frozenfinder.cli.verify import find_damage
 from frozenfinder.errors import RegistryError
 from frozenfinder.freezer.parcels import add_parcels, make_parcels
 from frozenfinder.freezer.write import Frozen
@@ -159,3 +162,32 @@ def test_only_embedded_extension_modules_have_parcels() -> None:
     assert (texts["referred.so"], texts["m.py"]) == (None, None)
     alone = fields(unpack_parcel(texts["b.so"] or b"", "", 0))
     assert [path for path, *_ in alone] == ["b.so"]
+
+
+# -- verifying
+
+
+def find_complaints(module: EntryToBe) -> list[str]:
+    content = build_registry(module)
+    blobs, _ = section_range(content, "blobs")
+    found = [str(error) for error in find_damage(content, "/x/app.frz")]
+    return [line.replace(f" at {blobs + len(module.blob)} ", " at PARCEL ") for line in found]
+
+
+def test_verifying_looks_into_parcels() -> None:
+    content = b"not marshalled"
+    size, digest = len(content), sha256(content).hexdigest()
+    file = ParcelFile("m.so", digest=digest, size=size, is_library=False)
+    fields = {"kind": "extension", "path": "m.so"}
+    assert find_complaints(EntryToBe("m", content, pack_parcel([file]), fields)) == []
+    wrong = ParcelFile("m.so", digest=DIGEST, size=size, is_library=False)
+    (complaint,) = find_complaints(EntryToBe("m", content, pack_parcel([wrong]), fields))
+    assert complaint == (
+        f"registry '/x/app.frz': the parcel of entry 'm' lists ({size}, {DIGEST!r}) for 'm.so', "
+        f"expected ({size}, {digest!r})"
+    )
+    (complaint,) = find_complaints(EntryToBe("m", content, b"parcel", fields))
+    assert complaint == (
+        "registry '/x/app.frz': the parcel at PARCEL has the line 'parcel', "
+        "expected 'parcel' and a SHA-256"
+    )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .parser import Parser
 
-COMMANDS = ("freeze", "ls", "info", "verify", "why", "run", "demo")
+COMMANDS = ("freeze", "ls", "info", "verify", "why", "run", "cache", "demo")
 INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell reports of one that died of SIGINT, of SIGPIPE
 
 

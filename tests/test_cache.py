@@ -1,0 +1,402 @@
+"""The cache of extension modules: written once, verified always, whatever its directory is."""
+
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from compiled import SUFFIX, compile_c, embedded, files_below
+from conftest import Python
+from families import LIBRARIES, LOAD, MODULES, Family, make_family
+from registries import build_registry
+
+from frozenfinder.cache import abi, default_directory
+
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+NOBODY = 65534
+FILES = sorted([*MODULES, *LIBRARIES])
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, python: Python) -> Family:
+    return make_family(tmp_path_factory.mktemp("family"), python)
+
+
+@pytest.fixture
+def family(built: Family, tmp_path: Path) -> Family:
+    return replace(built, cache=tmp_path / "cache")
+
+
+# -- the default directory
+
+
+def test_the_directory_is_below_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert default_directory(None) == "/home/somebody/.cache/frozenfinder"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/to/what")
+    assert default_directory(None) == "/home/somebody/.cache/frozenfinder"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/somebody")
+    assert default_directory("") == "/var/somebody/frozenfinder"
+    assert default_directory("/elsewhere") == "/elsewhere"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "nowhere")
+    assert default_directory(None) is None
+
+
+def test_the_environment_is_not_read_in_isolated_mode(family: Family, tmp_path: Path) -> None:
+    env = {"FROZENFINDER_CACHE": str(family.cache), "XDG_CACHE_HOME": str(tmp_path / "xdg")}
+    family.python("-E", "-c", LOAD, family.registry, env=env)
+    assert not family.cache.exists()
+    assert (tmp_path / "xdg" / "frozenfinder" / abi()).is_dir()
+
+
+# -- what lies where
+
+
+def test_files_are_laid_out_as_they_were(family: Family) -> None:
+    called, *_ = family.run()
+    assert called == f"101 201 {family.first}"
+    below = [f"{abi()}/{family.parcel}/{file}" for file in FILES]
+    assert files_below(family.cache) == [*below, "lock"]
+
+
+def test_what_is_in_the_cache_is_the_users_own(family: Family) -> None:
+    family.load()
+    for at, folders, names in os.walk(family.cache):
+        for name in folders:
+            assert stat.S_IMODE((Path(at) / name).lstat().st_mode) == 0o700
+        for name in names:
+            status = (Path(at) / name).lstat()
+            assert not status.st_mode & 0o077
+            assert status.st_nlink == 1
+    assert stat.S_IMODE(family.cache.stat().st_mode) == 0o700
+
+
+def test_the_next_process_writes_nothing(family: Family) -> None:
+    family.load()
+    before = [(path, path.lstat().st_ino, path.lstat().st_mtime_ns) for path in walk(family.cache)]
+    family.load()
+    after = [(path, path.lstat().st_ino, path.lstat().st_mtime_ns) for path in walk(family.cache)]
+    assert after == before
+
+
+def walk(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
+# -- many processes
+
+
+def test_fifty_processes_on_an_empty_cache_all_succeed(family: Family) -> None:
+    processes = [family.start() for _ in range(50)]
+    outcomes = {process.communicate(timeout=120) for process in processes}
+    assert outcomes == {(f"101 201 {family.first}\n\n", "")}
+    assert files_below(family.home) == sorted(FILES)
+    assert list((family.cache / abi()).iterdir()) == [family.home]
+
+
+KILLED = """
+import importlib, os, shutil, signal, sys
+registry, here, name, step = sys.argv[1:]
+sys.path.insert(0, here)
+import frozenfinder, frozenfinder.cache as cache, frozenfinder.extraction, _hashlib
+from interrupts import Tracer
+finder = frozenfinder.install(registry, mode="closed")
+importlib.import_module(name.rpartition(".")[0] or "sys")
+directory = os.environ["FROZENFINDER_CACHE"]
+functions = [  # those that change something
+    cache.ExtensionCache.provide,
+    cache.ExtensionCache.check,
+    cache.ExtensionCache._make_folders,
+    cache.Lock.__enter__,
+    cache.Lock.__exit__,
+    cache._make_folder,
+    cache._note_use,
+    cache._remove_temporaries,
+    cache._write,
+]
+codes = {function.__code__ for function in functions}
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def in_a_child(function):
+    child = os.fork()
+    if not child:
+        try:
+            function()
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+def killed():
+    with Tracer(nth, die, codes, opcodes=False):
+        importlib.import_module(name)
+    os._exit(0)
+
+def complete():
+    importlib.import_module(name)
+    assert not finder.extractor.in_memory
+    assert not [name for at, _, names in os.walk(directory) for name in names if "tmp" in name]
+    os._exit(0)
+
+nth = 0
+while (status := in_a_child(killed)) == -signal.SIGKILL:
+    assert in_a_child(complete) == 0, nth
+    shutil.rmtree(directory, ignore_errors=True)
+    nth += int(step)
+assert status == 0, status
+print(nth)
+"""
+
+
+def count_kills(family: Family, module: str, step: int) -> int:
+    """Kill a process at every `step`th line of an extraction, and have the next one complete it."""
+    (points,) = family.run(KILLED, str(Path(__file__).parent), module, str(step))
+    return int(points)
+
+
+def test_a_process_killed_at_any_line_leaves_the_next_one_in_order(
+    family: Family, tmp_path: Path
+) -> None:
+    compile_c("variants.c", tmp_path / f"multi{SUFFIX}")
+    registry = tmp_path / "multi.frz"
+    registry.write_bytes(build_registry(embedded("multi", tmp_path, f"multi{SUFFIX}")))
+    assert count_kills(replace(family, registry=registry), "multi", 1) > 80
+
+
+def test_a_process_killed_between_files_leaves_the_next_one_in_order(family: Family) -> None:
+    assert count_kills(family, "family.first", 11) > 200
+
+
+# -- files that are not what they should be
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    rewrite(path, bytes(content))
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    path.chmod(0o700)
+    path.write_bytes(content)
+
+
+def replace_by_link(path: Path) -> None:
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "another byte": flip,
+    "truncated": lambda path: rewrite(path, path.read_bytes()[:-1]),
+    "longer": lambda path: rewrite(path, path.read_bytes() + b"\0"),
+    "empty": lambda path: rewrite(path, b""),
+    "a hard link": lambda path: os.link(path, path.with_suffix(".other")),
+    "a symbolic link": replace_by_link,
+    "a pipe": replace_by_pipe,
+    "writable by others": lambda path: path.chmod(0o722),
+}
+if IS_ROOT:
+    DAMAGE["another user's"] = lambda path: os.chown(path, NOBODY, NOBODY)
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+@pytest.mark.parametrize("file", ["family/first" + SUFFIX, "family.libs/libinnermost.so.1"])
+def test_a_file_that_is_not_intact_is_replaced(
+    family: Family, file: str, damage: Callable[[Path], object]
+) -> None:
+    family.load()
+    path = family.home / file
+    content = path.read_bytes()
+    damage(path)
+    assert family.load() == []
+    assert path.read_bytes() == content
+    assert path.lstat().st_nlink == 1
+    assert stat.S_ISREG(path.lstat().st_mode)
+
+
+def test_a_mapped_file_is_not_written_to(family: Family) -> None:
+    code = LOAD + "sys.stdout.flush(); sys.stdin.read(); print(family.first.call())"
+    running = family.start(code)
+    assert running.stdout is not None
+    assert running.stdout.readline().startswith("101 201 ")
+    inode = family.first.stat().st_ino
+    family.first.chmod(0o722)
+    assert family.load() == []
+    assert family.first.stat().st_ino != inode
+    output, _ = running.communicate(timeout=60)
+    assert output.split() == ["301"]
+
+
+def test_a_directory_in_a_files_place_is_in_the_way(family: Family) -> None:
+    family.load()
+    family.first.unlink()
+    family.first.mkdir()
+    (reason,) = family.load()
+    assert reason.startswith("('family.first', \"Is a directory: ")
+
+
+# -- directories that cannot be used
+
+
+def give_away(path: Path) -> None:
+    if not IS_ROOT:
+        pytest.skip("only root can give a directory to another user")
+    os.chown(path, NOBODY, NOBODY)
+
+
+def put_a_link(path: Path) -> None:
+    elsewhere = path.with_name("elsewhere")
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def put_a_file(path: Path) -> None:
+    shutil.rmtree(path)
+    path.write_text("")
+
+
+def make_unwritable(path: Path) -> None:
+    if IS_ROOT:
+        pytest.skip("root can write anywhere")
+    shutil.rmtree(path / abi())
+    path.chmod(0o500)
+
+
+MODES = "others can write there"
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "another user's": (give_away, "'{0}' belongs to user 65534, expected 0"),
+    "writable by everybody": (
+        lambda path: path.chmod(0o777),
+        "'{0}' has mode 0777, expected 0700: " + MODES,
+    ),
+    "writable by the group": (
+        lambda path: path.chmod(0o770),
+        "'{0}' has mode 0770, expected 0700: " + MODES,
+    ),
+    "a symbolic link": (put_a_link, "'{0}' is a symbolic link, expected a directory"),
+    "a file": (put_a_file, "'{0}' is a file, expected a directory"),
+    "unwritable": (make_unwritable, "Permission denied: '{0}/{1}'"),
+}
+
+
+def loaded_from_memory(family: Family, reason: str) -> None:
+    reason = reason.format(family.cache, abi())
+    assert family.load() == [str((name, reason)) for name in ("family.first", "family.second")]
+
+
+@pytest.mark.parametrize(("change", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_modules_are_loaded_from_memory_where_the_cache_is(
+    family: Family, change: Callable[[Path], object], reason: str
+) -> None:
+    family.load()
+    change(family.cache)
+    loaded_from_memory(family, reason)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_every_folder_in_the_cache_is_looked_at(family: Family, depth: int) -> None:
+    family.load()
+    folders = [family.cache / abi(), family.home, family.home / "family.libs"]
+    folder = folders[depth - 1]
+    folder.chmod(0o707)
+    reason = f"{str(folder)!r} has mode 0707, expected 0700: {MODES}"
+    loaded_from_memory(family, reason)
+
+
+def test_a_folder_above_that_everybody_can_write_to_is_refused(family: Family) -> None:
+    family = replace(family, cache=family.cache / "below")
+    family.cache.parent.mkdir()
+    family.cache.parent.chmod(0o777)
+    loaded_from_memory(family, f"'{family.cache.parent}', above it, is writable by everybody")
+    family.cache.parent.chmod(0o1777)
+    assert family.load() == []
+
+
+def test_a_folder_above_that_is_another_users_is_refused(family: Family) -> None:
+    family = replace(family, cache=family.cache / "below")
+    family.cache.parent.mkdir()
+    give_away(family.cache.parent)
+    loaded_from_memory(family, f"'{family.cache.parent}', above it, belongs to user 65534")
+
+
+OTHER_USER = """
+import os, sys, frozenfinder, frozenfinder.extraction, _hashlib, _ctypes
+finder = frozenfinder.install(sys.argv[1], mode="closed")
+import family
+os.setuid(65534)
+import family.first
+print(family.first.call(), *finder.extractor.in_memory.items(), sep="\\n")
+"""
+
+
+def test_a_cache_that_belongs_to_root_is_not_another_users(family: Family) -> None:
+    if not IS_ROOT:
+        pytest.skip("only root can become another user")
+    with TemporaryDirectory() as folder:
+        family = replace(family, cache=Path(folder).resolve())
+        family.cache.chmod(0o755)
+        called, reason = family.run(OTHER_USER)
+    assert called == "101"
+    expected = f"{str(family.cache)!r} belongs to user 0, expected {NOBODY}"
+    assert reason == str(("family.first", expected))
+
+
+# -- file systems
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    """A file system in memory, mounted at `folder`."""
+    if not IS_ROOT:
+        pytest.skip("only root can mount a file system")
+    folder.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount")
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_noexec_file_system_is_not_loaded_from(family: Family) -> None:
+    with mounted(family.cache.parent, "noexec,mode=0755"):
+        loaded_from_memory(family, "'{0}' is on a file system that is mounted noexec")
+
+
+def test_a_full_file_system_leaves_nothing_behind(family: Family) -> None:
+    with mounted(family.cache.parent, "size=16k,mode=0755"):
+        loaded_from_memory(family, "No space left on device")
+        assert not [path for path in files_below(family.cache) if "tmp" in path]
+
+
+def test_a_read_only_file_system_serves_what_is_there(family: Family) -> None:
+    with mounted(family.cache.parent, "mode=0755"):
+        family.load()
+        subprocess.run(["mount", "-o", "remount,ro", str(family.cache.parent)], check=True)
+        assert family.load() == []
+
+
+def test_an_empty_read_only_file_system_is_not_used(family: Family) -> None:
+    with mounted(family.cache.parent, "ro,mode=0755"):
+        loaded_from_memory(family, "Read-only file system: '{0}'")
