@@ -97,6 +97,7 @@ result = frame.groupby('key')['value'].sum().to_dict()
 
 DISTRIBUTIONS = ["Flask", "SQLAlchemy", "Django", "rich", "requests", "numpy", "pandas"]
 
+
 @dataclass(frozen=True)
 class Outcome:
     result: str
