@@ -7,8 +7,6 @@ done, what it left goes to the oldest generation at once, as it would after a fe
 that the next collection does not go through all of it. What the program sets meanwhile stands.
 """
 
-import gc
-
 RELAXED = 100_000
 """Containers allocated, less those freed, before a collection; 700 or 2,000 is usual."""
 
@@ -28,6 +26,9 @@ class Collector:
 
     def relax(self) -> None:
         """Raise the threshold, unless the program has the collector off or later already."""
+        # deferred: only a process that imports something needs it
+        import gc
+
         thresholds = gc.get_threshold()
         if 0 < thresholds[0] < RELAXED:
             self._usual = thresholds
@@ -39,6 +40,9 @@ class Collector:
         `gc.freeze` and `gc.unfreeze` move objects by whole generations, so that promoting them
         takes the same time for any number. A program that freezes objects of its own is left alone.
         """
+        # deferred: as above
+        import gc
+
         usual = self._usual
         if usual is None or gc.get_threshold()[0] != RELAXED:
             return

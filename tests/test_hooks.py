@@ -274,6 +274,8 @@ import sys
 before = set(sys.modules)
 import frozenfinder
 frozenfinder.install(sys.argv[1])
+print(*sorted(set(sys.modules) - before))
+before = set(sys.modules)
 sys.path.insert(0, sys.argv[2])
 import m, pkg.sub
 print(*sorted(set(sys.modules) - before))
@@ -281,6 +283,7 @@ print(*sorted(set(sys.modules) - before))
     home = Path(frozenfinder.__file__).parents[1]
     isolated = f"import sys; sys.path.append({str(home)!r})" + code
     done = python("-I", "-S", "-c", isolated, tree.registry, tree.lib)
-    added = set(done.stdout.split()) - {"m", "pkg", "pkg.sub"}
+    added, imported = map(str.split, done.stdout.splitlines())
     assert "frozenfinder.hooks" in added
-    assert added - BUILTIN <= {"frozenfinder", *(f"frozenfinder.{name}" for name in RUN_TIME)}
+    assert set(added) - BUILTIN <= {"frozenfinder", *(f"frozenfinder.{name}" for name in RUN_TIME)}
+    assert set(imported) == {"gc", "m", "pkg", "pkg.sub"}  # gc is built in: see `Collector`

@@ -42,7 +42,6 @@ BUILTIN = {
     "_io",
     "_thread",
     "_weakref",
-    "gc",
     "marshal",
     "nt",
     "posix",
