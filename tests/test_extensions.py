@@ -1,16 +1,19 @@
 """Extension modules under our loaders: what comes of an import is what comes of it under stock."""
 
 import json
+import os
 import re
+import shutil
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from compiled import SUFFIX, compile_c, embedded, extension
-from conftest import Python
+from conftest import Python, RunPython
+from overlays import Tree
 from registries import Frozen, build_registry
 
 HERE = Path(__file__).parent
@@ -137,3 +140,198 @@ def test_cpythons_own_tests_pass(tmp_path: Path, python: Python) -> None:
     ran, skipped, served = map(int, done.stdout.split()[-3:])
     assert ran - skipped >= 15
     assert served > 0
+
+
+# -- overlay finds them where stock does
+
+
+SHOW = """
+import importlib
+def show(*names):
+    for name in names:
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            print(name, type(error).__name__, error)
+            continue
+        spec = module.__spec__
+        print(name, module.__file__, spec.origin, spec.cached, spec.has_location, spec.parent)
+        print(type(spec.loader).__mro__[-4:], vars(spec.loader), spec.submodule_search_locations)
+"""
+ALL = SHOW + "show('native', 'pkg', 'pkg.native', 'ext')"
+
+
+@pytest.fixture
+def tree(tmp_path: Path, python: Python) -> Tree:
+    tree = Tree(tmp_path, python)
+    tree.write({"pkg/__init__.py": ""})
+    native = compile_native(tree.lib / f"native{SUFFIX}", "native")
+    shutil.copy2(native, tree.lib / "pkg")
+    compile_native(tree.lib / "ext" / f"__init__{SUFFIX}", "ext")
+    tree.other.mkdir()
+    tree.freeze()
+    return tree
+
+
+def compile_native(path: Path, name: str) -> Path:
+    return compile_c("user.c", path, f"-DINIT=PyInit_{name}", "-Dinner=rand")
+
+
+def same(tree: Tree, code: str, served: int, path: str | None = None) -> None:
+    """Both ways print the same, and ours was served as many as said."""
+    stock = tree.run(code, path=path, stock=True)
+    ours = tree.run(code, path=path)
+    assert (ours.output, ours.error, ours.status) == (stock.output, stock.error, stock.status)
+    assert ours.served == served
+
+
+def test_recorded_extension_modules_look_like_stocks(tree: Tree) -> None:
+    same(tree, ALL, served=4)
+
+
+def test_no_directory_is_searched_for_a_recorded_extension_module(tree: Tree) -> None:
+    code = (
+        "import pkg, posix\n"
+        "calls = []\n"
+        "def count(name):\n"
+        "    function = getattr(posix, name)\n"
+        "    def call(path, *arguments, **keywords):\n"
+        "        calls.append((name, path))\n"
+        "        return function(path, *arguments, **keywords)\n"
+        "    setattr(posix, name, call)\n"
+        "for name in 'stat', 'lstat', 'listdir', 'scandir', 'open', 'access':\n"
+        "    count(name)\n"
+        "import pkg.native\n"
+        "print(calls)\n"
+    )
+    package = str(tree.lib / "pkg")
+    expected = [("stat", package), ("stat", f"{package}/native{SUFFIX}")]
+    assert tree.run(code).output == str(expected)
+
+
+def test_the_loader_pickles_and_compares_as_stocks(tree: Tree) -> None:
+    code = """
+import importlib.util, importlib.machinery, pickle
+spec = importlib.util.find_spec('native')
+again = pickle.loads(pickle.dumps(spec))
+loader = spec.loader
+print(again == spec, again.loader == loader, hash(again.loader) == hash(loader))
+print(isinstance(loader, importlib.machinery.ExtensionFileLoader), vars(loader))
+print(loader.get_code('native'), loader.get_source('native'), loader.is_package('native'))
+print(loader.get_filename('native'), 'native' in sys.modules)
+module = importlib.util.module_from_spec(again)
+again.loader.exec_module(module)
+print(module.__file__, callable(module.call))
+"""
+    same(tree, code, served=0)
+
+
+def touch(path: Path) -> None:
+    os.utime(path, (1, 1))
+
+
+def add_preferred(tree: Tree) -> None:
+    """Of two files that could be the module, stock takes the one with the longer suffix."""
+    (tree.lib / "later").mkdir()
+    compile_native(tree.lib / "later.so", "later")
+    tree.freeze()
+    (tree.lib / "later.so").with_name(f"later{SUFFIX}").write_bytes(
+        (tree.lib / "later.so").read_bytes()
+    )
+
+
+CHANGES: dict[str, tuple[Callable[[Tree], object], str, int]] = {
+    "a touch": (lambda t: touch(t.lib / f"native{SUFFIX}"), ALL, 3),
+    "another build": (
+        lambda t: compile_c(
+            "variants.c", t.lib / f"native{SUFFIX}", "-DPyInit_basic=PyInit_native"
+        ),
+        ALL,
+        3,
+    ),
+    "a deletion": (lambda t: (t.lib / f"native{SUFFIX}").unlink(), ALL, 3),
+    "a source beside it": (lambda t: t.write({"native.py": "raise SystemExit"}), ALL, 4),
+    "a package beside it": (lambda t: t.write({"native/__init__.py": ""}), ALL, 3),
+    "a folder beside it": (lambda t: (t.lib / "native").mkdir(), ALL, 3),
+    "another suffix beside it": (
+        lambda t: shutil.copy(t.lib / f"native{SUFFIX}", t.lib / "native.so"),
+        ALL,
+        4,
+    ),
+    "a preferred suffix beside it": (add_preferred, SHOW + "show('later')", 0),
+    "a module earlier on the path": (
+        lambda t: t.write({"native.py": ""}, t.other),
+        "sys.path.insert(0, 'other')\n" + ALL,
+        3,
+    ),
+    "an edited __path__": (
+        lambda t: t.write({"native.py": ""}, t.other),
+        "import pkg\npkg.__path__.insert(0, 'other')\n" + ALL,
+        3,
+    ),
+    "a path hook that loads no extension modules": (
+        lambda _: None,
+        "from importlib.machinery import FileFinder, SourceFileLoader\n"
+        "sys.path_hooks.insert(0, FileFinder.path_hook((SourceFileLoader, ['.py'])))\n"
+        "sys.path_importer_cache.clear()\n" + SHOW + "show('native', 'pkg', 'pkg.native')",
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "code", "served"), CHANGES.values(), ids=CHANGES.keys())
+def test_an_extension_module_is_found_as_stock_finds_it_after(
+    tree: Tree, change: Callable[[Tree], object], code: str, served: int
+) -> None:
+    change(tree)
+    same(tree, code, served)
+
+
+def test_a_file_for_another_interpreter_is_left_to_stock(tmp_path: Path, python: Python) -> None:
+    tree = Tree(tmp_path, python)
+    name = "native.cpython-300-none.so"
+    compile_native(tree.lib / name, "native")
+    freeze(tree.registry, tree.lib, [extension("native", tree.lib, name)])
+    ours = tree.run(SHOW + "show('native')\nprint(finder.bypassed)")
+    reason = "this interpreter loads no extension modules that end in '.cpython-300-none.so'"
+    assert ours.output.splitlines() == [
+        "native ModuleNotFoundError No module named 'native'",
+        str({"native": reason}),
+    ]
+
+
+def test_extension_modules_are_created_and_executed_under_the_import_lock(
+    tmp_path: Path, run_python: RunPython
+) -> None:
+    names = ["basic", "multi"]
+    file = compile_c("variants.c", tmp_path / f"basic{SUFFIX}")
+    registry = freeze(
+        tmp_path / "lock.frz", tmp_path, [extension(name, tmp_path, file.name) for name in names]
+    )
+    code = """
+import sys, frozenfinder
+from importlib.machinery import ExtensionFileLoader
+finder = frozenfinder.install(sys.argv[1])
+sys.path.insert(0, sys.argv[2])
+def noted(name):
+    function = getattr(ExtensionFileLoader, name)
+    def method(self, argument):
+        print(name, finder.lock.depth)
+        return function(self, argument)
+    setattr(ExtensionFileLoader, name, method)
+noted("create_module"), noted("exec_module")
+import basic, multi
+print(finder.lock.depth)
+"""
+    done = run_python(code, registry, tmp_path)
+    assert done.stdout.splitlines() == ["create_module 1", "exec_module 1"] * 2 + ["0"]
+
+
+def test_a_traceback_has_no_frames_of_the_importer(tmp_path: Path, python: Python) -> None:
+    tree = Tree(tmp_path, python)
+    names = ["failing", "failing_exec"]
+    file = compile_c("variants.c", tree.lib / f"failing{SUFFIX}")
+    (tree.lib / f"failing_exec{SUFFIX}").write_bytes(file.read_bytes())
+    tree.freeze()
+    for name in names:
+        same(tree, f"import {name}", served=0)
