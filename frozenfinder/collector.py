@@ -7,6 +7,14 @@ done, what it left goes to the oldest generation at once, as it would after a fe
 that the next collection does not go through all of it. What the program sets meanwhile stands.
 """
 
+from _frozen_importlib import _builtin_from_name  # type: ignore[attr-defined]
+
+from . import modules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
 RELAXED = 100_000
 """Containers allocated, less those freed, before a collection; 700 or 2,000 is usual."""
 
@@ -18,17 +26,19 @@ FROZEN_AT_START = 1_000
 class Collector:
     """Raises the collector's first threshold, and puts it back."""
 
-    __slots__ = ("_promotes", "_usual")
+    __slots__ = ("_gc", "_promotes", "_usual")
 
     def __init__(self) -> None:
+        self._gc: "ModuleType | None" = None
         self._usual: "tuple[int, ...] | None" = None
         self._promotes = True
 
     def relax(self) -> None:
         """Raise the threshold, unless the program has the collector off or later already."""
-        # deferred: only a process that imports something needs it
-        import gc
-
+        gc = self._gc
+        if gc is None:
+            # as importlib gets its own: an import statement would ask the finders on the meta path
+            gc = self._gc = modules.get_module("gc") or _builtin_from_name("gc")
         thresholds = gc.get_threshold()
         if 0 < thresholds[0] < RELAXED:
             self._usual = thresholds
@@ -40,11 +50,8 @@ class Collector:
         `gc.freeze` and `gc.unfreeze` move objects by whole generations, so that promoting them
         takes the same time for any number. A program that freezes objects of its own is left alone.
         """
-        # deferred: as above
-        import gc
-
-        usual = self._usual
-        if usual is None or gc.get_threshold()[0] != RELAXED:
+        gc, usual = self._gc, self._usual
+        if gc is None or usual is None or gc.get_threshold()[0] != RELAXED:
             return
         if self._promotes and gc.get_count()[0] > usual[0]:
             self._promotes = gc.get_freeze_count() < FROZEN_AT_START
