@@ -170,7 +170,7 @@ def test_reloading_a_basic_module_gives_its_first_contents_back() -> None:
     made = module.made
     module.made, module.later = None, 1  # type: ignore[attr-defined]
     assert table.reload(PATH, "spam") is module
-    assert (module.made, module.later) == (made, 1)  # type: ignore[attr-defined]
+    assert (module.made, module.later) == (made, 1)
 
 
 def test_reloading_a_module_that_is_gone_makes_a_new_one() -> None:
