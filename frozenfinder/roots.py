@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from .layout import FrozenEntry
 
 _SOURCE = (".py", SourceFileLoader)  # as `FileFinder._loaders` has it
+_STOCK_LOADERS = (  # as `_get_supported_file_loaders` gives them
+    (ExtensionFileLoader, EXTENSION_SUFFIXES),
+    (SourceFileLoader, SOURCE_SUFFIXES),
+)
 _RANKED = (*EXTENSION_SUFFIXES, ".py")  # the order in which stock prefers them
 SEPARATOR = "\\" if sys.platform == "win32" else "/"
 
@@ -254,7 +258,7 @@ def _is_stock(hook: object) -> bool:
     cells = getattr(hook, "__closure__", None) or ()
     contents = [cell.cell_contents for cell in cells]
     return FileFinder in contents and any(
-        isinstance(content, tuple) and (SourceFileLoader, SOURCE_SUFFIXES) in content
+        isinstance(content, tuple) and content[: len(_STOCK_LOADERS)] == _STOCK_LOADERS
         for content in contents
     )
 
