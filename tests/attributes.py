@@ -30,7 +30,9 @@ def main() -> None:
     imported = {
         name: sys.modules[name]
         for name in names
-        if name not in before and isinstance(sys.modules.get(name), ModuleType)
+        if name not in before
+        and isinstance(module := sys.modules.get(name), ModuleType)
+        and module is not sys.modules["__main__"]  # 3.14's _pyrepl.__main__ stands for it
     }
     json.dump(
         {
