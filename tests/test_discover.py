@@ -84,6 +84,7 @@ def test_data_files_of_the_standard_library_are_those_of_its_packages(stdlib: Pl
     folders = {path.partition("/")[0] for path in paths(stdlib)}
     assert folders
     assert folders <= set(names(stdlib))
+    assert not [omission for omission in stdlib.omitted if omission.name.startswith("config-")]
 
 
 def test_every_module_of_the_standard_library_is_what_an_import_finds(

@@ -78,9 +78,11 @@ def _directories(search_path: Iterable[object]) -> list[str]:
 def _plan_stdlib(tests: bool) -> Iterator[Plan]:
     directory = stdlib_directory()
     skipped = {name.replace(".", "/") for name in TEST_PACKAGES if not tests}
-    scan = Scan(directory, frozenset(skipped.union(_NOT_STDLIB)))
+    skipped.update(_NOT_STDLIB)
+    skipped.update(name for name in os.listdir(directory) if name.startswith("config-"))
+    scan = Scan(directory, frozenset(skipped))
     plan = scan.plan(find_root(directory), scan.paths(), why="stdlib", table="stdlib")
-    inside = [file for file in plan.files if _is_inside_package(file.path)]
+    inside = [file for file in plan.files if "/" in file.path]  # others are of the build
     modules = [
         replace(module, table="test") if is_excluded(module.name, TEST_PACKAGES) else module
         for module in plan.modules
@@ -92,12 +94,6 @@ def _plan_stdlib(tests: bool) -> Iterator[Plan]:
             scan = Scan(extensions)
             plan = scan.plan(find_root(extensions), scan.paths(), why="stdlib", table="stdlib")
             yield replace(plan, files=())
-
-
-def _is_inside_package(path: str) -> bool:
-    """Whether the data file belongs to a package: the directory has others, of the build."""
-    top, slash, _ = path.partition("/")
-    return bool(slash) and "." not in top
 
 
 # -- a directory
