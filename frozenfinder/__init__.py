@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from .errors import RegistryVersionError as RegistryVersionError
     from .finder import ClosedFinder as ClosedFinder
     from .finder import FrozenFinder as FrozenFinder
+    from .fixups import FixupTable as FixupTable
     from .freezer import Plan as Plan
     from .freezer import freeze as freeze
     from .hooks import default_registry as default_registry
     from .hooks import installed as installed
     from .loader import ClosedLoader as ClosedLoader
+    from .loader import FrozenExtensionLoader as FrozenExtensionLoader
     from .loader import FrozenLoader as FrozenLoader
     from .lock import ImportLock as ImportLock
     from .registry import FrozenEntry as FrozenEntry
@@ -33,8 +35,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ClosedFinder": "finder",
+    "FixupTable": "fixups",
     "FreezeError": "errors",
     "FrozenEntry": "registry",
+    "FrozenExtensionLoader": "loader",
     "FrozenFinder": "finder",
     "FrozenFinderError": "errors",
     "FrozenLoader": "loader",

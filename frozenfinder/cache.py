@@ -18,9 +18,8 @@ Theory of operation
   a temporary name first; the others wait, and then find it. Nobody waits longer than PATIENCE, and
   where the file system has no locks nobody waits at all: the file is then written more than once,
   and whoever renames last wins, with the same content. The lock goes with its process, however
-  that ends, so a temporary file that the holder of the lock meets is a dead process's. It may also
-  be one of a thread beside it, or of a process that lost patience: these find it gone, and begin
-  again.
+  that ends, so a temporary file that its holder meets is that of a dead process, and removed. It may
+  be that of one that lost patience, too: that finds it gone, and begins again.
 """
 
 import os
@@ -53,7 +52,7 @@ DAY = 86400
 TEMPORARY = ".tmp"
 
 _SLICE = 0.01  # seconds between two looks at the lock
-_PIECE = 1 << 20  # bytes that are read at once
+_PIECE = 1 << 16  # bytes that are read at once: larger buffers are mapped anew each time
 _LOCK = "lock"
 _OPEN_FLAGS = (
     getattr(os, "O_CLOEXEC", 0)
@@ -127,8 +126,8 @@ class ExtensionCache:
             return
         parent = os.path.dirname(self.directory)
         os.makedirs(parent, 0o700, exist_ok=True)
-        _check_ancestors(parent)
-        _make_folder(self.directory)
+        check_ancestors(parent)
+        make_folder(self.directory)
         if hasattr(os, "statvfs") and os.statvfs(self.directory).f_flag & os.ST_NOEXEC:
             raise UnusableError(f"{self.directory!r} is on a file system that is mounted noexec")
         self._checked.add(self.directory)
@@ -140,13 +139,13 @@ class ExtensionCache:
         for depth, name in enumerate(below):
             folder = os.path.join(folder, name)
             if folder not in self._checked:
-                _make_folder(folder)
+                make_folder(folder)
                 self._checked.add(folder)
                 if depth == 1:
-                    _note_use(folder)
+                    note_use(folder)
 
 
-def _check_ancestors(folder: str) -> None:
+def check_ancestors(folder: str) -> None:
     """UnusableError where others could put another directory in the place of the cache's."""
     if not hasattr(os, "geteuid"):  # Windows: the user's own folders are nobody else's
         return
@@ -162,7 +161,7 @@ def _check_ancestors(folder: str) -> None:
         folder = above
 
 
-def _make_folder(folder: str) -> None:
+def make_folder(folder: str) -> None:
     """Make a folder, or look whether one that is there is the user's and nobody else's."""
     try:
         status = os.lstat(folder)
@@ -186,7 +185,7 @@ def _make_folder(folder: str) -> None:
         )
 
 
-def _note_use(folder: str) -> None:
+def note_use(folder: str) -> None:
     """Let the mtime of a parcel's folder say on which day it was last used; for pruning."""
     now = time.time()
     if now - os.stat(folder).st_mtime > DAY:
@@ -232,7 +231,7 @@ def _write(path: str, content: "bytes | memoryview") -> None:
     Another process may find the temporary file to be a dead one's, and remove it: then there is
     nothing at `path`.
     """
-    temporary = f"{path}.{os.getpid()}.{time.monotonic_ns():x}{TEMPORARY}"
+    temporary = f"{path}.{os.urandom(8).hex()}{_own_ending()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS, 0o500)
     try:
         try:
@@ -253,9 +252,14 @@ def _write(path: str, content: "bytes | memoryview") -> None:
         raise
 
 
+def _own_ending() -> str:
+    """How this process' temporary files end: its threads leave each other's alone."""
+    return f".{os.getpid()}{TEMPORARY}"
+
+
 def _remove_temporaries(folder: str) -> None:
     for name in os.listdir(folder):
-        if name.endswith(TEMPORARY):
+        if name.endswith(TEMPORARY) and not name.endswith(_own_ending()):
             try:
                 os.unlink(os.path.join(folder, name))
             except OSError:

@@ -16,10 +16,10 @@ from . import hooks
 from .cache import (
     Lock,
     UnusableError,
-    _check_ancestors,
-    _make_folder,
-    _note_use,
+    check_ancestors,
     default_directory,
+    make_folder,
+    note_use,
 )
 
 TYPE_CHECKING = False
@@ -52,18 +52,18 @@ class DataCache:
             raise UnusableError("there is no home directory to have a cache in")
         folder = os.path.realpath(os.path.dirname(os.path.abspath(self._directory)))
         os.makedirs(folder, 0o700, exist_ok=True)
-        _check_ancestors(folder)
+        check_ancestors(folder)
         for name in (os.path.basename(self._directory), "data", self._fingerprint):
             folder = os.path.join(folder, name)
-            _make_folder(folder)
+            make_folder(folder)
         target = os.path.join(folder, package.name)
         if not os.path.lexists(target):
             with Lock(self._directory) as held:
                 if held:
                     _remove_unfinished(folder)
                 _write_folder(package, folder)
-        _make_folder(target)
-        _note_use(folder)
+        make_folder(target)
+        note_use(folder)
         return folder
 
 

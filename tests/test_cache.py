@@ -39,10 +39,10 @@ def family(built: Family, tmp_path: Path) -> Family:
 def test_the_directory_is_below_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert default_directory(None) == "/home/somebody/.cache/frozenfinder"
+    monkeypatch.setenv("HOME", "/users/somebody")
+    assert default_directory(None) == "/users/somebody/.cache/frozenfinder"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative/to/what")
-    assert default_directory(None) == "/home/somebody/.cache/frozenfinder"
+    assert default_directory(None) == "/users/somebody/.cache/frozenfinder"
     monkeypatch.setenv("XDG_CACHE_HOME", "/var/somebody")
     assert default_directory("") == "/var/somebody/frozenfinder"
     assert default_directory("/elsewhere") == "/elsewhere"
@@ -103,6 +103,31 @@ def test_fifty_processes_on_an_empty_cache_all_succeed(family: Family) -> None:
     assert list((family.cache / abi()).iterdir()) == [family.home]
 
 
+THREADS = """
+import sys, threading, importlib, frozenfinder
+finder = frozenfinder.install(sys.argv[1], mode="closed")
+import family
+barrier = threading.Barrier(16)
+def load(name):
+    barrier.wait()
+    importlib.import_module(name)
+names = [f"family.{name}" for name in ("first", "second")] * 8
+threads = [threading.Thread(target=load, args=(name,)) for name in names]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(family.first.call(), family.second.call(), finder.extractor.in_memory)
+"""
+
+
+def test_threads_of_one_process_extract_at_once(family: Family) -> None:
+    for _ in range(5):
+        assert family.run(THREADS) == ["101 201 {}"]
+        assert files_below(family.home) == FILES
+        shutil.rmtree(family.cache)
+
+
 KILLED = """
 import importlib, os, shutil, signal, sys
 registry, here, name, step = sys.argv[1:]
@@ -118,8 +143,8 @@ functions = [  # those that change something
     cache.ExtensionCache._make_folders,
     cache.Lock.__enter__,
     cache.Lock.__exit__,
-    cache._make_folder,
-    cache._note_use,
+    cache.make_folder,
+    cache.note_use,
     cache._remove_temporaries,
     cache._write,
 ]

@@ -335,3 +335,39 @@ def test_a_traceback_has_no_frames_of_the_importer(tmp_path: Path, python: Pytho
     tree.freeze()
     for name in names:
         same(tree, f"import {name}", served=0)
+
+
+HOOK = """
+import os, threading
+reached, over, parent = threading.Event(), threading.Event(), os.getpid()
+def pause():
+    if os.getpid() == parent:
+        reached.set()
+        over.wait()
+    return os.getpid() == parent
+"""
+
+
+def test_a_forked_child_imports_what_a_thread_was_executing(tmp_path: Path, python: Python) -> None:
+    tree = Tree(tmp_path, python)
+    tree.write({"hook.py": HOOK})
+    compile_c("pausing.c", tree.lib / f"pausing{SUFFIX}")
+    tree.freeze()
+    code = """
+import hook, os, threading, warnings
+warnings.simplefilter("ignore")
+thread = threading.Thread(target=__import__, args=("pausing",))
+thread.start()
+hook.reached.wait()
+child = os.fork()
+if not child:
+    import pausing
+    os._exit(pausing.result)
+status = os.waitpid(child, 0)[1]
+hook.over.set()
+thread.join()
+import pausing
+print(status, pausing.result)
+"""
+    ours = tree.run(code)
+    assert (ours.output, ours.error, ours.served) == ("0 True", "", 2)

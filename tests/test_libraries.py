@@ -6,6 +6,7 @@ site-packages directory is moved away first.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import Distribution
 
 import pytest
 from environments import Environment
@@ -93,9 +94,98 @@ import pandas
 frame = pandas.DataFrame({'key': ['a', 'b', 'a'], 'value': [1, 2, 3]})
 result = frame.groupby('key')['value'].sum().to_dict()
 """,
+    "pydantic": """
+import pydantic
+class Model(pydantic.BaseModel):
+    number: int
+try:
+    Model.model_validate({'number': 'none'})
+except pydantic.ValidationError as error:
+    result = Model.model_validate({'number': '3'}), error.error_count()
+""",
+    "lxml": """
+from lxml import etree
+result = etree.fromstring('<a><b>1</b><b c="2"/></a>').xpath('//b[@c]/@c | //b/text()')
+""",
+    "cryptography": """
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+cipher = Cipher(algorithms.AES(bytes(32)), modes.CTR(bytes(16)))
+encryptor, decryptor = cipher.encryptor(), cipher.decryptor()
+secret = encryptor.update(b'a message') + encryptor.finalize()
+result = secret, decryptor.update(secret) + decryptor.finalize()
+""",
+    "PIL": """
+import io
+from PIL import Image, features
+names = ('freetype2', 'jpg', 'jpg_2000', 'libtiff', 'webp')
+buffer = io.BytesIO()
+Image.radial_gradient('L').resize((32, 16)).save(buffer, 'JPEG')
+result = Image.open(buffer).size, [features.check(name) for name in names]
+""",
 }
 
-DISTRIBUTIONS = ["Flask", "SQLAlchemy", "Django", "rich", "requests", "numpy", "pandas"]
+DISTRIBUTIONS = [
+    "Flask",
+    "SQLAlchemy",
+    "Django",
+    "rich",
+    "requests",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "lxml",
+    "cryptography",
+    "pillow",
+]
+
+MORE_JOBS = {
+    "scipy": """
+import scipy.linalg, scipy.optimize, scipy.sparse.linalg, scipy.spatial, scipy.special
+root = scipy.optimize.brentq(lambda x: x * x - 2, 0, 2)
+result = round(root, 4), scipy.special.gamma(5), round(scipy.linalg.det([[1, 2], [3, 4]]), 4)
+""",
+    "pyarrow": """
+import io, pyarrow, pyarrow.parquet
+buffer = io.BytesIO()
+pyarrow.parquet.write_table(pyarrow.table({'a': [1, 2, 3]}), buffer)
+result = pyarrow.parquet.read_table(io.BytesIO(buffer.getvalue())).to_pydict()
+""",
+    "zmq": """
+import zmq
+context = zmq.Context()
+one, other = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+one.bind('inproc://x')
+other.connect('inproc://x')
+one.send(b'hello')
+result = other.recv()
+context.destroy()
+""",
+    "shapely": """
+import shapely
+result = round(shapely.Point(0, 0).buffer(1).area, 2)
+""",
+    "psycopg2": """
+import psycopg2
+try:
+    psycopg2.connect('host=127.0.0.1 port=1 connect_timeout=1')
+except psycopg2.OperationalError as error:
+    result = 'refused' in str(error)
+""",
+    "h5py": """
+import h5py
+with h5py.File('x.h5', 'w', driver='core', backing_store=False) as file:
+    file['a'] = [1, 2]
+    result = file['a'][:].tolist()
+""",
+}
+"""What takes long to install, and is run where it is: in the tox environment `libraries`."""
+
+MORE_DISTRIBUTIONS = {"zmq": "pyzmq", "psycopg2": "psycopg2-binary"}  # the others by their names
+for name, job in MORE_JOBS.items():
+    distribution = MORE_DISTRIBUTIONS.get(name, name)
+    if any(Distribution.discover(name=distribution)):
+        JOBS[name] = job
+        DISTRIBUTIONS.append(distribution)
 
 
 @dataclass(frozen=True)
