@@ -8,6 +8,7 @@ import io
 import json
 import re
 import sys
+from importlib.machinery import ModuleSpec
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -30,9 +31,7 @@ def main() -> None:
     imported = {
         name: sys.modules[name]
         for name in names
-        if name not in before
-        and isinstance(module := sys.modules.get(name), ModuleType)
-        and module is not sys.modules["__main__"]  # 3.14's _pyrepl.__main__ stands for it
+        if name not in before and isinstance(sys.modules.get(name), ModuleType)
     }
     json.dump(
         {
@@ -66,8 +65,7 @@ def describe(module: ModuleType) -> dict[str, Any]:
     from importlib.machinery import SourceFileLoader
 
     spec = module.__spec__
-    assert spec is not None
-    loader = spec.loader
+    loader = None if spec is None else spec.loader
     path = getattr(module, "__path__", None)
     return {
         "name": module.__name__,
@@ -85,21 +83,25 @@ def describe(module: ModuleType) -> dict[str, Any]:
         ),
         "source loader": isinstance(loader, SourceFileLoader),
         "loader state": ADDRESS.sub("0x", repr(getattr(loader, "__dict__", None))),
-        "spec": {
-            "name": spec.name,
-            "origin": spec.origin,
-            "has_location": spec.has_location,
-            "cached": spec.cached,
-            "parent": spec.parent,
-            "locations": spec.submodule_search_locations and list(spec.submodule_search_locations),
-            "loader_state": repr(spec.loader_state),
-            "names": sorted(vars(spec)),
-        },
+        "spec": None if spec is None else describe_spec(spec),  # a body may set it to None
         "co_filename": sorted(file_names(module)),
         "source file": source_file(module),
         "source": source_size(module),
         "children": children(path),
         "resources": resources(module),
+    }
+
+
+def describe_spec(spec: ModuleSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "origin": spec.origin,
+        "has_location": spec.has_location,
+        "cached": spec.cached,
+        "parent": spec.parent,
+        "locations": spec.submodule_search_locations and list(spec.submodule_search_locations),
+        "loader_state": repr(spec.loader_state),
+        "names": sorted(vars(spec)),
     }
 
 
