@@ -18,8 +18,8 @@ Theory of operation
   a temporary name first; the others wait, and then find it. Nobody waits longer than PATIENCE, and
   where the file system has no locks nobody waits at all: the file is then written more than once,
   and whoever renames last wins, with the same content. The lock goes with its process, however
-  that ends, so a temporary file that its holder meets is that of a dead process, and removed. It may
-  be that of one that lost patience, too: that finds it gone, and begins again.
+  that ends, so a temporary file that its holder meets is that of a dead process, and removed. It
+  may be that of one that lost patience, too: that finds it gone, and begins again.
 """
 
 import os
