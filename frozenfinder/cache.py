@@ -114,7 +114,12 @@ class ExtensionCache:
                 if held:
                     _remove_temporaries(os.path.dirname(path))
                 if not _is_intact(path, file.size, content):
-                    _write(path, content.read())
+                    try:
+                        _write(path, content.read())
+                    except PermissionError:
+                        # Windows: another process has been first, and has it loaded
+                        if not _is_intact(path, file.size, content):
+                            raise
         raise UnusableError(f"{path!r} is changed by others while it is written")
 
     def check(self) -> None:

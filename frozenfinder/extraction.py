@@ -67,7 +67,7 @@ class Extractor:
         ]
         try:
             for library in libraries:
-                self._provide(parcel, library)
+                _let_load_from(os.path.dirname(self._provide(parcel, library)))
             return self._provide(parcel, module), own.digest
         except UnusableError as error:
             reason = str(error)
@@ -235,6 +235,13 @@ def _find_inode(path: str) -> int:
         return os.stat(path).st_ino
     except OSError:
         return 0
+
+
+def _let_load_from(folder: str) -> None:
+    """Windows: have the DLLs in a folder found, as packages do for folders beside them."""
+    add_dll_directory = getattr(os, "add_dll_directory", None)
+    if add_dll_directory is not None:
+        add_dll_directory(folder)
 
 
 def _load_libraries(paths: "list[str]") -> None:

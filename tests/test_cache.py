@@ -16,7 +16,8 @@ from conftest import Python
 from families import LIBRARIES, LOAD, MODULES, Family, make_family
 from registries import build_registry
 
-from frozenfinder.cache import abi, default_directory
+from frozenfinder.cache import ExtensionCache, UnusableError, abi, default_directory
+from frozenfinder.parcel import Parcel, ParcelFile
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 NOBODY = 65534
@@ -274,6 +275,86 @@ def test_a_directory_in_a_files_place_is_in_the_way(family: Family) -> None:
     family.first.mkdir()
     (reason,) = family.load()
     assert reason.startswith("('family.first', \"Is a directory: ")
+
+
+class Content:
+    """That of a file `m.so`, whatever its digest."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read(self) -> bytes:
+        return self.content
+
+    def matches(self, pieces: Iterator[bytes]) -> bool:
+        return b"".join(pieces) == self.content
+
+
+def provide(folder: Path, content: bytes) -> str:
+    file = ParcelFile("m.so", digest="5f" * 32, size=len(content), is_library=False)
+    cache = ExtensionCache(str(folder))
+    return cache.provide(Parcel("6e" * 32, [file]), file, Content(content))
+
+
+def test_a_file_that_another_process_was_first_to_load_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a file that is loaded cannot be replaced."""
+    replace_file = os.replace
+
+    def be_late(source: str, target: str) -> None:
+        replace_file(source, target)
+        raise PermissionError(13, "Permission denied", target)
+
+    monkeypatch.setattr(os, "replace", be_late)
+    path = provide(tmp_path / "cache", b"content")
+    assert Path(path).read_bytes() == b"content"
+
+
+def test_a_file_that_cannot_be_replaced_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise PermissionError(13, "Permission denied", target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError):
+        provide(tmp_path / "cache", b"content")
+    assert files_below(tmp_path / "cache") == ["lock"]
+
+
+@pytest.mark.parametrize("reason", ["no such call", "no locks"])
+def test_without_locks_nobody_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    if reason == "no such call":
+        monkeypatch.delattr(os, "lockf")
+    else:
+        monkeypatch.setattr(os, "lockf", lambda *_: os.open(tmp_path, os.O_WRONLY))
+    assert Path(provide(tmp_path / "cache", b"content")).read_bytes() == b"content"
+
+
+def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "lockf", refuse)
+    monkeypatch.setattr("frozenfinder.cache.PATIENCE", 0.05)
+    assert Path(provide(tmp_path / "cache", b"content")).read_bytes() == b"content"
+
+
+def test_a_file_that_is_changed_all_the_time_is_given_up(tmp_path: Path) -> None:
+    class Changing(Content):
+        def read(self) -> bytes:
+            return b"y"
+
+    file = ParcelFile("m.so", digest="5f" * 32, size=1, is_library=False)
+    cache = ExtensionCache(str(tmp_path / "cache"))
+    parcel = Parcel("6e" * 32, [file])
+    path = str(cache.locate(parcel, file))
+    with pytest.raises(UnusableError) as caught:
+        cache.provide(parcel, file, Changing(b"x"))
+    assert str(caught.value) == f"{path!r} is changed by others while it is written"
 
 
 # -- directories that cannot be used

@@ -124,6 +124,26 @@ def test_what_computes_the_digests_can_be_embedded_itself(
     assert all(file.startswith(str(cache)) for file in second.split())
 
 
+# -- Windows
+
+
+def test_folders_of_libraries_are_announced_where_that_is_needed(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced: list[str] = []
+    monkeypatch.setattr(os, "add_dll_directory", announced.append, raising=False)
+    monkeypatch.setenv("FROZENFINDER_CACHE", str(family.cache))
+    finder = frozenfinder.install(family.registry, mode="closed")
+    assert isinstance(finder, frozenfinder.ClosedFinder)
+    entry = finder.registry.find_entry("family.first")
+    assert entry is not None
+    try:
+        assert finder.extract(entry)[0] == str(family.first)
+    finally:
+        frozenfinder.uninstall(finder)
+    assert announced == [str(family.home / "family.libs")] * 2
+
+
 # -- memory
 
 

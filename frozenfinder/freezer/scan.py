@@ -138,7 +138,7 @@ def _folders(paths: Iterable[str]) -> set[str]:
 
 
 def _reason_to_omit(entry: os.DirEntry[str]) -> str | None:
-    if entry.name.startswith("."):
+    if entry.name.startswith(".") and entry.name != ".dylibs":  # of wheels for macOS
         return "is hidden"
     if entry.name.endswith(".frz"):
         return "is a registry"
