@@ -157,7 +157,7 @@ again = importlib.reload(m)
 print(again is m, m.__dict__ is before, m.stale, m.VALUE, m.__spec__ is spec, m.__spec__ == spec)
 """,
     "find_spec has no side effect but importing parents": """
-import importlib.util
+import gc, importlib.util  # gc comes with the first module that is served
 before = set(sys.modules)
 spec = importlib.util.find_spec('pkg.inner.leaf')
 print(sorted(set(sys.modules) - before))
