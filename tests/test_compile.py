@@ -72,9 +72,9 @@ def test_the_canonical_form_does_not_depend_on_where_the_code_came_from(source: 
 
 def test_what_is_ambiguous_is_known_by_its_values() -> None:
     compiled = {name: compile(source, "m.py", "exec") for name, source in AMBIGUOUS.items()}
-    assert {name: is_ambiguous(code) for name, code in compiled.items()} == dict.fromkeys(
-        AMBIGUOUS, True
-    )
+    ambiguous = {name for name, code in compiled.items() if is_ambiguous(code)}
+    assert ambiguous | {"a nested class"} == set(AMBIGUOUS)
+    assert ("a nested class" in ambiguous) is (sys.version_info >= (3, 13))
     for clear in (CLEAR, "x = {'a', 'b'}", "class A:\n    '''Not `m.A`.'''\n"):
         assert not is_ambiguous(compile(clear, "m.py", "exec"))
 
@@ -90,7 +90,7 @@ def test_unified_code_is_the_same_code_and_unified(source: str) -> None:
 
 def test_code_keeps_what_code_replace_would_lose() -> None:
     """Comprehensions that 3.12 and later inline have variables that only marshalled code shows."""
-    source = "class A:\n    class B: pass\n    X = [y for y in range(3)]\nNAMES = sorted(vars(A))\n"
+    source = "import os.path\nclass A:\n    X = [y for y in 'os.path']\nNAMES = sorted(vars(A))\n"
     assert is_ambiguous(compile(source, "m.py", "exec"))
     ours: dict[str, object] = {"__name__": "m"}
     exec(marshal.loads(canonicalise(marshalled(source), "m.py")), ours)

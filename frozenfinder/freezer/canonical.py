@@ -6,12 +6,13 @@ whether the code was just compiled or comes from a `.pyc`. Code that has just be
 that nothing else refers to, is marshalled the same every time but for two things, which are known
 by their values:
 
-- A constant that is equal to a name and does not look like one (`os.path`, the `__qualname__` of a
-  nested class) is one object with the name only if nothing had interned the name before.
+- A constant that is equal to a name and does not look like one (`os.path`, and from 3.13 on the
+  `__qualname__` of a nested class) is one object with the name only if nothing had interned the
+  name before.
 - A frozenset that several functions use is copied for each if its strings had been interned before
   (`intern_constants` in Objects/codeobject.c).
 
-Code that has one of them, an eighth of the standard library's, is written anew by `unify`, to which
+Code that has one of them, up to an eighth of the standard library's, is written anew by `unify`, to which
 objects are the same if their values are. That would do for all, at ten times the cost.
 """
 
@@ -39,6 +40,7 @@ _CODE = ord("c")
 _CODE_NUMBERS = 20  # what precedes a code object's parts
 _CODE_PARTS = (8, 2)  # how many are before the first line's number, and how many after it
 _NUMBER = -1  # the kind of what has no type byte of its own
+_INTERNS_QUALNAMES = sys.version_info >= (3, 13)
 
 
 def canonicalise(data: bytes, filename: str) -> bytes:
@@ -77,7 +79,9 @@ def is_ambiguous(code: CodeType) -> bool:
                 strings.add(value)
             elif kind is CodeType:
                 names.update(value.co_names, value.co_varnames, value.co_freevars)
-                names.update(value.co_cellvars, (value.co_name, value.co_qualname))
+                names.update(value.co_cellvars, (value.co_name,))
+                if _INTERNS_QUALNAMES:
+                    names.add(value.co_qualname)
                 pending.append(value.co_consts)
             elif kind is tuple:
                 pending.append(value)
@@ -130,11 +134,13 @@ class _Reader:
         return found
 
     def _read(self) -> _Object:
-        mark = self._data[self._at]
-        self._at += 1
+        at = self._at
+        mark = self._data[at]
+        if mark == _REFERENCE:  # more than half of all
+            self._at = at + 5
+            return self._marked[int.from_bytes(self._data[at + 1 : at + 5], "little")]
+        self._at = at + 1
         kind = mark & ~_FLAG
-        if kind == _REFERENCE:
-            return self._marked[int.from_bytes(self._take(4), "little")]
         if not mark & _FLAG:
             return self._read_content(kind)
         place = len(self._marked)

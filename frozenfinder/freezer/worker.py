@@ -6,6 +6,7 @@ half as long again to start.
 
 from __future__ import annotations
 
+import gc
 import marshal
 import signal
 import sys
@@ -18,6 +19,7 @@ _LENGTH = 8
 
 def main() -> None:
     """Read a compiler and then batches of tasks from standard input; write a list for each."""
+    gc.disable()  # code refers to nothing that refers to it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller decides, and ends this process
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     fields, sys.pycache_prefix = receive(requests)

@@ -33,7 +33,7 @@ main()
 """
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _LITTLE_WORK = 400_000  # bytes of source that are compiled before a process would have started
-_BATCHES = 8  # for each that compiles, so that all end at about the same time
+_BATCHES = 24  # for each that compiles, so that all end at about the same time
 _BUFFER_SIZE = 1 << 20  # a batch and its answer are a message each
 _DEAD = (OSError, EOFError, ValueError)  # what talking to a process that ended raises
 
