@@ -12,8 +12,8 @@ by their values:
 - A frozenset that several functions use is copied for each if its strings had been interned before
   (`intern_constants` in Objects/codeobject.c).
 
-Code that has one of them, up to an eighth of the standard library's, is written anew by `unify`, to which
-objects are the same if their values are. That would do for all, at ten times the cost.
+Code that has one of them, up to an eighth of the standard library's, is written anew by `unify`, to
+which objects are the same if their values are. That would do for all, at ten times the cost.
 """
 
 from __future__ import annotations
