@@ -1,15 +1,15 @@
-"""Workers: the caller and processes beside it compile, one batch of modules after the other.
+"""Workers: processes that compile, one batch of modules after the other.
 
-A process is `python -c` with a program of its own and not a child of `multiprocessing`: it does not
+A worker is `python -c` with a program of its own and not a child of `multiprocessing`: it does not
 import the caller's `__main__`, so that a script which freezes at its top level does not start over
-in each, and the caller's threads do not matter as they do to `fork`. It reads batches from its
-standard input and writes what became of them to its standard output (`worker`); a thread of the
-caller talks to it. The caller takes batches too: one that only waited would leave a CPU idle until
-the processes have started (`benchmarks/freeze.py`).
+in each worker, and the caller's threads do not matter as they do to `fork`. It reads batches from
+its standard input and writes what became of them to its standard output (`worker`); each has a
+thread here that talks to it.
 
-A process that dies, for want of memory or over a module that crashes the compiler, is replaced, and
-is given its batch again a module at a time; what kills it twice is left out. Where none can be
-started the caller compiles alone.
+A worker that dies, for want of memory or over a module that crashes the compiler, is replaced, and
+is given its batch again a module at a time; what kills it twice is left out. Where no worker can be
+started the caller compiles. It does not compile beside them: while it does, it cannot hand out
+batches, and workers wait for it (`benchmarks/freeze.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 from .compile import Compiled, Compiler, Task
@@ -32,12 +32,12 @@ from frozenfinder.freezer.worker import main
 main()
 """
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_LITTLE_WORK = 400_000  # bytes of source that are compiled before a process would have started
-_BATCHES = 24  # for each that compiles, so that all end at about the same time
+_LITTLE_WORK = 400_000  # bytes of source that are compiled before two workers would have started
+_BATCHES = 16  # for each worker, so that all end at about the same time
 _BUFFER_SIZE = 1 << 20  # a batch and its answer are a message each
 _DEAD = (OSError, EOFError, ValueError)  # what talking to a process that ended raises
 
-Answer = list[tuple[int, Compiled]]
+_warnings = Lock()  # `warnings.catch_warnings` is for one thread at a time
 
 
 def compile_all(
@@ -48,18 +48,21 @@ def compile_all(
     if jobs < 2 or sum(sizes) < _LITTLE_WORK:
         yield from ((place, compiler.compile(task)) for place, task in enumerate(tasks))
         return
-    work = _Work(compiler, tasks)
+    batches: SimpleQueue[list[int]] = SimpleQueue()
+    answers: SimpleQueue[list[tuple[int, Compiled]] | BaseException] = SimpleQueue()
     for batch in _divide(sizes, sum(sizes) // (jobs * _BATCHES)):
-        work.batches.put(batch)
-    workers = [_Worker(compiler) for _ in range(jobs - 1)]
-    threads = [Thread(target=work.give, args=(worker,)) for worker in workers]
-    missing = len(tasks)
+        batches.put(batch)
+    workers = [_Worker(compiler) for _ in range(jobs)]
+    threads = [Thread(target=_run, args=(w, tasks, batches, answers)) for w in workers]
+    missing = batches.qsize()
     try:
         for thread in threads:
             thread.start()
-        while missing:
-            answer = work.take()
-            missing -= len(answer)
+        for _ in range(missing):
+            answer = answers.get()
+            if isinstance(answer, BaseException):
+                raise answer
+            missing -= 1
             yield from answer
     finally:
         if missing:
@@ -85,48 +88,22 @@ def _divide(sizes: Sequence[int], target: int) -> Iterator[list[int]]:
         yield batch
 
 
-class _Work:
-    """What is to be compiled, as batches of places in `tasks`, and the answers that came in."""
-
-    def __init__(self, compiler: Compiler, tasks: Sequence[Task]) -> None:
-        self._compiler = compiler
-        self._tasks = tasks
-        self.batches: SimpleQueue[list[int]] = SimpleQueue()
-        self._answers: SimpleQueue[Answer | BaseException] = SimpleQueue()
-
-    def take(self) -> Answer:
-        """An answer that has come in, or else one that the caller makes, or else the next to come.
-
-        It is empty where a worker gave its batch back, and raises what went wrong in its thread.
-        """
-        try:
-            answer = self._answers.get_nowait()
-        except Empty:
-            try:
-                batch = self.batches.get_nowait()
-            except Empty:
-                answer = self._answers.get()
-            else:
-                return [(place, self._compiler.compile(self._tasks[place])) for place in batch]
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
-
-    def give(self, worker: _Worker) -> None:
-        """Have a worker do one batch after the other, in a thread of its own."""
-        try:
-            while True:
-                batch = self.batches.get_nowait()
-                done = worker.compile([self._tasks[place] for place in batch])
-                if done is None:
-                    self.batches.put(batch)
-                    self._answers.put([])
-                    return
-                self._answers.put(list(zip(batch, done, strict=True)))
-        except Empty:
-            pass
-        except BaseException as error:  # noqa: BLE001
-            self._answers.put(error)
+def _run(
+    worker: _Worker,
+    tasks: Sequence[Task],
+    batches: SimpleQueue[list[int]],
+    answers: SimpleQueue[list[tuple[int, Compiled]] | BaseException],
+) -> None:
+    """Have a worker do one batch after the other; what fails is raised in the caller's thread."""
+    try:
+        while True:
+            batch = batches.get_nowait()
+            done = worker.compile([tasks[place] for place in batch])
+            answers.put(list(zip(batch, done, strict=True)))
+    except Empty:
+        pass
+    except BaseException as error:  # noqa: BLE001
+        answers.put(error)
 
 
 class _Worker:
@@ -137,25 +114,22 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
-    def compile(self, batch: list[Task]) -> list[Compiled] | None:
-        """What became of each of the batch, or None where no process can be started.
-
-        EOFError after `stop`.
-        """
+    def compile(self, batch: list[Task]) -> list[Compiled]:
+        """What became of each of the batch; EOFError after `stop`."""
         if self._stopped:
             raise EOFError
         if self._process is None and not self._start():
-            return None
+            with _warnings:
+                return [self._compiler.compile(task) for task in batch]
         try:
             return [Compiled(*fields) for fields in self._ask([tuple(task) for task in batch])]
         except _DEAD:
             status = self.end()
             if self._stopped:
                 raise
-        if len(batch) == 1:
-            return [Compiled(None, reason=f"crashes the compiler, which ends with status {status}")]
-        lost = [Compiled(None, reason="was lost with a process that could not be started again")]
-        return [(self.compile([task]) or lost)[0] for task in batch]
+        if len(batch) > 1:
+            return [compiled for task in batch for compiled in self.compile([task])]
+        return [Compiled(None, reason=f"crashes the compiler, which ends with status {status}")]
 
     def _start(self) -> bool:
         try:
