@@ -11,20 +11,20 @@ from .hooks import install, uninstall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .closed_finder import ClosedFinder as ClosedFinder
+    from .closed_loader import ClosedLoader as ClosedLoader
     from .errors import FreezeError as FreezeError
     from .errors import FrozenFinderError as FrozenFinderError
     from .errors import RegistryError as RegistryError
     from .errors import RegistryNotFoundError as RegistryNotFoundError
     from .errors import RegistryTrustError as RegistryTrustError
     from .errors import RegistryVersionError as RegistryVersionError
-    from .finder import ClosedFinder as ClosedFinder
     from .finder import FrozenFinder as FrozenFinder
     from .fixups import FixupTable as FixupTable
     from .freezer import Plan as Plan
     from .freezer import freeze as freeze
     from .hooks import default_registry as default_registry
     from .hooks import installed as installed
-    from .loader import ClosedLoader as ClosedLoader
     from .loader import FrozenExtensionLoader as FrozenExtensionLoader
     from .loader import FrozenLoader as FrozenLoader
     from .lock import ImportLock as ImportLock
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ClosedFinder": "finder",
+    "ClosedFinder": "closed_finder",
+    "ClosedLoader": "closed_loader",
     "FixupTable": "fixups",
     "FreezeError": "errors",
     "FrozenEntry": "registry",
@@ -42,7 +43,6 @@ _HOMES = {
     "FrozenFinder": "finder",
     "FrozenFinderError": "errors",
     "FrozenLoader": "loader",
-    "ClosedLoader": "loader",
     "ImportLock": "lock",
     "Plan": "freezer",
     "Registry": "registry",

@@ -10,9 +10,9 @@ from _frozen_importlib_external import PathFinder
 from . import modules
 from .collector import Collector
 from .errors import RegistryNotFoundError
-from .finder import ClosedFinder, FrozenFinder, NullFinder
+from .finder import FrozenFinder, NullFinder
 from .fixups import FixupTable
-from .loader import ClosedLoader, FrozenExtensionLoader, FrozenLoader
+from .loader import Locked
 from .lock import ImportLock
 from .registry import Registry, _os
 from .roots import SEPARATOR
@@ -20,9 +20,11 @@ from .roots import SEPARATOR
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import PathLike
-    from typing import Any
+    from typing import Any, TypeAlias
 
-    Finder = FrozenFinder | ClosedFinder | NullFinder
+    from .closed_finder import ClosedFinder
+
+    Finder: TypeAlias = "FrozenFinder | ClosedFinder | NullFinder"
 
 import_lock = ImportLock()
 fixup_table = FixupTable()
@@ -58,7 +60,7 @@ def install(
     if opened.mismatch is not None:
         return _refuse(opened, mode)
     report = _print_bypass if environment("FROZENFINDER_DEBUG") not in (None, "", "0") else None
-    finder_type = ClosedFinder if mode == "closed" else FrozenFinder
+    finder_type = _get_finder_type(mode)
     collector = _make_collector()
     finder = finder_type(opened, import_lock, report, tests, collector, fixups=fixup_table)
     _insert(finder)
@@ -75,12 +77,8 @@ def uninstall(finder: "Finder | None" = None) -> None:
     for each in list(_installed) if finder is None else [finder]:
         if each in _installed:
             _installed.remove(each)
-        if each in sys.meta_path:
-            at = sys.meta_path.index(each)
-            whole_world = isinstance(each, ClosedFinder) and each.registry.header.world
-            sys.meta_path[at : at + 1] = [PathFinder] if whole_world else []
-        if isinstance(each, ClosedFinder):
-            _forget_path_hook(each)
+        if not isinstance(each, NullFinder):
+            _take_out(each)
 
 
 def installed() -> "list[Finder]":
@@ -134,6 +132,15 @@ def open_registry(
     return Registry.open(registry)
 
 
+def _get_finder_type(mode: str) -> "type[FrozenFinder | ClosedFinder]":
+    if mode == "overlay":
+        return FrozenFinder
+    # deferred: overlay, of whose start every microsecond counts, does without it
+    from .closed_finder import ClosedFinder
+
+    return ClosedFinder
+
+
 def _insert(finder: "FrozenFinder | ClosedFinder") -> None:
     """Put a finder directly before PathFinder, so that every other one keeps its precedence.
 
@@ -143,19 +150,32 @@ def _insert(finder: "FrozenFinder | ClosedFinder") -> None:
     path = sys.meta_path
     at = path.index(PathFinder) if PathFinder in path else len(path)
     replaced = 0
-    if isinstance(finder, ClosedFinder):
+    if not isinstance(finder, FrozenFinder):
         sys.path_hooks.insert(0, finder.path_hook)
         replaced = int(finder.registry.header.world)
     path[at : at + replaced] = [finder]
     _installed.append(finder)
 
 
-def _forget_path_hook(finder: ClosedFinder) -> None:
-    if finder.path_hook in sys.path_hooks:
-        sys.path_hooks.remove(finder.path_hook)
-    for path in list(sys.path_importer_cache):
+def _take_out(finder: "FrozenFinder | ClosedFinder") -> None:
+    """Undo `_insert`; the lists are None when the interpreter ends."""
+    path: "list[Any]" = getattr(sys, "meta_path", None) or []
+    if finder in path:
+        at = path.index(finder)
+        whole_world = not isinstance(finder, FrozenFinder) and finder.registry.header.world
+        path[at : at + 1] = [PathFinder] if whole_world else []
+    if not isinstance(finder, FrozenFinder):
+        _forget_path_hook(finder)
+
+
+def _forget_path_hook(finder: "ClosedFinder") -> None:
+    hooks: "list[Any]" = getattr(sys, "path_hooks", None) or []
+    if finder.path_hook in hooks:
+        hooks.remove(finder.path_hook)
+    cache: "dict[str, Any]" = getattr(sys, "path_importer_cache", None) or {}
+    for path in list(cache):
         if finder.relative(path) is not None:
-            del sys.path_importer_cache[path]
+            del cache[path]
 
 
 def _refuse(registry: Registry, mode: str) -> NullFinder:
@@ -184,8 +204,17 @@ def _prepare_fork() -> None:
     register = getattr(_os, "register_at_fork", None)
     if register is not None and not _prepared_fork:
         _prepared_fork = True
-        loaders = (FrozenLoader, ClosedLoader, FrozenExtensionLoader)
-        register(after_in_child=lambda: import_lock.reinit(loaders))
+        register(after_in_child=_repair_child)
+
+
+def _repair_child() -> None:
+    """Undo, in a forked child, what threads that are not there any more were in the midst of."""
+    import_lock.reinit(Locked)
+    if import_lock.held():
+        return  # the outermost import of the calling thread will restore it
+    for finder in _installed:
+        if finder.collector is not None:
+            finder.collector.restore()
 
 
 def _print_bypass(name: str, reason: str) -> None:

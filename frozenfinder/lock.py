@@ -44,6 +44,8 @@ import _frozen_importlib
 import sys
 from _thread import RLock, get_ident
 
+from . import modules
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -246,10 +248,11 @@ def _forget_other_threads(loaders: "type | tuple[type, ...]") -> "dict[str, Modu
         lock = reference()
         if lock is None or lock.owner is None or lock.owner == me:
             continue
-        module = sys.modules.get(name)
+        module = modules.get_module(name)
         spec = getattr(module, "__spec__", None)
         if module is None or isinstance(getattr(spec, "loader", None), loaders):
             del locks[name]
             if getattr(spec, "_initializing", False):
-                abandoned[name] = sys.modules.pop(name)
+                abandoned[name] = module
+                modules.remove_module(name)
     return abandoned

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.metadata import Distribution
 
-    from .finder import ClosedFinder
+    from .closed_finder import ClosedFinder
 
 
 def find_distributions(

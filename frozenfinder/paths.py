@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import IO, Any
 
-    from .finder import ClosedFinder
+    from .closed_finder import ClosedFinder
 
     Folder = dict[str, FrozenEntry | None]
 

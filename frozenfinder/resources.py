@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from importlib.resources.abc import Traversable
 
-    from .loader import ClosedServer
+    from .closed_loader import ClosedServer
     from .paths import FrozenPath
 
 

@@ -15,7 +15,7 @@ from conftest import Python
 from overlays import FILES, Outcome, Tree
 from trees import Files, closed, freeze_files
 
-from frozenfinder.finder import ClosedFinder, PathEntry
+from frozenfinder.closed_finder import ClosedFinder, PathEntry
 
 SOURCES = {
     **FILES,

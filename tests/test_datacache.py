@@ -14,8 +14,8 @@ import pytest
 from conftest import Python, RunPython
 from trees import Files, closed, freeze_files
 
+from frozenfinder.closed_finder import ClosedFinder
 from frozenfinder.datacache import DataCache
-from frozenfinder.finder import ClosedFinder
 from frozenfinder.paths import FrozenPath
 
 FILES: Files = {

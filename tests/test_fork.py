@@ -184,3 +184,25 @@ with from_stock({"plain": Source(body)}):
     assert in_child(look) == 0
 """
     run_python(PROLOGUE + code)
+
+
+def test_a_child_has_the_collector_as_the_program_set_it(run_python: RunPython) -> None:
+    code = """
+import gc
+serve(slow="import sys; sys.entered.set(); sys.leave.wait(10)", quick="")
+usual = gc.get_threshold()
+sys.entered, sys.leave = threading.Event(), threading.Event()
+start(lambda: importlib.import_module("slow"))
+assert sys.entered.wait(10)
+during = gc.get_threshold()
+
+def in_the_child():
+    assert gc.get_threshold() == usual, gc.get_threshold()
+    importlib.import_module("quick")
+    assert gc.get_threshold() == usual, gc.get_threshold()
+
+status = in_child(in_the_child)
+sys.leave.set()
+print(json.dumps([during != usual, status]))
+"""
+    assert json.loads(run_python(PROLOGUE + code).stdout) == [True, 0]

@@ -287,3 +287,26 @@ print(*sorted(set(sys.modules) - before))
     assert "frozenfinder.hooks" in added
     assert set(added) - BUILTIN <= {"frozenfinder", *(f"frozenfinder.{name}" for name in RUN_TIME)}
     assert set(imported) == {"gc", "m", "pkg", "pkg.sub"}  # gc is built in: see `Collector`
+
+
+@pytest.mark.parametrize("mode", ["overlay", "closed"])
+def test_a_finder_is_uninstalled_while_the_interpreter_ends(
+    mode: str, run_python: RunPython, tree: Tree
+) -> None:
+    code = """
+import os, sys
+import frozenfinder
+
+class Last:
+    def __init__(self, finder):
+        self.uninstall, self.finder = frozenfinder.uninstall, finder
+
+    def __del__(self, sys=sys, write=os.write):
+        write(1, str(sys.meta_path).encode())
+        self.uninstall(self.finder)
+        self.uninstall()
+        write(1, b" gone")
+
+last = Last(frozenfinder.install(sys.argv[1], mode=sys.argv[2]))
+"""
+    assert run_python(code, tree.registry, mode).stdout == "None gone"

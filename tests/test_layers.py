@@ -16,8 +16,8 @@ PACKAGE = Path(frozenfinder.__file__).parent
 RUN = (
     "errors",
     "layout",
-    "lock",
     "modules",
+    "lock",
     "collector",
     "fixups",
     "registry",
@@ -28,7 +28,17 @@ RUN = (
 )
 """The run-time half, lowest layer first."""
 
-DEFERRED = ("paths", "resources", "metadata", "parcel", "cache", "extraction", "datacache")
+DEFERRED = (
+    "closed_loader",
+    "closed_finder",
+    "paths",
+    "resources",
+    "metadata",
+    "parcel",
+    "cache",
+    "extraction",
+    "datacache",
+)
 """What closed mode needs at times, lowest layer first: run-time modules with imports of their own,
 so that the run-time half imports them inside functions only."""
 

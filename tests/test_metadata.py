@@ -10,7 +10,7 @@ import pytest
 from conftest import Python
 from trees import Files, closed, freeze_files
 
-from frozenfinder.finder import ClosedFinder
+from frozenfinder.closed_finder import ClosedFinder
 from frozenfinder.paths import FrozenPath
 
 INFO = "Par_Cel-1.2.dist-info"

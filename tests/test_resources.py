@@ -14,7 +14,7 @@ import pytest
 from conftest import Python
 from trees import Files, closed, freeze_files
 
-from frozenfinder.finder import ClosedFinder
+from frozenfinder.closed_finder import ClosedFinder
 from frozenfinder.paths import FrozenPath
 
 SUITES = ("importlib_resources.tests", "test.test_importlib.resources")

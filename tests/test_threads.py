@@ -17,16 +17,16 @@ from import_scenarios import HUNG, SCENARIOS
 from interrupts import at_every_event, code_of, interrupt
 from threaded_import import SCENARIOS as CPYTHONS_SCENARIOS
 
-from frozenfinder import loader, lock
+from frozenfinder import closed_loader, loader, lock
 from frozenfinder.hooks import import_lock
 
 HERE = Path(__file__).parent
 LOCK_CODE = code_of(
     lock,
     lock.ImportLock,
-    loader._call_locked,
-    loader._exec_module,
-    loader.ClosedLoader.exec_module,
+    loader.call_locked,
+    loader.run_body,
+    closed_loader.ClosedLoader.exec_module,
 )
 RESOLVED_BY = {"s1": "cycle", "s2": "timeout", "s3": "timeout", "s4": "cycle"}
 

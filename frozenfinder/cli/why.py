@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import NamedTuple
 
 from frozenfinder import modules
-from frozenfinder.finder import ClosedFinder, FrozenFinder, NullFinder
+from frozenfinder.closed_finder import ClosedFinder
+from frozenfinder.finder import FrozenFinder, NullFinder
 from frozenfinder.hooks import environment, install, open_registry
 from frozenfinder.layout import FrozenEntry
 from frozenfinder.registry import Registry
