@@ -39,6 +39,7 @@ PIECEWISE = ("module_shards", "file_shards", "blobs")  # read, and so digested, 
 SECTION_WORD = 11  # the header's word where the section table starts, three words a section
 WORLD = 1  # header flag: nothing outside the registry is importable in closed mode
 
+BOOT_SIZE = 24  # of the words that this format gives a meaning; others may follow
 RECORD_SIZE = 72
 MAX_SHARDS = 256  # bounds the directory, and so the cost of opening, whatever the registry holds
 SHARD_TARGET = 8192  # bytes of records a shard is planned for
@@ -48,7 +49,7 @@ TABLES = ("bootstrap", "app", "stdlib", "test")  # the order of search
 KINDS = ("source", "sourceless", "extension", "namespace", "excluded", "data")
 ANCHORS = ("stdlib", "prefix", "registry", "absolute")
 
-_PACKAGE, _TEXT = 1, 2  # record flags; the kind is in bits 8-15 and the table in bits 16-23
+_PACKAGE, _TEXT, _LAY_OUT = 1, 2, 4  # record flags; the kind is in bits 8-15 and the table in bits 16-23
 
 
 def digest(data: "bytes | memoryview") -> int:
@@ -212,6 +213,7 @@ class FrozenEntry:
     `mtime` and `source_size` are the source's stamp, as a `.pyc` holds it: whole seconds and bytes,
     the low 32 bits of each. `root` numbers the registry's roots, `path` is relative to that root,
     with `/` between its parts. `origname` differs from `name` where the entry is an alias.
+    `lay_out` marks a top-level package whose files closed mode puts on disk before it is imported.
     `text_offset`, `text_size` and `text_digest` locate the embedded source; the size is -1 without.
     """
 
@@ -221,6 +223,7 @@ class FrozenEntry:
         "table",
         "kind",
         "is_package",
+        "lay_out",
         "root",
         "path",
         "offset",
@@ -241,6 +244,7 @@ class FrozenEntry:
         table: str = "app",
         kind: str = "source",
         is_package: bool = False,
+        lay_out: bool = False,
         root: int = 0,
         path: str = "",
         offset: int = 0,
@@ -257,6 +261,7 @@ class FrozenEntry:
         self.table = table
         self.kind = kind
         self.is_package = is_package
+        self.lay_out = lay_out
         self.root = root
         self.path = path
         self.offset = offset
@@ -298,6 +303,31 @@ def unpack_roots(data: bytes, path: str, offset: int = 0) -> "list[tuple[str, st
         roots.append((ANCHORS[anchor], str(data[at + 16 : end], "utf-8", "surrogateescape")))
         at = end
     return roots
+
+
+def pack_boot(offset: int, size: int, count: int) -> bytes:
+    """The section that names the `count` blobs which a recorded boot reads, one after the other."""
+    return pack_words([offset, size, count])
+
+
+def unpack_boot(data: bytes, limit: int, path: str) -> "tuple[int, int, int]":
+    """The (offset, size, count) of `pack_boot`, all 0 for an empty section.
+
+    The range lies in the first `limit` bytes of the blobs.
+    """
+    if not data:
+        return 0, 0, 0
+    if len(data) < BOOT_SIZE:
+        raise _error(path, f"section 'boot' has {len(data)} bytes, expected {BOOT_SIZE}", 0)
+    offset, size, count = unpack_words(data[:BOOT_SIZE])
+    if offset + size > limit:
+        raise _error(
+            path,
+            f"section 'boot' names the blobs from {offset} to {offset + size}, "
+            f"expected none from {limit} on",
+            offset,
+        )
+    return offset, size, count
 
 
 def shard_key(name: str) -> str:
@@ -359,6 +389,7 @@ def _pack_record(entry: FrozenEntry) -> bytes:
         len(name) | len(path) << 16 | len(origname) << 32 | entry.root << 48,
         (_PACKAGE if entry.is_package else 0)
         | (_TEXT if has_text else 0)
+        | (_LAY_OUT if entry.lay_out else 0)
         | KINDS.index(entry.kind) << 8
         | TABLES.index(entry.table) << 16,
         entry.offset,
@@ -397,8 +428,8 @@ def pack_registry(
         "roots": pack_roots(roots),
         "modules": module_directory,
         "files": file_directory,
-        "info": info,
         "boot": boot,
+        "info": info,
         "module_shards": module_shards,
         "file_shards": file_shards,
     }
@@ -492,6 +523,7 @@ class Shard:
             table=TABLES[table],
             kind=KINDS[kind],
             is_package=bool(flags & _PACKAGE),
+            lay_out=bool(flags & _LAY_OUT),
             root=sizes >> 48,
             path=str(data[name_end:path_end], "utf-8", "surrogateescape"),
             offset=words[2],

@@ -85,8 +85,8 @@ class Dump:
         self.roots()
         module_shard = self.directory("modules", "module_shards")
         file_shard = self.directory("files", "file_shards")
+        self.rest_of("boot", "the range of a recorded boot")
         self.rest_of("info", "a JSON object")
-        self.rest_of("boot", "reserved")
         self.shard(*module_shard)
         self.shard(*file_shard)
         for what, (offset, size, expected) in self.blobs:
