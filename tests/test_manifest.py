@@ -14,8 +14,9 @@ from frozenfinder.freezer.manifest import (
 )
 
 WORDS = (
-    "distribution, exclude, extensions, optimize, package, path, stdlib, stdlib-tests, "
-    "with-dependencies, with-source, world"
+    "distribution, entry, exclude, extensions, include-data, lay-out, metadata, optimize, package, "
+    "path, recorded, search, stdlib, stdlib-tests, strip-docstrings, with-dependencies, "
+    "with-source, world"
 )
 EVERYTHING = """\
 # an application
@@ -28,8 +29,15 @@ distribution SQLAlchemy
 with-dependencies
 path src
 path my#folder
+search lib
+entry app.cli:main
+recorded app.plugins
+metadata rich
+include-data app/*.txt
+lay-out app
 exclude *.tests
 optimize 2
+strip-docstrings
 with-source
 world
 """
@@ -43,8 +51,15 @@ def test_every_line_asks_for_one_thing() -> None:
         distributions=("SQLAlchemy",),
         with_dependencies=True,
         paths=("/app/src", "/app/my#folder"),
+        searches=("/app/lib",),
+        entries=("app.cli:main",),
+        recorded=("app.plugins",),
+        metadata=("rich",),
+        data=("app/*.txt",),
+        lay_out=("app",),
         excludes=("*.tests",),
         optimize=2,
+        strip_docstrings=True,
         with_source=True,
         world=True,
     )

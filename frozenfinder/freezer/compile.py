@@ -6,7 +6,9 @@ import _imp
 import marshal
 import os
 import warnings
+from contextlib import suppress
 from importlib.util import MAGIC_NUMBER, cache_from_source, source_hash
+from types import CodeType
 from typing import NamedTuple
 
 from .canonical import canonicalise
@@ -47,6 +49,7 @@ class Compiler(NamedTuple):
 
     optimize: int
     check_hashes: str = _imp.check_hash_based_pycs
+    strip_docstrings: bool = False
 
     def compile(self, task: Task) -> Compiled:
         """The code of the module as it was at one moment; raises nothing that its file causes."""
@@ -68,32 +71,65 @@ class Compiler(NamedTuple):
         if task.sourceless:
             return Compiled(canonicalise(_read_bytecode(task.location), task.path), reused=True)
         source = _read(task.location) if task.with_source else None
-        reused = self._reuse(task, status, source)
+        reused = None if self.strip_docstrings else self._reuse(task, status, source)
         if reused is not None:
             return Compiled(reused, text=source, reused=True)
         if source is None:
             source = _read(task.location)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            code = compile(source, task.path, "exec", dont_inherit=True, optimize=self.optimize)
+            code = self._compile_source(source, task.path)
         return Compiled(
             canonicalise(marshal.dumps(code), task.path),
             text=source if task.with_source else None,
             warnings=tuple(f"{w.category.__name__}: {w.message} (line {w.lineno})" for w in caught),
         )
 
+    def _compile_source(self, source: bytes, path: str) -> CodeType:
+        if not self.strip_docstrings:
+            return compile(source, path, "exec", dont_inherit=True, optimize=self.optimize)
+        # deferred: few freezes ask for it
+        from .docstrings import strip
+
+        tree = strip(source, path)
+        return compile(tree, path, "exec", dont_inherit=True, optimize=self.optimize)
+
+    def load(self, location: str, *, sourceless: bool) -> CodeType | None:
+        """The code of the module as it is, to read it; None where it has none that can be had."""
+        try:
+            if sourceless:
+                data: bytes | None = _read_bytecode(location)
+            else:
+                task = Task(location, location, sourceless, with_source=False)
+                data = self._find_bytecode(task, os.stat(location), None)
+            if data is not None:
+                with suppress(*_FAILURES):
+                    code = marshal.loads(data)
+                    return code if isinstance(code, CodeType) else None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                source = _read(location)
+                return compile(source, location, "exec", dont_inherit=True, optimize=self.optimize)
+        except (OSError, *_FAILURES, MemoryError):
+            return None
+
     def _reuse(self, task: Task, status: os.stat_result, source: bytes | None) -> bytes | None:
-        """The code in the `.pyc` that `SourceLoader.get_code` would take, or None."""
+        """The canonical code in the `.pyc` that `SourceLoader.get_code` would take, or None."""
+        data = self._find_bytecode(task, status, source)
+        try:
+            return None if data is None else canonicalise(data, task.path)
+        except _FAILURES:
+            return None
+
+    def _find_bytecode(
+        self, task: Task, status: os.stat_result, source: bytes | None
+    ) -> bytes | None:
+        """The marshalled code in that `.pyc`, or None."""
         try:
             data = _read(cache_from_source(task.location, optimization=self.optimize or ""))
         except (OSError, NotImplementedError):
             return None
-        if not self._is_valid(data, task, status, source):
-            return None
-        try:
-            return canonicalise(data[_HEADER_SIZE:], task.path)
-        except _FAILURES:
-            return None
+        return data[_HEADER_SIZE:] if self._is_valid(data, task, status, source) else None
 
     def _is_valid(
         self, data: bytes, task: Task, status: os.stat_result, source: bytes | None

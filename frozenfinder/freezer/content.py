@@ -106,7 +106,7 @@ class Content:
         done = len(modules) - len(sizes)
         places = list(sizes)
         tasks = [self._task(modules[place]) for place in places]
-        compiler = Compiler(self._plan.optimize)
+        compiler = Compiler(self._plan.optimize, strip_docstrings=self._plan.strip_docstrings)
         for number, compiled in compile_all(compiler, tasks, list(sizes.values()), jobs):
             module = modules[places[number]]
             self._add_compiled(places[number], module, compiled)
@@ -156,6 +156,7 @@ class Content:
             table=module.table,
             kind=module.kind,
             is_package=module.is_package,
+            lay_out=module.name in self._plan.lay_out,
             root=self._numbers[module.root],
             path=module.path,
             mtime=mtime,

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from importlib.machinery import FileFinder, ModuleSpec
+from fnmatch import fnmatchcase
+from importlib.machinery import ModuleSpec
+from itertools import takewhile
 
 from frozenfinder.errors import FreezeError
 
 from .manifest import Manifest, format_manifest
 from .plan import Omission, Plan, is_excluded, merge, path_below
 from .roots import find_root, stdlib_directory
-from .scan import LOADERS, Scan
+from .scan import Scan
+from .search import Search
+from .spec import climb, plan_modules
 
 TEST_PACKAGES = (
     "ctypes.test",
@@ -27,6 +33,7 @@ TEST_PACKAGES = (
     "unittest.test",
 )
 _NOT_STDLIB = ("site-packages", "dist-packages", "lib-dynload")
+_WILDCARD = re.compile(r"[*?\[]")
 
 
 def discover(manifest: Manifest, search_path: Sequence[str] | None = None) -> Plan:
@@ -35,41 +42,86 @@ def discover(manifest: Manifest, search_path: Sequence[str] | None = None) -> Pl
     `search_path` is None for `sys.path`.
     """
     scanned_ns = time.time_ns()
-    directories = _directories(sys.path if search_path is None else search_path)
-    plans = [_plan_path(path) for path in manifest.paths]
-    if manifest.distributions:
-        # deferred: importlib.metadata takes longer to import than all the rest
-        from .distributions import plan_distributions
-
-        plans += plan_distributions(
-            manifest.distributions, directories, with_dependencies=manifest.with_dependencies
-        )
-    plans += [_plan_package(name, directories) for name in manifest.packages]
-    if manifest.stdlib or manifest.stdlib_tests:
-        plans += _plan_stdlib(manifest.stdlib_tests)
+    search = Search([*manifest.searches, *(sys.path if search_path is None else search_path)])
     optimize = sys.flags.optimize if manifest.optimize is None else manifest.optimize
     asked = Plan(
         optimize=optimize,
+        strip_docstrings=manifest.strip_docstrings,
         with_source=manifest.with_source,
         world=manifest.world,
         embed=manifest.extensions == "embed",
         excludes=manifest.excludes,
+        lay_out=manifest.lay_out,
         asked=format_manifest(manifest, optimize, lambda path: str(find_root(path))),
         scanned_ns=scanned_ns,
     )
-    plan = merge([asked, *plans], directories)
+    plans = [asked, *_plan_reached(manifest, search, optimize), *_plan_asked(manifest, search)]
+    plan = merge(plans, search.directories)
+    _check_lay_out(plan, manifest.lay_out)
     return plan if plan.embed else _leave_libraries(plan)
+
+
+def _plan_asked(manifest: Manifest, search: Search) -> Iterator[Plan]:
+    """The plans of everything but entries."""
+    yield from map(_plan_path, manifest.paths)
+    if manifest.distributions or manifest.metadata:
+        # deferred: importlib.metadata takes longer to import than all the rest
+        from .distributions import plan_distributions, plan_metadata
+
+        yield from plan_distributions(
+            manifest.distributions,
+            search.directories,
+            with_dependencies=manifest.with_dependencies,
+        )
+        yield from plan_metadata(manifest.metadata, search.directories)
+    for name in manifest.packages:
+        yield _plan_package(name, search)
+    for glob in manifest.data:
+        yield _plan_data(glob, search)
+    if manifest.stdlib or manifest.stdlib_tests:
+        yield from _plan_stdlib(manifest.stdlib_tests)
+    if manifest.recorded:
+        yield _plan_recorded(manifest.recorded, search)
+
+
+def _plan_reached(manifest: Manifest, search: Search, optimize: int) -> Iterator[Plan]:
+    """The plans of what the entries reach, and of what rules ask for that is there."""
+    if not manifest.entries:
+        return
+    # deferred: like importlib.metadata, dis and inspect take long to import
+    from .distributions import plan_owners
+    from .reach import reach
+    from .rules import Rules
+
+    reached = reach(manifest, search, optimize, Rules())
+    yield reached.plan
+    roots = {each.root.directory for each in reached.plan.modules if each.table == "app"}
+    tops = {each.name for each in reached.plan.modules if each.table == "app"}
+    tops = {name for name in tops if "." not in name}
+    yield from plan_owners(tops, roots, search.directories)
+    asked = reached.asked
+    for words in ("distributions", "metadata", "data"):
+        for word in getattr(asked, words):
+            with suppress(FreezeError):
+                alone = Manifest(**{words: (word,)})  # type: ignore[arg-type]
+                yield from _plan_asked(alone, search)
+    lay_out = tuple(name for name in asked.lay_out if name in reached.plan.reached)
+    yield Plan(lay_out=lay_out)
+
+
+def _check_lay_out(plan: Plan, names: Iterable[str]) -> None:
+    packages = {module.name for module in plan.modules if module.is_package}
+    for name in names:
+        if "." in name or name not in packages:
+            raise FreezeError(
+                f"lay-out {name!r}: is no top-level package of what is frozen", module=name
+            )
 
 
 def _leave_libraries(plan: Plan) -> Plan:
     reason = "is a shared library that no import finds, and stays where it is"
     left = [Omission(each.path, each.location, reason) for each in plan.libraries]
     return replace(plan, libraries=(), omitted=(*plan.omitted, *left))
-
-
-def _directories(search_path: Iterable[object]) -> list[str]:
-    absolute = [os.path.abspath(item) for item in search_path if isinstance(item, str)]
-    return [directory for directory in dict.fromkeys(absolute) if os.path.isdir(directory)]
 
 
 # -- the standard library
@@ -111,47 +163,36 @@ def _plan_path(path: str) -> Plan:
 # -- a package
 
 
-def _plan_package(name: str, directories: Sequence[str]) -> Plan:
+def _plan_package(name: str, search: Search) -> Plan:
     """The module or package of that name and what is below it, with the packages that it is in."""
+    specs = _find(name, search, "package")
+    parts = name.split(".")
+    parents = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    origins = [spec.origin for each in parents for spec in search.find(each) if spec.origin]
+    plans = [_plan_spec(spec, origins, f"package {name}") for spec in specs]
+    return merge(plans, search.directories)
+
+
+def _find(name: str, search: Search, word: str) -> tuple[ModuleSpec, ...]:
+    """The specs of a module that `word` of a manifest names; FreezeError where there is none."""
     parts = name.split(".")
     if not all(parts):
-        raise FreezeError(f"package {name!r}: is not the name of a module", module=name)
-    specs: list[ModuleSpec] = []
-    origins: list[str] = []
-    folders = list(directories)
+        raise FreezeError(f"{word} {name!r}: is not the name of a module", module=name)
     for depth in range(1, len(parts) + 1):
         part = ".".join(parts[:depth])
-        specs = list(_find_specs(part, folders))
-        if not specs:
-            raise FreezeError(_explain_missing(name, part, len(directories)), module=name)
-        origins += [spec.origin for spec in specs if spec.origin]
-        folders = [folder for spec in specs for folder in spec.submodule_search_locations or ()]
-    return merge([_plan_spec(spec, origins, f"package {name}") for spec in specs], directories)
+        if not search.find(part):
+            raise FreezeError(
+                _explain_missing(word, name, part, len(search.directories)), module=name
+            )
+    return search.find(name)
 
 
-def _find_specs(name: str, folders: Iterable[str]) -> Iterator[ModuleSpec]:
-    """What an import of `name` finds in `folders`: a module, or portions of a namespace package.
-
-    As `PathFinder._get_spec`, but it leaves `sys.path_importer_cache` and `sys.modules` alone.
-    """
-    portions = []
-    for folder in folders:
-        spec = FileFinder(folder, *LOADERS).find_spec(name)
-        if spec is None:
-            continue
-        if spec.loader is not None:
-            yield spec
-            return
-        portions.append(spec)
-    yield from portions
-
-
-def _explain_missing(name: str, part: str, searched: int) -> str:
+def _explain_missing(word: str, name: str, part: str, searched: int) -> str:
     inside = "" if part == name else f" (no module {part!r})"
     if part in sys.builtin_module_names:
-        return f"package {name!r}: {part!r} is built into the interpreter, which leaves no file"
+        return f"{word} {name!r}: {part!r} is built into the interpreter, which leaves no file"
     return (
-        f"package {name!r}: not found in the {searched} directories of sys.path{inside}; "
+        f"{word} {name!r}: not found in the {searched} directories of sys.path{inside}; "
         "a package that is installed in another way is frozen with --path and its folder"
     )
 
@@ -160,7 +201,7 @@ def _plan_spec(spec: ModuleSpec, origins: Iterable[str], why: str) -> Plan:
     """The plan of a found module and what is below it, with those of `origins` that it is in."""
     locations = spec.submodule_search_locations
     folder = os.path.abspath(locations[0] if locations else os.path.dirname(spec.origin or ""))
-    top = _climb(folder, spec.name.count(".") + bool(locations))
+    top = climb(folder, spec.name.count(".") + bool(locations))
     scan = Scan(top)
     paths = {below for origin in origins if (below := path_below(os.path.abspath(origin), top))}
     if locations:
@@ -168,7 +209,36 @@ def _plan_spec(spec: ModuleSpec, origins: Iterable[str], why: str) -> Plan:
     return scan.plan(find_root(top), paths, why=why)
 
 
-def _climb(folder: str, levels: int) -> str:
-    for _ in range(levels):
-        folder = os.path.dirname(folder)
-    return folder
+def _plan_recorded(names: Iterable[str], search: Search) -> Plan:
+    """Modules one by one, each with the packages that it is in, in the order of a recorded run."""
+    ordered: dict[str, None] = {}
+    for name in names:
+        _find(name, search, "recorded")
+        parts = name.split(".")
+        ordered.update((".".join(parts[: depth + 1]), None) for depth in range(len(parts)))
+    return replace(plan_modules(ordered, search, why="recorded"), boot=tuple(ordered))
+
+
+# -- data files
+
+
+def _plan_data(glob: str, search: Search) -> Plan:
+    """The data files whose paths below a directory that is searched match."""
+    parts = glob.split("/")
+    literal = list(takewhile(lambda part: not _WILDCARD.search(part), parts[:-1]))
+    plans = []
+    for directory in search.directories:
+        folder = "/".join(literal)
+        if os.path.isdir(os.path.join(directory, folder)):
+            scan = Scan(directory, frozenset(_NOT_STDLIB))
+            paths = [path for path in scan.paths(folder) if fnmatchcase(path, glob)]
+            plans.append(scan.plan(find_root(directory), paths, why=""))
+    files = [file for plan in plans for file in plan.files]
+    libraries = [file for plan in plans for file in plan.libraries]
+    if not files and not libraries:
+        raise FreezeError(
+            f"include-data {glob!r}: no data file below the {len(search.directories)} directories "
+            "of sys.path has such a path; a path begins with a package: 'certifi/*.pem'"
+        )
+    roots = tuple({file.root: None for file in (*files, *libraries)})
+    return Plan(roots=roots, files=tuple(files), libraries=tuple(libraries))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import Distribution
 
 from frozenfinder.errors import FreezeError
 
-from .plan import Omission, Plan
+from .plan import Omission, Plan, path_below
 from .roots import find_root
 from .scan import Scan
 
 _REQUIREMENT = re.compile(r"\s*(?P<name>[\w.-]*\w)[^;]*;?(?P<marker>.*)", re.DOTALL)
+METADATA_SUFFIXES = (".dist-info", ".egg-info")
 _EXTRA = re.compile(r"\bextra\s*==")
 
 
@@ -45,6 +47,61 @@ def plan_distributions(
             pending += required
             plan = replace(plan, omitted=(*plan.omitted, *missing))
         yield plan
+
+
+def plan_metadata(names: Iterable[str], directories: Sequence[str]) -> Iterator[Plan]:
+    """The plans of the metadata alone of installed distributions, each the first of its name.
+
+    FreezeError for one that is not there.
+    """
+    wanted = {_normalise(name): name for name in names}
+    for directory in directories if wanted else ():
+        for entry in sorted(os.listdir(directory)):
+            stem, dot, suffix = entry.rpartition(".")
+            name = _normalise(stem.partition("-")[0])
+            if dot + suffix in METADATA_SUFFIXES and name in wanted:
+                scan = Scan(directory)
+                is_folder = os.path.isdir(os.path.join(directory, entry))
+                paths = scan.paths(entry) if is_folder else [entry]
+                yield replace(scan.plan(find_root(directory), paths, why=""), omitted=())
+                del wanted[name]
+    for name in wanted.values():
+        raise FreezeError(
+            f"metadata {name!r}: is not installed in the {len(directories)} directories of "
+            "sys.path; install it, or leave the line out"
+        )
+
+
+def plan_owners(
+    tops: Collection[str], folders: Collection[str], directories: Sequence[str]
+) -> Iterator[Plan]:
+    """The metadata of the distributions that have these top-level names, and their `.libs` folders.
+
+    `folders` are those that the names were found in: an editable installation has what lies there.
+    """
+    for distribution in Distribution.discover(path=list(directories)):
+        paths = _list_files(distribution) or []
+        names = {path.partition("/")[0].partition(".")[0] for path in paths}
+        source = _find_source(distribution)
+        if names.isdisjoint(tops) and not any(
+            source is not None and path_below(folder, source) is not None for folder in folders
+        ):
+            continue
+        yield from plan_metadata([distribution.metadata["Name"]], directories)
+        scan = Scan(os.path.abspath(str(distribution.locate_file(""))))
+        inside = scan.recorded(path for path in paths if path.partition("/")[0].endswith(".libs"))
+        yield replace(scan.plan(find_root(scan.top), inside, why=""), modules=(), omitted=())
+
+
+def _find_source(distribution: Distribution) -> str | None:
+    """The folder that an editable installation is of."""
+    if not _is_editable(distribution):
+        return None
+    # deferred: it imports all of HTTP, for a folder of Windows
+    from urllib.request import url2pathname
+
+    url = str(json.loads(distribution.read_text("direct_url.json") or "{}").get("url", ""))
+    return url2pathname(url.removeprefix("file://")) if url.startswith("file://") else None
 
 
 def _find(name: str, directories: Sequence[str]) -> Distribution | None:

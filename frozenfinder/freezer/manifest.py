@@ -5,12 +5,19 @@ nothing. A folder is relative to the manifest's own.
 
     stdlib                  # the standard library
     stdlib-tests            # and its test packages, in the table `test`
+    entry flask.cli:main    # what a module imports, as far as the code says, and what that imports
+    recorded click          # one module, in the order in which a recorded run imported them
     package flask           # a package or module that can be imported, with everything below it
     distribution SQLAlchemy # the files of an installed distribution
     with-dependencies       # and those of the installed distributions that it requires
+    metadata click          # the metadata alone of an installed distribution
     path src                # everything below a folder
+    search src              # look here first for what is named
+    include-data certifi/*  # the data files whose paths below a folder of `sys.path` match
     exclude *.tests         # but nothing of these names
+    lay-out django          # a package that closed mode has to give real files
     optimize 1              # as `python -O` compiles
+    strip-docstrings        # no docstrings
     with-source             # the sources too
     world                   # in closed mode nothing else can be imported
     extensions embed        # extension modules and shared libraries too, not only where they are
@@ -32,24 +39,45 @@ class Manifest:
 
     stdlib: bool = False
     stdlib_tests: bool = False
+    entries: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
     with_dependencies: bool = False
+    metadata: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
+    lay_out: tuple[str, ...] = ()
     optimize: int | None = None
+    strip_docstrings: bool = False
     with_source: bool = False
     world: bool = False
     extensions: str = "refer"
 
 
-_FLAGS = ("stdlib", "stdlib-tests", "with-dependencies", "with-source", "world")
+_FLAGS = (
+    "stdlib",
+    "stdlib-tests",
+    "with-dependencies",
+    "strip-docstrings",
+    "with-source",
+    "world",
+)
 _LISTS = {
+    "search": "searches",
+    "entry": "entries",
     "package": "packages",
     "distribution": "distributions",
+    "metadata": "metadata",
     "path": "paths",
+    "include-data": "data",
     "exclude": "excludes",
+    "lay-out": "lay_out",
+    "recorded": "recorded",
 }
+_FOLDERS = ("path", "search")  # whose arguments are folders
 _LEVELS = ("0", "1", "2")
 EXTENSIONS = ("refer", "embed")
 _COMMENT = re.compile(r"(?:^|\s)#.*")
@@ -98,9 +126,35 @@ def _parse_line(line: str, folder: str, where: str) -> Manifest:
         raise FreezeError(f"{where}: begins with {word!r}, expected one of {known}")
     if not argument:
         raise FreezeError(f"{where}: {word!r} is followed by nothing, expected what to freeze")
-    if word == "path":
+    if word in _FOLDERS:
         argument = os.path.normpath(os.path.join(folder, argument))
     return Manifest(**{_LISTS[word]: (argument,)})  # type: ignore[arg-type]
+
+
+def write_manifest(path: str | os.PathLike[str], manifest: Manifest, optimize: int) -> None:
+    """Write a manifest that asks for the same, folders relative to its own.
+
+    FreezeError where it cannot be written, or cannot say what is asked for.
+    """
+    where = os.path.abspath(path)
+    folder = os.path.dirname(where)
+
+    def name_path(each: str) -> str:
+        try:
+            return os.path.relpath(each, folder).replace(os.sep, "/")
+        except ValueError:  # on another drive of Windows
+            return os.path.abspath(each)
+
+    lines = format_manifest(manifest, optimize, name_path)
+    for line in lines:
+        if _COMMENT.sub("", line).split() != line.split() or line.splitlines() != [line]:
+            raise FreezeError(f"manifest {where!r}: {line!r} cannot be a line of it")
+    try:
+        with open(where, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except (OSError, UnicodeEncodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FreezeError(f"manifest {where!r}: cannot be written: {reason}") from error
 
 
 def merge_manifests(manifests: Iterable[Manifest]) -> Manifest:
@@ -124,7 +178,7 @@ def format_manifest(
     """The lines of a manifest that asks for the same; `name_path` says how folders are written."""
     lines = [flag for flag in _FLAGS if getattr(manifest, flag.replace("-", "_"))]
     for word, attribute in _LISTS.items():
-        write = name_path if word == "path" else str
+        write = name_path if word in _FOLDERS else str
         lines += [f"{word} {write(value)}" for value in getattr(manifest, attribute)]
     if manifest.extensions != "refer":
         lines.append(f"extensions {manifest.extensions}")

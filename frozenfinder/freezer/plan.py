@@ -8,7 +8,7 @@ same bytes; a root with anchor `absolute` is the exception.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import chain
@@ -87,7 +87,13 @@ class Plan:
     """What to freeze.
 
     `roots` come in the order of precedence; their places here are their numbers in the registry.
-    With `embed`, extension modules and the shared `libraries` become part of the registry.
+    `excluded` is what `excludes` kept out, without what is below it; `omitted` is the rest that was
+    found and is left out. With `embed`, extension modules and the shared `libraries` become part of
+    the registry.
+    `boot` names the modules that a recorded run imported, in that order, and `reached` those that
+    the import graph of an entry has; `missing` are names that it lacks, with a module that imports
+    them; the standard library counts as complete. `lay_out` names top-level packages that closed
+    mode has to give real files.
     `asked` says in words what was asked for. `scanned_ns` is the time before which the directories
     were not looked at, 0 where nothing was: what a directory came to hold after it is not planned.
     """
@@ -97,7 +103,13 @@ class Plan:
     files: tuple[DataFile, ...] = ()
     libraries: tuple[DataFile, ...] = ()
     omitted: tuple[Omission, ...] = ()
+    excluded: tuple[Omission, ...] = ()
+    boot: tuple[str, ...] = ()
+    reached: tuple[str, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
+    lay_out: tuple[str, ...] = ()
     optimize: int = 0
+    strip_docstrings: bool = False
     with_source: bool = False
     world: bool = False
     embed: bool = False
@@ -118,6 +130,7 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
     modules, shadowed = _resolve(
         [m for plan in plans for m in plan.modules if not is_excluded(m.name, excludes)], roots
     )
+    excluded = [m for plan in plans for m in plan.modules if is_excluded(m.name, excludes)]
     files = [f for plan in plans for f in plan.files if not _is_file_excluded(f, excludes)]
     libraries = [f for plan in plans for f in plan.libraries if not _is_file_excluded(f, excludes)]
     scans = [plan.scanned_ns for plan in plans if plan.scanned_ns]
@@ -127,6 +140,12 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
         files=_first_of_each_path(files, roots),
         libraries=_first_of_each_path(libraries, roots),
         omitted=_distinct([*chain.from_iterable(plan.omitted for plan in plans), *shadowed]),
+        excluded=_distinct(_explain_excluded(excluded, excludes)),
+        boot=_distinct(chain.from_iterable(plan.boot for plan in plans)),
+        reached=_distinct(chain.from_iterable(plan.reached for plan in plans)),
+        missing=_distinct(chain.from_iterable(plan.missing for plan in plans)),
+        lay_out=_distinct(chain.from_iterable(plan.lay_out for plan in plans)),
+        strip_docstrings=any(plan.strip_docstrings for plan in plans),
         optimize=max((plan.optimize for plan in plans), default=0),
         with_source=any(plan.with_source for plan in plans),
         world=any(plan.world for plan in plans),
@@ -140,7 +159,11 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
 def anchor(plan: Plan, folder: str) -> Plan:
     """The plan of a registry in `folder`: absolute roots in or below it become relative to it."""
     anchored = {root: _anchor_root(root, folder) for root in plan.roots}
-    renamed = {f"path {root}": f"path {anchored[root]}" for root in plan.roots}
+    renamed = {
+        f"{word} {root}": f"{word} {anchored[root]}"
+        for root in plan.roots
+        for word in ("path", "search")
+    }
     return replace(
         plan,
         asked=tuple(renamed.get(line, line) for line in plan.asked),
@@ -169,6 +192,13 @@ def path_below(path: str, folder: str) -> str | None:
 def is_excluded(name: str, globs: Iterable[str]) -> bool:
     """Whether a glob matches the dotted name or a package that it is in."""
     return any(fnmatchcase(name, glob) or fnmatchcase(name, f"{glob}.*") for glob in globs)
+
+
+def _explain_excluded(modules: Iterable[Module], globs: Sequence[str]) -> Iterator[Omission]:
+    for module in modules:
+        if not is_excluded(module.name.rpartition(".")[0], globs):
+            glob = next(glob for glob in globs if is_excluded(module.name, [glob]))
+            yield Omission(module.name, module.location, f"is excluded by {glob!r}")
 
 
 def _is_file_excluded(file: DataFile, globs: tuple[str, ...]) -> bool:
