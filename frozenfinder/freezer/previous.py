@@ -59,12 +59,16 @@ class Previous:
 
 
 def _is_alike(registry: Registry, plan: Plan) -> bool:
-    """Whether the same freezer made it on the same interpreter for the same level."""
+    """Whether the same freezer made it in the same way on the same interpreter."""
     header = registry.header
+    info = registry.info()
+    asked = info.get("asked")
     return (
         header.magic == int.from_bytes(MAGIC_NUMBER, "little")
         and header.marshal_version == marshal.version
         and header.cache_tag == sys.implementation.cache_tag
         and header.optimize == plan.optimize
-        and registry.info().get("frozenfinder") == __version__
+        and info.get("frozenfinder") == __version__
+        and isinstance(asked, list)
+        and ("strip-docstrings" in asked) == plan.strip_docstrings
     )

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from frozenfinder import __version__
 from frozenfinder.errors import FreezeError
-from frozenfinder.layout import MAGIC, FrozenEntry, digest, pack_registry
+from frozenfinder.layout import MAGIC, FrozenEntry, digest, pack_boot, pack_registry
 
 from .plan import Plan
 
@@ -37,10 +37,13 @@ class Frozen(NamedTuple):
 
 
 def pack(plan: Plan, modules: Sequence[Frozen], files: Sequence[Frozen]) -> list[bytes]:
-    """The bytes of the registry, in pieces: code first, then sources, then data files."""
+    """The bytes of the registry, in pieces: the code of a boot, other code, data, texts."""
     blobs: list[bytes] = []
     at = 0
-    for frozen in (*modules, *files):
+    booted = _find_booted(plan, modules)
+    first = {id(frozen) for frozen in booted}
+    others = [frozen for frozen in modules if id(frozen) not in first]
+    for frozen in (*booted, *others, *files):
         entry = frozen.entry
         entry.offset, entry.size = at, len(frozen.blob)
         entry.digest = digest(frozen.blob) if frozen.blob else 0
@@ -63,10 +66,20 @@ def pack(plan: Plan, modules: Sequence[Frozen], files: Sequence[Frozen]) -> list
         modules=[frozen.entry for frozen in modules],
         files=[frozen.entry for frozen in files],
         info=pack_info(plan),
-        boot=b"",
+        boot=pack_boot(0, sum(len(each.blob) for each in booted), len(booted)) if booted else b"",
         blobs_size=at,
     )
     return [head, *blobs]
+
+
+def _find_booted(plan: Plan, modules: Sequence[Frozen]) -> list[Frozen]:
+    """The modules of a recorded boot that have code, in its order."""
+    by_name = {
+        frozen.entry.name: frozen
+        for frozen in reversed(modules)  # of two with one name the first is found
+        if frozen.entry.kind in ("source", "sourceless") and frozen.blob
+    }
+    return [by_name[name] for name in plan.boot if name in by_name]
 
 
 def pack_info(plan: Plan) -> bytes:
