@@ -18,11 +18,11 @@ from .cache import ExtensionCache, UnusableError, default_directory
 from .errors import RegistryError
 from .parcel import unpack_parcel
 from .registry import _raise_number
+from .trust import find_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Any
+    from collections.abc import Iterable
 
     from .layout import FrozenEntry
     from .parcel import Parcel, ParcelFile
@@ -144,24 +144,6 @@ class Extractor:
         )
 
 
-def _find_sha256() -> "Callable[[], Any]":
-    """OpenSSL's, which is five times as fast as CPython's own, or that; `hashlib` imports more."""
-    try:
-        # deferred: it is an extension module, and may be one that is embedded
-        from _hashlib import openssl_sha256
-    except ImportError:
-        pass
-    else:
-        return openssl_sha256
-    if sys.version_info >= (3, 12):
-        # deferred: as above
-        from _sha2 import sha256
-    else:
-        # deferred: as above
-        from _sha256 import sha256  # type: ignore[import-not-found]
-    return sha256  # type: ignore[no-any-return]
-
-
 class _Content:
     """What a file of a module's parcel ought to have in it."""
 
@@ -186,7 +168,7 @@ class _Content:
         """Whether these are together what the parcel says of the file."""
         if self._entry.name in _HASH_MODULES:
             return b"".join(pieces) == self._registry.read_blob(self._entry)
-        computed = _find_sha256()()
+        computed = find_sha256()()
         for piece in pieces:
             computed.update(piece)
         digest: str = computed.hexdigest()

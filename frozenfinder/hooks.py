@@ -37,6 +37,9 @@ def install(
     *,
     mode: str = "overlay",
     tests: bool = False,
+    trusted: bool = False,
+    sha256: "str | None" = None,
+    verify_key: "str | None" = None,
 ) -> "Finder":
     """Serve modules from a registry, and give back the finder that does.
 
@@ -45,20 +48,30 @@ def install(
     "closed" (the registry is all there is of what it holds). The table `test` is consulted only
     with `tests`. Installing the same registry in the same mode again gives back the same finder.
 
+    A file that others can write to, or that belongs to somebody else, is refused unless it is
+    said to be `trusted`, or is pinned: by the SHA-256 that it has, or by the Ed25519 key that it is
+    signed with, each in hexadecimal. A pinned registry is read into memory.
+
     RegistryNotFoundError, RegistryVersionError (closed mode only; overlay warns, and serves
-    nothing), RegistryError (malformed or unreadable), ValueError (the mode). With the environment
-    variable FROZENFINDER=off, nothing is opened and the finder serves nothing.
+    nothing), RegistryTrustError, RegistryError (malformed or unreadable), ValueError (the mode, or
+    what is not hexadecimal). With the environment variable FROZENFINDER=off, nothing is opened and
+    the finder serves nothing.
     """
     if mode not in ("overlay", "closed"):
         raise ValueError(f"mode is {mode!r}, expected 'overlay' or 'closed'")
     if environment("FROZENFINDER") == "off":
         return NullFinder(None, mode)
     opened = open_registry(registry)
+    if sha256 is not None or verify_key is not None:
+        opened = opened.pin(sha256=sha256, verify_key=verify_key)
+    if opened.distrust is not None and not trusted:
+        raise opened.trust_error()
     for finder in _installed:
         if finder.mode == mode and finder.registry == opened:
             return finder
     if opened.mismatch is not None:
         return _refuse(opened, mode)
+    sys.audit("frozenfinder.install", opened.path, mode)
     report = _print_bypass if environment("FROZENFINDER_DEBUG") not in (None, "", "0") else None
     finder_type = _get_finder_type(mode)
     collector = _make_collector()

@@ -34,8 +34,12 @@ SECTIONS = (
     "info",
     "boot",
     "blobs",
+    "signature",
 )
 PIECEWISE = ("module_shards", "file_shards", "blobs")  # read, and so digested, in pieces
+UNGUARDED = (*PIECEWISE, "signature")  # the header has no digest of them
+SIGNATURE_SIZE = 64  # of Ed25519
+SIGNED_AS = b"frozenfinder registry\0"  # what a signed message begins with
 SECTION_WORD = 11  # the header's word where the section table starts, three words a section
 WORLD = 1  # header flag: nothing outside the registry is importable in closed mode
 
@@ -49,7 +53,8 @@ TABLES = ("bootstrap", "app", "stdlib", "test")  # the order of search
 KINDS = ("source", "sourceless", "extension", "namespace", "excluded", "data")
 ANCHORS = ("stdlib", "prefix", "registry", "absolute")
 
-_PACKAGE, _TEXT, _LAY_OUT = 1, 2, 4  # record flags; the kind is in bits 8-15 and the table in bits 16-23
+# record flags; the kind is in bits 8-15 and the table in bits 16-23
+_PACKAGE, _TEXT, _LAY_OUT = 1, 2, 4
 
 
 def digest(data: "bytes | memoryview") -> int:
@@ -169,14 +174,7 @@ def unpack_header(data: bytes, size: int, path: str, *, embedded: bool = False) 
         name: (table[3 * at], table[3 * at + 1], table[3 * at + 2])
         for at, name in enumerate(SECTIONS)
     }
-    for name, (offset, length, _) in sections.items():
-        if offset < HEADER_SIZE or offset + length > expected:
-            raise _error(
-                path,
-                f"section {name!r} goes from {offset} to {offset + length}, "
-                f"expected between {HEADER_SIZE} and {expected}",
-                offset,
-            )
+    _check_sections(sections, expected, path)
     return Header(
         magic=words[1] >> 32,
         marshal_version=words[2] & 0xFFFFFFFF,
@@ -188,6 +186,27 @@ def unpack_header(data: bytes, size: int, path: str, *, embedded: bool = False) 
         files=words[10],
         sections=sections,
     )
+
+
+def _check_sections(sections: "dict[str, tuple[int, int, int]]", limit: int, path: str) -> None:
+    """RegistryError unless each lies in the registry, and a signature at its end."""
+    for name, (offset, size, _) in sections.items():
+        if name == "signature" and not offset and not size:
+            continue  # there is none
+        if offset < HEADER_SIZE or offset + size > limit:
+            raise _error(
+                path,
+                f"section {name!r} goes from {offset} to {offset + size}, "
+                f"expected between {HEADER_SIZE} and {limit}",
+                offset,
+            )
+        if name == "signature" and (size != SIGNATURE_SIZE or offset + size != limit):
+            raise _error(
+                path,
+                f"section {name!r} goes from {offset} to {offset + size}, "
+                f"expected the last {SIGNATURE_SIZE} bytes, or zeros where there is none",
+                offset,
+            )
 
 
 def check(data: "bytes | memoryview", expected: int, path: str, what: str, offset: int) -> None:
@@ -417,8 +436,9 @@ def pack_registry(
     info: bytes,
     boot: bytes,
     blobs_size: int,
+    signed: bool = False,
 ) -> bytes:
-    """All of a registry but its last section, the `blobs_size` bytes of blobs.
+    """All of a registry but its last sections: `blobs_size` bytes of blobs, and any signature.
 
     What opening and the first look-up read comes first, so that one read has it.
     """
@@ -436,16 +456,18 @@ def pack_registry(
     sections = {}
     at = HEADER_SIZE
     for name, part in parts.items():
-        sections[name] = (at, len(part), 0 if name in PIECEWISE else digest(part))
+        sections[name] = (at, len(part), 0 if name in UNGUARDED else digest(part))
         at += len(part)
     sections["blobs"] = (at, blobs_size, 0)
+    end = at + blobs_size
+    sections["signature"] = (end, SIGNATURE_SIZE, 0) if signed else (0, 0, 0)
     header = Header(
         magic=magic,
         marshal_version=marshal_version,
         optimize=optimize,
         world=world,
         cache_tag=cache_tag,
-        size=at + blobs_size,
+        size=end + sections["signature"][1],
         modules=len(modules),
         files=len(files),
         sections=sections,

@@ -5,6 +5,7 @@
 frozen; everything after that, and everything else, is stock.
 """
 
+import sys
 from _frozen_importlib import ModuleSpec, _call_with_frames_removed  # type: ignore[attr-defined]
 from _frozen_importlib_external import (
     ExtensionFileLoader,
@@ -86,6 +87,7 @@ def run_body(
     code = get_code(module.__name__)
     if code is None:
         raise ImportError(f"cannot load module {module.__name__!r} when get_code() returns None")
+    sys.audit("frozenfinder.exec", module.__name__, server.registry.path)
     call_locked(server, _call_with_frames_removed, exec, code, module.__dict__)
 
 

@@ -14,7 +14,12 @@ from _frozen_importlib_external import MAGIC_NUMBER
 from _thread import allocate_lock as _allocate_lock
 
 from . import layout
-from .errors import RegistryError, RegistryNotFoundError, RegistryVersionError
+from .errors import (
+    RegistryError,
+    RegistryNotFoundError,
+    RegistryTrustError,
+    RegistryVersionError,
+)
 from .layout import FrozenEntry
 
 try:
@@ -61,6 +66,9 @@ class _File:
     that closes descriptors it does not know (a daemon) may close it, and the number may come to
     name another file: `recover` opens the path once more and makes sure that the registry there is
     the same.
+
+    `distrust` says why others can change what is in the file, or is None. It is of the open file,
+    so that nothing that happens to the path meanwhile matters.
     """
 
     __slots__ = (
@@ -68,6 +76,7 @@ class _File:
         "_identity",
         "_position",
         "base",
+        "distrust",
         "modified_ns",
         "path",
         "size",
@@ -80,6 +89,7 @@ class _File:
         self._position = _allocate_lock()  # guards the file position where there is no pread
         self._descriptor, status = self._open()
         self._identity = (status.st_dev, status.st_ino)
+        self.distrust = _find_distrust(status, path)
         self.modified_ns = status.st_mtime_ns
         size = status.st_size
         if not 0 <= base <= size:
@@ -91,6 +101,7 @@ class _File:
 
     def _open(self) -> "tuple[int, stat_result]":
         path = self.path
+        sys.audit("frozenfinder.open", path)
         try:
             descriptor = _os.open(path, _OPEN_FLAGS)
         except FileNotFoundError:
@@ -147,13 +158,17 @@ class _File:
         """Open the path again if the descriptor no longer names the file.
 
         RegistryError where a registry with another header has taken its place; a header vouches for
-        all that comes after it. OSError.
+        all that comes after it, but for what is made to fit it. So RegistryTrustError where others
+        can write there and could not before. OSError.
         """
         failed = self._descriptor
         if self._is_ours(failed):
             return
         descriptor, status = self._open()
         try:
+            distrust = _find_distrust(status, self.path)
+            if distrust is not None and self.distrust is None:
+                raise RegistryTrustError(distrust, path=self.path)
             if self._read(descriptor, 0, len(header)) != header:
                 raise RegistryError(
                     f"registry {self.path!r} was replaced while its descriptor was closed by the "
@@ -188,15 +203,16 @@ class _File:
 class _Memory:
     """The same for bytes in memory."""
 
-    __slots__ = ("_data", "path", "size")
+    __slots__ = ("_data", "modified_ns", "path", "size")
 
     base = 0
-    modified_ns = 0
+    distrust = None
 
-    def __init__(self, data: bytes, path: str) -> None:
+    def __init__(self, data: bytes, path: str, modified_ns: int = 0) -> None:
         self._data = data
         self.path = path
         self.size = len(data)
+        self.modified_ns = modified_ns
 
     def read(self, offset: int, size: int) -> bytes:
         return self._data[offset : offset + size]
@@ -219,6 +235,37 @@ _OPEN_FLAGS = (
     | getattr(_os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
 )
 _pread: "Callable[[int, int, int], bytes] | None" = getattr(_os, "pread", None)  # not on Windows
+
+
+def _find_distrust(status: "stat_result", path: str) -> "str | None":
+    """Why others than those who are trusted anyway can write to a file, or None.
+
+    Trusted are root, the user, and the owner of the environment, who can change what runs in it.
+    """
+    if _geteuid is None:  # Windows: st_mode and st_uid say nothing
+        return None
+    if status.st_mode & 0o022:
+        return (
+            f"registry {path!r} has mode {status.st_mode & 0o7777:04o}: others can put code into "
+            f"it; take that from them with: chmod go-w {path}, or install it with trusted=True"
+        )
+    owner = status.st_uid
+    if owner in (0, _geteuid()) or owner == _find_owner(sys.prefix):
+        return None
+    return (
+        f"registry {path!r} belongs to user {owner}, who can put code into it, expected "
+        f"{_geteuid()} or root; freeze it again, pin its SHA-256, or install it with trusted=True"
+    )
+
+
+def _find_owner(path: str) -> "int | None":
+    try:
+        return _os.stat(path).st_uid
+    except (OSError, ValueError):
+        return None
+
+
+_geteuid: "Callable[[], int] | None" = getattr(_os, "geteuid", None)
 
 
 def _raise_number(descriptor: int) -> int:
@@ -287,8 +334,12 @@ class Registry:
     """A registry open for reading: tables of entries and the code behind them.
 
     `path` is absolute, `header` a `layout.Header`, `roots` the (anchor, path) pairs that the
-    entries' `root` numbers. `mismatch` says why this interpreter may not run the code, or is None.
+    entries' `root` numbers. `mismatch` says why this interpreter may not run the code, `distrust`
+    why others than its user could have put code into it; each is None where there is no reason.
+    `pinned` says that it is in memory, as it was when it was checked.
     """
+
+    pinned = False
 
     def __init__(self, source: "_File | _Memory") -> None:
         self._source = source
@@ -338,11 +389,12 @@ class Registry:
         self._source.close()
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are the same registry: one path, one content."""
+        """Whether both are the same registry: one path, one content, both pinned or neither."""
         return (
             isinstance(other, Registry)
             and self.path == other.path
             and self._head[: layout.HEADER_SIZE] == other._head[: layout.HEADER_SIZE]
+            and self.pinned == other.pinned
         )
 
     def __hash__(self) -> int:
@@ -355,6 +407,11 @@ class Registry:
     def fingerprint(self) -> str:
         """What tells it from a registry of any other content, by the digest of its header."""
         return self._head[layout.HEADER_SIZE - 8 : layout.HEADER_SIZE].hex()
+
+    @property
+    def distrust(self) -> "str | None":
+        """By the owner and the permissions of the file that is open; None in memory."""
+        return self._source.distrust
 
     @property
     def modified_ns(self) -> int:
@@ -389,7 +446,43 @@ class Registry:
             path=self.path,
         )
 
+    def trust_error(self) -> RegistryTrustError:
+        """The error for a registry that there is reason to `distrust`; it says what to do."""
+        return RegistryTrustError(str(self.distrust), path=self.path)
+
+    def pin(self, *, sha256: "str | None" = None, verify_key: "str | None" = None) -> "Registry":
+        """The same registry in memory, after all of it was checked; nobody can change it there.
+
+        `sha256` is that of its bytes, `verify_key` the Ed25519 key that it has to be signed with:
+        each 32 bytes in hexadecimal. RegistryTrustError, ValueError (not hexadecimal),
+        RegistryError (unreadable). Costs a read of the whole.
+        """
+        # deferred: only who pins a registry needs it
+        from .trust import check_sha256, check_signature
+
+        data = self.read_all()
+        if sha256 is not None:
+            check_sha256(data, sha256, self.path)
+        if verify_key is not None:
+            check_signature(data, verify_key, self.path)
+        pinned = type(self)(_Memory(data, self.path, self.modified_ns))
+        pinned.pinned = True
+        return pinned
+
     # -- reading
+
+    def read_all(self) -> bytes:
+        """Every byte, unchecked."""
+        size = self.header.size
+        try:
+            data = self._source.read(0, size)
+        except OSError as error:
+            raise self._unreadable("the whole", 0, error) from error
+        if len(data) < size:
+            raise RegistryError(
+                f"{self.where}: ends at {size}, file has {len(data)} bytes", path=self.path
+            )
+        return data
 
     def _section(self, name: str) -> bytes:
         offset, size, digest = self.header.sections[name]

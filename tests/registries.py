@@ -123,7 +123,7 @@ def reseal(data: bytes) -> bytes:
             offset = base + get_word(data, at)
             shard = data[offset : offset + get_word(data, at + 8)]
             data = set_word(data, at + 16, layout.digest(shard))
-    for name in set(layout.SECTIONS) - set(layout.PIECEWISE):
+    for name in set(layout.SECTIONS) - set(layout.UNGUARDED):
         start, end = section_range(data, name)
         data = set_word(data, section_entry(name) + 16, layout.digest(data[start:end]))
     at = layout.HEADER_SIZE - 8

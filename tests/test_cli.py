@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +248,11 @@ def test_info_says_that_a_root_is_gone(cli: Cli, registry: Path, lib: Path) -> N
 def test_verify_says_that_a_registry_is_intact(cli: Cli, registry: Path) -> None:
     done = cli("verify", registry)
     size = registry.stat().st_size
-    expected = f"registry {str(registry)!r} is intact: 5 modules, 1 files, {size} bytes\n"
+    checksum = sha256(registry.read_bytes()).hexdigest()
+    expected = (
+        f"registry {str(registry)!r} is intact: 5 modules, 1 files, {size} bytes, not signed\n"
+        f"SHA-256 {checksum}\n"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
 
 

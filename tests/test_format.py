@@ -70,6 +70,7 @@ class Dump:
         "info",
         "boot",
         "blobs",
+        "signature",
     )
     ANCHORS = ("stdlib", "prefix", "registry", "absolute")
     KINDS = ("source", "sourceless", "extension", "namespace", "excluded", "data")
@@ -146,7 +147,7 @@ class Dump:
         assert self.number(8, "{} modules") == 2
         assert self.number(8, "{} data files") == 0
         self.sections = {name: self.extent(name) for name in self.SECTIONS}
-        self.reserved(32)
+        self.reserved(8)
         expected = digest(self.data[: self.at])
         assert self.number(8, "digest of all before it") == expected
         assert self.at == 320

@@ -29,6 +29,7 @@ RUN = (
 """The run-time half, lowest layer first."""
 
 DEFERRED = (
+    "trust",
     "closed_loader",
     "closed_finder",
     "paths",

@@ -61,6 +61,7 @@ def find(shards: list[Shard], name: str, tests: bool = False) -> FrozenEntry | N
 
 def make_header(**changes: Any) -> layout.Header:
     sections = {name: (320 + 10 * at, 10, 7 * at) for at, name in enumerate(layout.SECTIONS)}
+    sections["signature"] = (0, 0, 0)
     given: dict[str, Any] = {
         "magic": 0x0A0D0DF3,
         "marshal_version": 4,
@@ -118,12 +119,13 @@ class TestHeader:
         assert {name: getattr(unpacked, name) for name in given} == given
 
     @quick
-    @given(st.lists(st.tuples(st.integers(0, 80), words), min_size=8, max_size=8))
-    def test_its_sections_come_back(self, drawn: list[tuple[int, int]]) -> None:
+    @given(st.lists(st.tuples(st.integers(0, 80), words), min_size=8, max_size=8), st.booleans())
+    def test_its_sections_come_back(self, drawn: list[tuple[int, int]], signed: bool) -> None:
         sections = {
             name: (400 - size, size, digest)
-            for name, (size, digest) in zip(layout.SECTIONS, drawn, strict=True)
+            for name, (size, digest) in zip(layout.SECTIONS[:8], drawn, strict=True)
         }
+        sections["signature"] = (400 - 64, 64, 0) if signed else (0, 0, 0)
         data = layout.pack_header(make_header(sections=sections))
         assert layout.unpack_header(data, 400, PATH).sections == sections
 
@@ -185,6 +187,19 @@ class TestHeader:
             "registry '/x/app.frz': has format 2, this frozenfinder reads format 1; freeze it again"
         )
         assert (caught.value.path, caught.value.offset) == (PATH, 8)
+
+    @pytest.mark.parametrize(("offset", "size"), [(336, 63), (336, 0), (320, 64), (335, 65)])
+    def test_a_signature_that_is_not_at_the_end_is_refused(self, offset: int, size: int) -> None:
+        at = section_entry("signature")
+        data = set_word(layout.pack_header(make_header()), at, offset)
+        data = resealed(set_word(data, at + 8, size))
+        with pytest.raises(RegistryError) as caught:
+            layout.unpack_header(data, 400, PATH)
+        assert str(caught.value) == (
+            f"registry '/x/app.frz': section 'signature' goes from {offset} to {offset + size}, "
+            "expected the last 64 bytes, or zeros where there is none"
+        )
+        assert caught.value.offset == offset
 
     @pytest.mark.parametrize("name", layout.SECTIONS)
     @pytest.mark.parametrize(

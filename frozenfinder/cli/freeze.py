@@ -78,6 +78,11 @@ def _add_ways(parser: Parser) -> None:
         help="extension modules: refer to the files where they are, or embed them, and the shared "
         "libraries, for closed mode (default: refer)",
     )
+    how.add_argument(
+        "--sign",
+        metavar="KEY",
+        help="sign the registry with the Ed25519 key in this PEM file (needs frozenfinder[sign])",
+    )
     told = parser.add_argument_group("what to tell")
     told.add_argument("--quiet", action="store_true", help="nothing but errors")
     told.add_argument("-v", "--verbose", action="store_true", help="all that was left out, and why")
@@ -135,7 +140,7 @@ def main(options: argparse.Namespace) -> int:
     plan = discover(manifest, program_path())
     Path(output).absolute().parent.mkdir(parents=True, exist_ok=True)
     with Progress("freezing", quiet=options.quiet) as progress:
-        report = freeze(plan, output, jobs=options.jobs, progress=progress)
+        report = freeze(plan, output, jobs=options.jobs, progress=progress, sign=options.sign)
     if options.json:
         print(report.to_json())
     elif not options.quiet:
@@ -151,6 +156,8 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
         f"{done} {report.output}: {held}, in {report.seconds:.1f} s.",
         f"Code: {report.compiled} compiled, {report.from_pyc} from a .pyc, {report.reused} kept.",
     ]
+    if report.verify_key is not None:
+        lines.append(f"Signed: install(..., verify_key={report.verify_key!r}).")
     if report.omitted:
         lines.append(f"Left out: {len(report.omitted)}.")
         lines += _shorten([f"  {each.location}: {each.reason}" for each in report.omitted], verbose)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "run a program from a registry, as `python` would"
 USAGE = """\
-usage: frozenfinder run [--mode {overlay,closed}] FILE (SCRIPT | -m MODULE | -c CODE | -) [ARG ...]
+usage: frozenfinder run [OPTION ...] FILE (SCRIPT | -m MODULE | -c CODE | -) [ARG ...]
 
 Run a program from a registry, as `python` would.
 
@@ -49,24 +49,33 @@ options:
   -h, --help            show this help message and exit
   --mode {overlay,closed}
                         the mode to install the registry in (default: overlay)
+  --trusted             take the registry though others can write to it
+  --sha256 HEX          take it only if it has this SHA-256
+  --verify-key HEX      take it only if it is signed with this Ed25519 key
   -m MODULE             run a module or package, found through the registry
   -c CODE               run the code given
 """
 HINT = "see 'frozenfinder run --help'"
+_VALUED = {"--mode": "mode", "--sha256": "sha256", "--verify-key": "verify_key"}
 
 
 class Request:
     """What `run` was asked to run: `target` is for `kind` "-m" a module, for "-c" code, and for
-    "script" a path or "-".
+    "script" a path or "-". `options` are those of `install`.
     """
 
-    __slots__ = ("arguments", "kind", "mode", "registry", "target")
+    __slots__ = ("arguments", "kind", "options", "registry", "target")
 
     def __init__(
-        self, registry: str, mode: str, kind: str, target: str, arguments: "list[str]"
+        self,
+        registry: str,
+        options: "dict[str, Any]",
+        kind: str,
+        target: str,
+        arguments: "list[str]",
     ) -> None:
         self.registry = registry
-        self.mode = mode
+        self.options = options
         self.kind = kind
         self.target = target
         self.arguments = arguments
@@ -77,24 +86,28 @@ def parse(arguments: "list[str]") -> "Request | None":
 
     Everything that follows the program is the program's, as for `python`.
     """
-    registry, mode = "", "overlay"
+    registry = ""
+    options: "dict[str, Any]" = {"mode": "overlay"}
     rest = list(arguments)
     while rest:
         item = rest.pop(0)
         if item in ("-h", "--help"):
             return None
         name, equals, value = item.partition("=")
-        if name == "--mode":
-            mode = value if equals else _take(rest, name)
+        if item == "--trusted":
+            options["trusted"] = True
+        elif name in _VALUED:
+            options[_VALUED[name]] = value if equals else _take(rest, name)
+            mode = options["mode"]
             if mode not in ("overlay", "closed"):
                 raise UsageError(f"--mode is {mode!r}, expected 'overlay' or 'closed'; {HINT}")
         elif item[:2] in ("-m", "-c") and registry:
             target = item[2:] or _take(rest, item)
-            return Request(registry, mode, item[:2], target, rest)
+            return Request(registry, options, item[:2], target, rest)
         elif item.startswith("-") and item != "-":
             raise UsageError(f"unknown option {item!r} of run; {HINT}")
         elif registry:
-            return Request(registry, mode, "script", item, rest)
+            return Request(registry, options, "script", item, rest)
         else:
             registry = item
     missing = "SCRIPT, -m MODULE, -c CODE or -" if registry else "FILE"
@@ -118,9 +131,11 @@ def main(arguments: "list[str]") -> int:
             registry = Registry.open(request.registry)
             if registry.mismatch is not None:
                 raise registry.version_error()
-            install(registry, mode=request.mode)
+            install(registry, **request.options)
     except (UsageError, FrozenFinderError, OSError) as error:
         return report(error)
+    except ValueError as error:
+        return report(UsageError(f"{error}; {HINT}"))
     if request.kind == "-m":
         return run_module(request.target, request.arguments)
     if request.kind == "-c":

@@ -1,72 +1,118 @@
-"""`frozenfinder verify`: every byte of a registry that a digest guards.
+"""`frozenfinder verify`: every byte of a registry that a digest guards, and who can change it.
 
 It goes by the format alone, not through `Registry`, which stops at the first damage that it meets.
 """
 
 import argparse
 import marshal
+import os
 from collections.abc import Iterator
 from hashlib import sha256
 from importlib.util import MAGIC_NUMBER
-from pathlib import Path
 from types import CodeType
 
 from frozenfinder import layout
-from frozenfinder.errors import RegistryError
+from frozenfinder.cache import UnusableError, check_ancestors
+from frozenfinder.errors import RegistryError, RegistryTrustError
 from frozenfinder.hooks import open_registry
 from frozenfinder.layout import FrozenEntry
 from frozenfinder.parcel import unpack_parcel
+from frozenfinder.registry import Registry
+from frozenfinder.trust import check_sha256, check_signature
 
-from . import DONE, FAILED
+from . import DONE, FAILED, UsageError
 from .commands import print_json
 from .parser import Parser
 
-SUMMARY = "check every digest of a registry"
+SUMMARY = "check every digest of a registry, its owner and permissions, and what it is pinned to"
 _CODE_KINDS = ("source", "sourceless")  # what is marshalled
 
 
 def make_parser() -> Parser:
     parser = Parser("verify", SUMMARY)
     parser.add_registry()
+    parser.add_argument("--sha256", metavar="HEX", help="the SHA-256 that it has to have")
+    parser.add_argument(
+        "--verify-key", metavar="HEX", help="the Ed25519 key that it has to be signed with"
+    )
     parser.add_json()
     return parser
 
 
 def main(options: argparse.Namespace) -> int:
     registry = open_registry(options.registry)
-    content = Path(registry.path).read_bytes()
-    damage = list(find_damage(content, registry.path))
+    content = registry.read_all()
+    exposed = list(find_exposure(registry, content, options.sha256, options.verify_key))
+    damage = list(find_damage(content, registry.path, load=not exposed))
+    signed = bool(registry.header.sections["signature"][1])
+    checksum = sha256(content).hexdigest()
     if options.json:
         print_json(
             {
                 "registry": registry.path,
                 "size": len(content),
+                "sha256": checksum,
+                "signed": signed,
                 "intact": not damage,
                 "damage": [
                     {"message": str(error), "entry": error.name, "offset": error.offset}
                     for error in damage
                 ],
+                "trusted": not exposed,
+                "exposed": exposed,
             }
         )
-    elif damage:
-        for error in damage:
-            print(error)
     else:
-        header = registry.header
-        print(
-            f"{registry.where} is intact: {header.modules} modules, {header.files} files, "
-            f"{header.size} bytes"
-        )
-    return FAILED if damage else DONE
+        for complaint in (*damage, *exposed):
+            print(complaint)
+        if not damage:
+            header = registry.header
+            print(
+                f"{registry.where} is intact: {header.modules} modules, {header.files} files, "
+                f"{header.size} bytes, {'signed' if signed else 'not signed'}\nSHA-256 {checksum}"
+            )
+    return FAILED if damage or exposed else DONE
 
 
-def find_damage(content: bytes, path: str) -> Iterator[RegistryError]:
+def find_exposure(
+    registry: Registry, content: bytes, checksum: str | None, key: str | None
+) -> Iterator[str]:
+    """Why the content may be another's: who can write to the file or above it, and the pins.
+
+    A pin that holds makes up for the rest. UsageError for a pin that is not hexadecimal.
+    """
+    try:
+        if checksum is not None:
+            check_sha256(content, checksum, registry.path)
+        if key is not None:
+            check_signature(content, key, registry.path)
+    except RegistryTrustError as error:
+        yield str(error)
+    except ValueError as error:
+        raise UsageError(f"{error}; see 'frozenfinder verify --help'") from error
+    else:
+        if checksum is None and key is None:
+            if registry.distrust is not None:
+                yield registry.distrust
+            yield from _find_exposed_folders(registry)
+
+
+def _find_exposed_folders(registry: Registry) -> Iterator[str]:
+    for path in dict.fromkeys([registry.path, os.path.realpath(registry.path)]):
+        try:
+            check_ancestors(os.path.dirname(path))
+        except UnusableError as error:
+            yield f"{registry.where}: {error}, so that others can put another file in its place"
+
+
+def find_damage(content: bytes, path: str, *, load: bool = True) -> Iterator[RegistryError]:
     """Each piece of a registry that is not what it was; RegistryError if the header is not.
 
-    Code that is intact is unmarshalled too, where this interpreter can; what is not never is.
+    Code that is intact is unmarshalled too, where this interpreter can; what is not never is. What
+    somebody else could have made is not either, without `load`: he could crash this process.
     """
     header = layout.unpack_header(content, len(content), path)
-    guarded = [name for name in layout.SECTIONS if name not in layout.PIECEWISE]
+    guarded = [name for name in layout.SECTIONS if name not in layout.UNGUARDED]
     damaged = set()
     for name in guarded:
         offset, size, digest = header.sections[name]
@@ -75,9 +121,8 @@ def find_damage(content: bytes, path: str) -> Iterator[RegistryError]:
         except RegistryError as error:
             damaged.add(name)
             yield error
-    loadable = header.marshal_version == marshal.version and header.magic == int.from_bytes(
-        MAGIC_NUMBER, "little"
-    )
+    is_ours = header.magic == int.from_bytes(MAGIC_NUMBER, "little")
+    loadable = load and is_ours and header.marshal_version == marshal.version
     pieces = _Pieces(content, header, path)
     for directory, shards in (("modules", "module_shards"), ("files", "file_shards")):
         if directory not in damaged:

@@ -70,23 +70,26 @@ def freeze(
     *,
     jobs: int | None = None,
     progress: Progress | None = None,
+    sign: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Freeze what is planned to the file `output`; FreezeError if it cannot be written.
 
     What cannot be compiled or read is left out and reported. `jobs` is the number of processes, by
     default one for each CPU. `progress` is called with how many modules are done, of how many, and
-    the name of the last.
+    the name of the last. `sign` is a PEM file with the Ed25519 key to sign with.
     """
     # deferred: see above
     from .content import Content
     from .plan import anchor
     from .previous import Previous
     from .report import Report
+    from .sign import Signer
     from .write import check_output, pack, write
 
     begin = time.perf_counter()
     path = os.path.abspath(output)
     check_output(path)
+    signer = None if sign is None else Signer(sign)
     plan = anchor(plan, os.path.dirname(path))
     content = Content(plan)
     previous = Previous(path, plan)
@@ -95,7 +98,7 @@ def freeze(
     finally:
         previous.close()
     content.add_files()
-    pieces = pack(plan, content.modules, content.files)
+    pieces = pack(plan, content.modules, content.files, signer)
     written = write(path, pieces, plan.scanned_ns)
     return Report(
         output=path,
@@ -106,6 +109,7 @@ def freeze(
         from_pyc=content.from_pyc,
         reused=content.reused,
         written=written,
+        verify_key=None if signer is None else signer.verify_key,
         seconds=time.perf_counter() - begin,
         omitted=(*plan.omitted, *content.omitted),
         warnings=tuple(content.warnings),

@@ -26,7 +26,7 @@ class Previous:
         except RegistryError:
             return
         try:
-            if _is_alike(registry, plan):
+            if registry.distrust is None and _is_alike(registry, plan):
                 self._entries = {
                     (registry.roots[entry.root], entry.path, entry.kind): entry
                     for entry in registry.entries()

@@ -15,7 +15,8 @@ class Report:
     Of the modules that have code, `compiled` were compiled, `from_pyc` read from a `.pyc`, and
     `reused` taken over from the registry that was there before. `warnings` has a module's name and
     what the compiler warned of; modules that were not compiled have none. `size` is in bytes, and
-    `written` tells whether the registry differs from what was there before.
+    `written` tells whether the registry differs from what was there before. `verify_key` is what
+    `install` has to be given for a signed one.
     """
 
     output: str
@@ -29,6 +30,7 @@ class Report:
     seconds: float
     omitted: tuple[Omission, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
+    verify_key: str | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)

@@ -23,6 +23,7 @@ from frozenfinder.errors import FreezeError
 from frozenfinder.layout import MAGIC, FrozenEntry, digest, pack_boot, pack_registry
 
 from .plan import Plan
+from .sign import Signer
 
 _TICK_NS = 20_000_000  # how far a file system's clock may lag behind the system's
 _MODE = 0o644
@@ -36,7 +37,12 @@ class Frozen(NamedTuple):
     text: bytes | None = None
 
 
-def pack(plan: Plan, modules: Sequence[Frozen], files: Sequence[Frozen]) -> list[bytes]:
+def pack(
+    plan: Plan,
+    modules: Sequence[Frozen],
+    files: Sequence[Frozen],
+    signer: Signer | None = None,
+) -> list[bytes]:
     """The bytes of the registry, in pieces: the code of a boot, other code, data, texts."""
     blobs: list[bytes] = []
     at = 0
@@ -68,8 +74,10 @@ def pack(plan: Plan, modules: Sequence[Frozen], files: Sequence[Frozen]) -> list
         info=pack_info(plan),
         boot=pack_boot(0, sum(len(each.blob) for each in booted), len(booted)) if booted else b"",
         blobs_size=at,
+        signed=signer is not None,
     )
-    return [head, *blobs]
+    signature = [] if signer is None else [signer.sign(head, *blobs)]
+    return [head, *blobs, *signature]
 
 
 def _find_booted(plan: Plan, modules: Sequence[Frozen]) -> list[Frozen]:

@@ -1,0 +1,96 @@
+"""What a program can ask of a registry's content: a SHA-256, a signature.
+
+`docs/explanation/threat-model.md` says what each protects against. Whoever asks gets the bytes that
+were checked to go on with, so that there is no moment between the check and the use.
+"""
+
+import sys
+
+from .errors import RegistryTrustError
+from .layout import SIGNED_AS, unpack_header
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def find_sha256() -> "Callable[..., Any]":
+    """OpenSSL's, which is five times as fast as CPython's own, or that; `hashlib` imports more."""
+    try:
+        # deferred: it is an extension module, and may be one that is embedded
+        from _hashlib import openssl_sha256
+    except ImportError:
+        pass
+    else:
+        return openssl_sha256
+    if sys.version_info >= (3, 12):
+        # deferred: as above
+        from _sha2 import sha256
+    else:
+        # deferred: as above
+        from _sha256 import sha256  # type: ignore[import-not-found]
+    return sha256  # type: ignore[no-any-return]
+
+
+def check_sha256(data: bytes, expected: str, path: str) -> None:
+    """RegistryTrustError unless `data`, a registry's bytes, has this SHA-256."""
+    wanted = unpack_hex(expected, "sha256")
+    found = find_sha256()(data).digest()
+    if found != wanted:
+        raise RegistryTrustError(
+            f"registry {path!r} has SHA-256 {found.hex()}, pinned was {wanted.hex()}; "
+            "get the one that was pinned, or pin this one if it is right",
+            path=path,
+        )
+
+
+def check_signature(data: bytes, key: str, path: str) -> None:
+    """RegistryTrustError unless `data`, a registry's bytes, is signed with this Ed25519 key."""
+    wanted = unpack_hex(key, "verify_key")
+    offset, size, _ = unpack_header(data, len(data), path).sections["signature"]
+    if not size:
+        raise RegistryTrustError(
+            f"registry {path!r} has no signature, expected one with the key {wanted.hex()}; "
+            "freeze it again with --sign",
+            path=path,
+        )
+    try:
+        # deferred: a library that only signatures need
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    except ImportError as error:
+        raise RegistryTrustError(
+            f"registry {path!r}: its signature cannot be checked: {error}; "
+            "pip install frozenfinder[sign]",
+            path=path,
+        ) from error
+    message = make_message(memoryview(data)[:offset])
+    try:
+        Ed25519PublicKey.from_public_bytes(wanted).verify(data[offset:], message)
+    except InvalidSignature:
+        raise RegistryTrustError(
+            f"registry {path!r} has a signature that is not of its content with the key "
+            f"{wanted.hex()}; it was changed, or signed with another key",
+            path=path,
+            offset=offset,
+        ) from None
+
+
+def make_message(*pieces: "bytes | memoryview") -> bytes:
+    """What is signed: of all of a registry before its signature."""
+    computed = find_sha256()()
+    for piece in pieces:
+        computed.update(piece)
+    return SIGNED_AS + bytes(computed.digest())
+
+
+def unpack_hex(text: str, argument: str) -> bytes:
+    """32 bytes from hexadecimal; ValueError that names the argument."""
+    try:
+        unpacked = bytes.fromhex(text)
+    except ValueError:
+        unpacked = b""
+    if len(unpacked) != 32:
+        raise ValueError(f"{argument} is {text!r}, expected 32 bytes in hexadecimal")
+    return unpacked
