@@ -6,10 +6,12 @@ is published by single assignments.
 
 import sys
 from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import ExtensionFileLoader
 
 from .errors import RegistryError
 from .fixups import FixupTable
 from .loader import FrozenExtensionLoader, FrozenLoader
+from .lock import is_importing
 from .registry import FrozenEntry, Registry, _os
 from .roots import SEPARATOR, Bypass, Roots
 
@@ -119,6 +121,7 @@ class FrozenFinder(ServingFinder):
     ) -> "ModuleSpec | None":
         """The spec that `PathFinder.find_spec` would give but for its loader, or None.
 
+        The loader of an extension module that nobody is importing is stock's, too.
         Costs a `stat` of the source; one of each directory on the way for every outermost import.
         A damaged registry serves nothing more, with one warning.
         """
@@ -146,11 +149,13 @@ class FrozenFinder(ServingFinder):
         epoch = lock.generation if lock.held() else 0
         location = self._roots.locate(entry, path, epoch)
         check_fresh(entry, location)
-        loader: "FrozenLoader | FrozenExtensionLoader"
+        loader: "FrozenLoader | ExtensionFileLoader"
         if entry.kind == "source":
             loader = FrozenLoader(fullname, location, self, entry)
-        else:
+        elif is_importing(fullname):
             loader = FrozenExtensionLoader(fullname, location, self)
+        else:
+            loader = ExtensionFileLoader(fullname, location)
         spec = ModuleSpec(fullname, loader, origin=location, is_package=entry.is_package)
         spec.has_location = True
         folder, _, file = location.rpartition(SEPARATOR)

@@ -2,7 +2,8 @@
 
 `FrozenLoader` serves overlay. It is a `SourceFileLoader` of the source on disk whose first
 `get_code` is answered from the registry, as the finder has found the source to be the one that was
-frozen; everything after that, and everything else, is stock.
+frozen; everything after that, and everything else, is stock. A module that has been executed is
+left with stock's own loader, because programs test for its class.
 """
 
 import sys
@@ -91,6 +92,19 @@ def run_body(
     call_locked(server, _call_with_frames_removed, exec, code, module.__dict__)
 
 
+def hand_over(module: "ModuleType", loader: "SourceFileLoader | ExtensionFileLoader") -> None:
+    """Leave an executed module with stock's loader in place of overlay's, of that very class.
+
+    To be called when the body is done: an import that a fork cuts short is known by its loader.
+    """
+    namespace = module.__dict__
+    if type(namespace.get("__loader__")) in _OVERLAY:
+        namespace["__loader__"] = loader
+    spec = namespace.get("__spec__")
+    if type(getattr(spec, "loader", None)) in _OVERLAY:
+        spec.loader = loader  # type: ignore[union-attr]
+
+
 class Locked:
     """What every loader of this package is: it runs bodies under the import lock of its server."""
 
@@ -155,6 +169,7 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
             super().exec_module(module)
         else:
             run_body(self._server, self.get_code, module)
+            hand_over(module, SourceFileLoader(self.name, self.path))
 
 
 class FrozenExtensionLoader(ExtensionFileLoader, Locked):
@@ -206,3 +221,7 @@ class FrozenExtensionLoader(ExtensionFileLoader, Locked):
         else:
             call_locked(server, super().exec_module, module)
             server.count(self.name)
+            hand_over(module, ExtensionFileLoader(self.name, self.path))
+
+
+_OVERLAY = (FrozenLoader, FrozenExtensionLoader)

@@ -201,6 +201,16 @@ class ImportLock:
         return ""
 
 
+def is_importing(name: str) -> bool:
+    """Whether the calling thread imports that module or reloads it, and does not just look for it.
+
+    It holds the module's lock then, as `_find_and_load()` of `Lib/importlib/_bootstrap.py` does.
+    """
+    reference = _frozen_importlib._module_locks.get(name)  # type: ignore[attr-defined]
+    lock = None if reference is None else reference()
+    return getattr(lock, "owner", None) == get_ident()
+
+
 def _leads_to(target: int, thread: "int | None") -> bool:
     """Whether `thread` waits, through importlib's module locks and their owners, for `target`.
 

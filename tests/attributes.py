@@ -39,11 +39,7 @@ def main() -> None:
             "modules": {name: describe(module) for name, module in imported.items()},
             "served": None if finder is None else finder.served,
             "bypassed": {} if finder is None else finder.bypassed,
-            "frozen": [
-                name
-                for name, module in imported.items()
-                if type(module.__loader__).__name__ == "FrozenLoader"
-            ],
+            "frozen": [] if finder is None else [n for n in imported if n in finder._served],
         },
         sys.stdout,
     )
@@ -78,9 +74,8 @@ def describe(module: ModuleType) -> dict[str, Any]:
         "loader is the spec's": getattr(module, "__loader__", None) is loader,
         "repr": ADDRESS.sub("0x", repr(module)),
         "names": sorted(vars(module)),
-        "types": sorted(
-            {type(v).__name__ for name, v in vars(module).items() if name != "__loader__"}
-        ),
+        "types": sorted({type(value).__name__ for value in vars(module).values()}),
+        "loader type": type(loader).__name__,
         "source loader": isinstance(loader, SourceFileLoader),
         "loader state": ADDRESS.sub("0x", repr(getattr(loader, "__dict__", None))),
         "spec": None if spec is None else describe_spec(spec),  # a body may set it to None

@@ -156,7 +156,7 @@ def show(*names):
             continue
         spec = module.__spec__
         print(name, module.__file__, spec.origin, spec.cached, spec.has_location, spec.parent)
-        print(type(spec.loader).__mro__[-4:], vars(spec.loader), spec.submodule_search_locations)
+        print(type(spec.loader), vars(spec.loader), spec.submodule_search_locations)
 """
 ALL = SHOW + "show('native', 'pkg', 'pkg.native', 'ext')"
 
@@ -224,6 +224,17 @@ again.loader.exec_module(module)
 print(module.__file__, callable(module.call))
 """
     same(tree, code, served=0)
+
+
+def test_the_loader_of_a_module_that_is_looked_for_or_loaded_is_stocks_own(tree: Tree) -> None:
+    code = """
+import importlib.util
+print(type(importlib.util.find_spec('native').loader))
+import native
+print(type(native.__loader__), vars(native.__loader__))
+print(native.__loader__ is native.__spec__.loader)
+"""
+    same(tree, code, served=1)
 
 
 def touch(path: Path) -> None:

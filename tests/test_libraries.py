@@ -211,20 +211,19 @@ def without_packages(environment: Environment) -> Iterator[Environment]:
 
 
 def run(environment: Environment, name: str, mode: str | None) -> Outcome:
-    install = "served = lambda: 0\nloaders = ()"
+    install = "names = lambda: ()"
     if mode is not None:
         install = f"""
 import frozenfinder
 finder = frozenfinder.install({str(environment.registry)!r}, mode={mode!r})
-served = lambda: finder.served
-loaders = frozenfinder.FrozenLoader, frozenfinder.ClosedLoader
+names = lambda: finder._served
 """
     code = f"""
 import sys
 {install}
 {JOBS[name]}
-mine = [m for n, m in sys.modules.items() if n.partition('.')[0] == {name!r}]
-print(repr((repr(result), served(), sum(isinstance(m.__loader__, loaders) for m in mine))))
+mine = [n for n in names() if n.partition('.')[0] == {name!r}]
+print(repr((repr(result), len(names()), len(mine))))
 """
     return Outcome(*eval(environment.run("-c", code)))
 

@@ -484,6 +484,17 @@ except ImportError as error:
     same(tree, code, served=0)
 
 
+def test_the_loader_of_an_executed_module_is_stocks_own(tree: Tree) -> None:
+    code = """
+import importlib, m
+for _ in range(2):
+    loader = m.__loader__
+    print(type(loader), vars(loader), loader is m.__spec__.loader, loader.get_code('m').co_names)
+    m = importlib.reload(m)
+"""
+    same(tree, code, served=3)
+
+
 def test_an_overridden_source_to_code_works(tree: Tree) -> None:
     code = """
 import importlib.util
