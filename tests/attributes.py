@@ -17,7 +17,7 @@ ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 def main() -> None:
     names = sys.stdin.read().split()
-    finder = None
+    finder: Any = None
     if len(sys.argv) > 1:
         import frozenfinder
 
