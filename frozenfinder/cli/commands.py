@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .parser import Parser
 
-COMMANDS = ("freeze", "ls", "info", "verify", "why", "run", "cache", "demo")
+COMMANDS = ("freeze", "ls", "info", "verify", "why", "run", "bundle", "cache", "demo")
 INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell reports of one that died of SIGINT, of SIGPIPE
 
 
@@ -37,7 +37,7 @@ def load(name: str) -> Command:
     """The module of a command; UsageError for an unknown one."""
     if name not in COMMANDS:
         raise UsageError(f"unknown command {name!r}, expected one of: {', '.join(COMMANDS)}")
-    return cast("Command", importlib.import_module(f"{__package__}.{name}"))
+    return cast("Command", importlib.import_module(f"{__package__}.{name.replace('-', '_')}"))
 
 
 def main(arguments: list[str]) -> int:

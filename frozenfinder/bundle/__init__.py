@@ -1,0 +1,72 @@
+"""What else a registry can be turned into: a file that runs, and tables in C.
+
+`bundle` writes a program with all that it needs into one executable file. `emit_c` writes the
+modules of a registry as the arrays of `struct _frozen` that CPython itself imports from.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from frozenfinder.freezer import Plan, Report
+    from frozenfinder.freezer.content import Progress
+
+    from .entry import Entry, find_program, parse_entry
+
+__all__ = ["Entry", "bundle", "find_program", "parse_entry"]
+
+_HOMES = {"Entry": "entry", "find_program": "entry", "parse_entry": "entry"}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+def bundle(
+    plan: Plan,
+    entry: Entry,
+    output: str | os.PathLike[str],
+    *,
+    python: str | None = None,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Write what is planned to the executable file `output`, which runs `entry`.
+
+    Any CPython that has the magic number of this one runs it, with nothing installed. `python` is
+    what follows `#!` in its first line. `jobs` and `progress` are as `freeze` takes them.
+    FreezeError if there is no such entry, or the file cannot be written.
+    """
+    # deferred: activation does without them
+    from frozenfinder.freezer import Report, _count_cpus
+
+    from . import archive
+    from .contents import assemble
+
+    begin = time.perf_counter()
+    path = os.path.abspath(output)
+    archive.check_output(path)
+    entry.check(plan)
+    contents = assemble(plan, jobs=jobs or _count_cpus(), progress=progress)
+    size = archive.write(path, contents, entry, python or archive.default_python())
+    content = contents.content
+    return Report(
+        output=path,
+        size=size,
+        modules=len(content.modules),
+        files=len(content.files),
+        compiled=content.compiled,
+        from_pyc=content.from_pyc,
+        reused=0,
+        written=True,
+        seconds=time.perf_counter() - begin,
+        omitted=(*plan.omitted, *content.omitted),
+        warnings=tuple(content.warnings),
+    )

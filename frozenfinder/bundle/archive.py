@@ -1,0 +1,196 @@
+"""The file of a bundle: a zip archive that `python` runs, with the registry in it uncompressed.
+
+#! line
+registry.frz        read in place, at its offset
+__start__.pyc       installs it
+__main__.pyc        the program, which `python FILE` runs
+__main__.py         its source, for interpreters that cannot read that: it tells them so
+NAME.pyc, ...       for each top-level module, puts that of the registry in its place
+the directory of the archive
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import stat
+import sys
+import zipfile
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.resources import files
+from importlib.util import MAGIC_NUMBER, source_hash
+from typing import IO
+
+from frozenfinder import __version__
+from frozenfinder.errors import FreezeError
+
+from .contents import Contents
+from .entry import Entry
+
+REGISTRY = "registry.frz"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip archive can tell
+_HEADER_SIZE = 30  # of a member, without its name
+_MODE = 0o755
+_UNCHECKED = b"\x01\0\0\0"  # the flags of a hash-based `.pyc` whose source is not looked at
+
+_GUARD = """\
+import sys
+try:
+    from _frozen_importlib_external import MAGIC_NUMBER as magic
+except ImportError:
+    magic = None
+if magic != {magic}:
+    sys.exit(
+        "%s: was built for {name} {version}, this is %s %s (%s); run it with {command}"
+        % (
+            sys.argv[0],
+            getattr(getattr(sys, "implementation", None), "name", "python"),
+            sys.version.split()[0],
+            sys.executable,
+        )
+    )
+exec(__loader__.get_code("__start__"), {{"__loader__": __loader__}})
+del magic
+"""
+_FUNCTION = """\
+__file__, __spec__, __package__ = __loader__.archive, None, None
+from {module} import {name}
+if __name__ == "__main__":
+    sys.exit({function}())
+"""
+_MODULE = """\
+if __name__ == "__main__":
+    del sys
+    __import__("runpy")._run_module_as_main({module!r}, False)
+"""
+_STAND_IN = """\
+scope = {"__loader__": __loader__}
+exec(__loader__.get_code("__start__"), scope)
+scope["take_over"](globals())
+"""
+
+
+def default_python() -> str:
+    """What the `#!` line says where nothing else was asked for."""
+    return f"/usr/bin/env {_command()}"
+
+
+def _command() -> str:
+    version = ".".join(map(str, sys.version_info[:2]))
+    return f"python{version}{getattr(sys, 'abiflags', '')}"
+
+
+def write(path: str, contents: Contents, entry: Entry, python: str) -> int:
+    """Put the bundle at `path` in one step; its size. FreezeError if that fails."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
+    try:
+        try:
+            with open(temporary, "xb") as file:
+                size = _write(file, contents, entry, python)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, _MODE)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise FreezeError(f"output {path!r}: cannot be written: {reason}") from error
+    return size
+
+
+def check_output(path: str) -> None:
+    """FreezeError unless a bundle may be written at `path`: nothing else is there to be lost."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FreezeError(f"output {path!r}: its folder does not exist; create it first")
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        raise FreezeError(f"output {path!r}: is {kind}, expected a bundle or nothing")
+    if os.path.getsize(path) and find_registry(path) is None:
+        raise FreezeError(
+            f"output {path!r}: is a file and not a bundle; remove it, or choose another name"
+        )
+
+
+def find_registry(path: str) -> int | None:
+    """The offset of the registry in a bundle; None for any other file. OSError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _offset(archive.getinfo(REGISTRY))
+    except (zipfile.BadZipFile, KeyError):
+        return None
+
+
+def _offset(info: zipfile.ZipInfo) -> int:
+    """Where a member that the bundler wrote begins: its header has a name and no extra field."""
+    return info.header_offset + _HEADER_SIZE + len(info.filename)
+
+
+def _write(file: IO[bytes], contents: Contents, entry: Entry, python: str) -> int:
+    file.write(f"#!{python}\n".encode("utf-8", "surrogateescape"))
+    with zipfile.ZipFile(file, "w") as archive:
+        info = _member(REGISTRY)
+        info.file_size = sum(map(len, contents.pieces))
+        with archive.open(info, "w") as member:
+            for piece in contents.pieces:
+                member.write(piece)
+        for name, content in _programs(contents, entry, _offset(info)):
+            archive.writestr(_member(name), content)
+    return file.tell()
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.create_system = 3  # Unix, whatever writes it
+    info.external_attr = (stat.S_IFREG | 0o644) << 16
+    return info
+
+
+def _programs(contents: Contents, entry: Entry, offset: int) -> Iterable[tuple[str, bytes]]:
+    """The other members of the archive, for a registry at `offset`."""
+    yield "__start__.pyc", _compile(_start(contents, offset), "__start__.py")
+    main = _main(entry)
+    yield "__main__.py", main.encode()
+    yield "__main__.pyc", _compile(main, "__main__.py")
+    stand_in = _compile(_STAND_IN, "stand_in.py")
+    for name, is_package in contents.tops:
+        yield f"{name}/__init__.pyc" if is_package else f"{name}.pyc", stand_in
+
+
+def _start(contents: Contents, offset: int) -> str:
+    start, size, digest = contents.code
+    call = (
+        f"boot(__loader__.archive, version={__version__!r}, registry={offset}, "
+        f"code={(offset + start, size, digest)}, table={contents.table}, "
+        f"suffix={contents.suffix!r}, release={contents.release})\n"
+    )
+    return files(__package__).joinpath("start.py").read_text("utf-8") + call
+
+
+def _main(entry: Entry) -> str:
+    """The program, in words that every Python since 2.7 can read."""
+    guard = _GUARD.format(
+        magic=repr(MAGIC_NUMBER),
+        name="CPython",
+        version=".".join(map(str, sys.version_info[:2])),
+        command=_command(),
+    )
+    if not entry.function:
+        return guard + _MODULE.format(module=entry.module)
+    name = entry.function.partition(".")[0]
+    return guard + _FUNCTION.format(module=entry.module, name=name, function=entry.function)
+
+
+def _compile(source: str, file: str) -> bytes:
+    """The `.pyc` of a source of the bundle's own."""
+    code = compile(source, f"<bundle>/{file}", "exec", dont_inherit=True, optimize=0)
+    return MAGIC_NUMBER + _UNCHECKED + source_hash(source.encode()) + marshal.dumps(code)

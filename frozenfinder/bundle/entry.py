@@ -1,0 +1,115 @@
+"""What a bundle runs: a function, as a console script does, or a module, as `python -m` does."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import Distribution
+
+from frozenfinder.errors import FreezeError
+from frozenfinder.freezer import Manifest, Plan, merge_manifests
+
+_ENTRY = re.compile(r"(?P<module>\w+(\.\w+)*)(:(?P<function>\w+(\.\w+)*))?\s*(\[.*\])?")
+_SCRIPTS = ("console_scripts", "gui_scripts")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The module to import and the function in it to call; without one, the module to run."""
+
+    module: str
+    function: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.function}" if self.function else self.module
+
+    def check(self, plan: Plan) -> None:
+        """FreezeError unless the plan has what the entry needs."""
+        found = {module.name: module for module in plan.modules}.get(self.module)
+        missing = "" if found is not None else self.module
+        main = f"{self.module}.__main__"
+        if found is not None and found.is_package and not self.function:
+            missing = "" if any(module.name == main for module in plan.modules) else main
+        if missing:
+            raise FreezeError(
+                f"entry '{self}': module {missing!r} is not among the {len(plan.modules)} modules "
+                "to bundle; add what has it with --distribution, --package or --path",
+                module=missing,
+            )
+
+
+def parse_entry(text: str) -> Entry:
+    """`MODULE[:FUNCTION]`, as entry points have it; FreezeError for anything else."""
+    match = _ENTRY.fullmatch(text)
+    if match is None:
+        raise FreezeError(f"entry {text!r}: expected MODULE or MODULE:FUNCTION")
+    return Entry(match["module"], match["function"] or "")
+
+
+def find_program(
+    manifest: Manifest,
+    search_path: Sequence[str],
+    *,
+    script: str | None = None,
+    entry: str | None = None,
+) -> tuple[Entry, Manifest]:
+    """What to run, and what `manifest` has to ask for besides to have it; FreezeError.
+
+    The program is that of an installed console script, or an entry as `parse_entry` takes it. With
+    it comes the distribution that has it, or its package, unless `manifest` asks for that.
+    """
+    if script is not None:
+        found, distribution = find_script(script, search_path)
+        return found, _add(manifest, distributions=(distribution,))
+    found = parse_entry(entry or "")
+    top = found.module.partition(".")[0]
+    if top in manifest.packages or any(_holds(path, top) for path in manifest.paths):
+        return found, manifest
+    owner = find_owner(found.module, search_path)
+    if owner is None:
+        return found, _add(manifest, packages=(top,))
+    return found, _add(manifest, distributions=(owner,))
+
+
+def _add(manifest: Manifest, **more: tuple[str, ...]) -> Manifest:
+    return merge_manifests([manifest, Manifest(**more)])  # type: ignore[arg-type]
+
+
+def _holds(folder: str, top: str) -> bool:
+    """Whether a folder has a module or package of that name."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return any(name.partition(".")[0] == top for name in names)
+
+
+def find_script(name: str, directories: Sequence[str]) -> tuple[Entry, str]:
+    """The entry of an installed console script, and the distribution that has it; FreezeError."""
+    for distribution in _discover(directories):
+        for point in distribution.entry_points:
+            if point.group in _SCRIPTS and point.name == name:
+                return parse_entry(point.value), str(distribution.metadata["Name"])
+    raise FreezeError(
+        f"script {name!r}: no distribution in the {len(directories)} directories of sys.path has "
+        "an entry point of that name; install one, or use --entry"
+    )
+
+
+def find_owner(module: str, directories: Sequence[str]) -> str | None:
+    """The distribution whose files are those of a module, or None."""
+    top = module.partition(".")[0]
+    path = module.replace(".", "/")
+    files = {f"{path}.py", f"{path}/__init__.py"}
+    by_folder = None
+    for distribution in _discover(directories):
+        for file in distribution.files or ():
+            name = str(distribution.metadata["Name"])
+            if file.as_posix() in files:
+                return name
+            if file.parts[0] == top:
+                by_folder = name
+    return by_folder
+
+
+def _discover(directories: Sequence[str]) -> Iterator[Distribution]:
+    yield from Distribution.discover(path=list(directories))

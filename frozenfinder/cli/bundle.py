@@ -1,0 +1,102 @@
+"""`frozenfinder bundle`: write a program with all that it needs into one executable file."""
+
+import argparse
+
+from frozenfinder.bundle import bundle, find_program
+from frozenfinder.freezer import Manifest, discover, merge_manifests, read_manifest
+
+from . import DONE
+from .commands import program_path
+from .freeze import _positive, summarise
+from .parser import Parser
+from .progress import Progress
+
+SUMMARY = "write a program and what it needs into one executable file"
+
+
+def make_parser() -> Parser:
+    parser = Parser("bundle", SUMMARY)
+    program = parser.add_argument_group("the program, and with it the distribution that it is of")
+    which = program.add_mutually_exclusive_group(required=True)
+    which.add_argument("--script", metavar="NAME", help="an installed console script")
+    which.add_argument(
+        "--entry", metavar="MODULE[:FUNCTION]", help="a function to call, or a module to run"
+    )
+    which.add_argument("-m", metavar="MODULE", dest="module", help="a module or package to run")
+    what = parser.add_argument_group("what else to put into it; all can be given repeatedly")
+    for option, metavar, text in (
+        ("--distribution", "NAME", "an installed distribution, with what it requires"),
+        ("--package", "NAME", "a package or module that can be imported, with all below it"),
+        ("--path", "DIR", "everything below a directory"),
+        ("--manifest", "FILE", "what a manifest asks for"),
+        ("--exclude", "GLOB", "leave out the modules of these names, and all below them"),
+        (
+            "--lay-out",
+            "PACKAGE",
+            "give this package real files to open when it runs",
+        ),
+    ):
+        what.add_argument(option, metavar=metavar, action="append", default=[], help=text)
+    what.add_argument("--stdlib", action="store_true", help="the standard library")
+    what.add_argument("--with-source", action="store_true", help="the sources, for tracebacks")
+    _add_ways(parser)
+    return parser
+
+
+def _add_ways(parser: Parser) -> None:
+    how = parser.add_argument_group("how")
+    how.add_argument("-o", "--output", metavar="FILE", required=True, help="the file to write")
+    how.add_argument(
+        "--python", metavar="LINE", help="what follows '#!' (default: /usr/bin/env pythonX.Y)"
+    )
+    how.add_argument(
+        "--world", action="store_true", help="find nothing outside the bundle (needs --stdlib)"
+    )
+    how.add_argument(
+        "-O", "--optimize", type=int, choices=(0, 1, 2), default=0, help="the optimisation level"
+    )
+    how.add_argument(
+        "-j", "--jobs", metavar="N", type=_positive, help="processes (default: one for each CPU)"
+    )
+    told = parser.add_argument_group("what to tell")
+    told.add_argument("--quiet", action="store_true", help="nothing but errors")
+    told.add_argument("-v", "--verbose", action="store_true", help="all that was left out, and why")
+    parser.add_json()
+
+
+def make_manifest(options: argparse.Namespace) -> Manifest:
+    """What the options ask for besides the program."""
+    own = Manifest(
+        stdlib=options.stdlib,
+        packages=tuple(options.package),
+        distributions=tuple(options.distribution),
+        with_dependencies=True,
+        paths=tuple(options.path),
+        excludes=tuple(options.exclude),
+        lay_out=tuple(options.lay_out),
+        optimize=options.optimize,
+        with_source=options.with_source,
+        world=options.world,
+        extensions="embed",
+    )
+    return merge_manifests([*map(read_manifest, options.manifest), own])
+
+
+def main(options: argparse.Namespace) -> int:
+    path = program_path()
+    entry, manifest = find_program(
+        make_manifest(options),
+        path,
+        script=options.script,
+        entry=options.entry or options.module,
+    )
+    plan = discover(manifest, path)
+    with Progress("bundling", quiet=options.quiet) as progress:
+        report = bundle(
+            plan, entry, options.output, python=options.python, jobs=options.jobs, progress=progress
+        )
+    if options.json:
+        print(report.to_json())
+    elif not options.quiet:
+        print(summarise(report, verbose=options.verbose))
+    return DONE
