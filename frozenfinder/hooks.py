@@ -66,6 +66,14 @@ def install(
         opened = opened.pin(sha256=sha256, verify_key=verify_key)
     if opened.distrust is not None and not trusted:
         raise opened.trust_error()
+    return serve(opened, mode, tests)
+
+
+def serve(opened: Registry, mode: str, tests: bool = False) -> "Finder":
+    """Install an open registry, whoever its file belongs to and whatever FROZENFINDER says.
+
+    It is for a program whose modules are nowhere else. The caller's caller is the one to be warned.
+    """
     for finder in _installed:
         if finder.mode == mode and finder.registry == opened:
             return finder
@@ -199,7 +207,7 @@ def _refuse(registry: Registry, mode: str) -> NullFinder:
     # deferred: only where the registry cannot serve
     import warnings
 
-    warnings.warn(f"frozenfinder serves nothing: {error}", RuntimeWarning, stacklevel=3)
+    warnings.warn(f"frozenfinder serves nothing: {error}", RuntimeWarning, stacklevel=4)
     finder = NullFinder(registry, mode)
     _installed.append(finder)
     return finder

@@ -80,15 +80,15 @@ def boot(
     loaded = sys.modules.get("frozenfinder")
     if getattr(loaded, "__version__", None) != version:
         _import_run_time(path, code, table)
-    from frozenfinder import install
     from frozenfinder.errors import FrozenFinderError
+    from frozenfinder.hooks import serve
     from frozenfinder.registry import Registry
 
     try:
         opened = Registry.open(path, offset=registry)
         # CPython's own frozen modules serve every level of optimisation, too
         opened.mismatch = None
-        install(opened, mode="closed", trusted=True)
+        serve(opened, "closed")
     except FrozenFinderError as error:
         sys.exit(f"{path}: {error}")
     # so that what is searched there next is searched in the registry

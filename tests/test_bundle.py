@@ -1,0 +1,457 @@
+"""Bundles: one file that is a program, run by bare interpreters in every way there is."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from importlib.util import MAGIC_NUMBER
+from pathlib import Path
+
+import pytest
+from conftest import Python
+
+from frozenfinder.bundle import archive, contents
+from frozenfinder.registry import Registry
+
+MAIN = """\
+import json, sys
+from importlib import metadata, resources
+
+from . import inner
+
+class Mine:
+    pass
+
+def main():
+    main_module = sys.modules["__main__"]
+    print(json.dumps({
+        "argv": sys.argv,
+        "path": sys.path[0],
+        "file": main_module.__file__,
+        "spec": getattr(main_module.__spec__, "name", None),
+        "names": sorted(name for name in vars(main_module) if not name.startswith("__")),
+        "inner": inner.__file__,
+        "text": resources.files("tool").joinpath("data.txt").read_text("utf-8"),
+        "version": metadata.version("tool"),
+        "points": [point.value for point in metadata.entry_points(group="tool.plugins")],
+    }))
+    return 3
+
+def fail():
+    raise ValueError("from the bundle")
+
+def square(number):
+    return number * number
+
+def spread():
+    import multiprocessing, pickle
+    for method in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context(method)
+        with context.Pool(1) as pool:
+            print(method, pool.map(square, range(3)), pool.apply(grandchild, [method]))
+    from concurrent.futures import ProcessPoolExecutor
+    with ProcessPoolExecutor(1) as executor:
+        print("default", executor.submit(square, 4).result())
+
+def grandchild(method):
+    # a worker of a pool may not have children; those of an executor may
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    multiprocessing.current_process()._config["daemon"] = False
+    with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as executor:
+        return executor.submit(square, 5).result()
+"""
+
+TREE = {
+    "tool/__init__.py": "",
+    "tool/cli.py": MAIN,
+    "tool/inner/__init__.py": "",
+    "tool/data.txt": "data",
+    "tool/__main__.py": """\
+import sys
+from . import cli
+if __name__ == "__main__":
+    print(__spec__.name, __package__, __file__, sys.argv, sys.path[0])
+    if sys.argv[1:] == ["spread"]:
+        cli.spread()
+""",
+    "lonely.py": """\
+import multiprocessing, sys
+def double(number):
+    return number * 2
+if __name__ == "__main__":
+    print(__spec__.name, __file__, sys.argv[1:])
+    for method in multiprocessing.get_all_start_methods():
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            print(method, pool.map(double, [21]))
+""",
+    "tool-2.5.dist-info/METADATA": "Metadata-Version: 2.1\nName: tool\nVersion: 2.5\n",
+    "tool-2.5.dist-info/entry_points.txt": """\
+[console_scripts]
+tool = tool.cli:main
+tool-fail = tool.cli:fail [extra]
+[tool.plugins]
+own = tool.inner
+""",
+    "tool-2.5.dist-info/direct_url.json": "{}",
+    "tool-2.5.dist-info/RECORD": """\
+../../../bin/tool,sha256=abc,200
+lonely.py,,
+tool/__init__.py,,
+tool/cli.py,,
+tool/__main__.py,,
+tool/inner/__init__.py,,
+tool/data.txt,,
+tool/__pycache__/cli.cpython-313.pyc,,
+tool-2.5.dist-info/METADATA,,
+tool-2.5.dist-info/entry_points.txt,,
+tool-2.5.dist-info/direct_url.json,,
+tool-2.5.dist-info/RECORD,,
+""",
+}
+
+
+def write_tree(folder: Path, files: Mapping[str, str] = TREE) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+Bundle = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as site-packages is, with the distribution `tool` in it."""
+    return write_tree(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def bundle(python: Python, site: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Make a bundle in a folder of its own, once for each command line."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def make(*options: str, into: Path | None = None) -> Path:
+        if options not in made or into is not None:
+            path = (into or tmp_path_factory.mktemp("bundle")) / "app.pyz"
+            python(
+                *["-m", "frozenfinder", "bundle", "--quiet", "-o", str(path), *options],
+                env={"PYTHONPATH": str(site)},
+            )
+            made[options] = path
+        return made[options]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def tool(bundle: Bundle) -> Path:
+    return bundle("--script", "tool")
+
+
+def run(
+    *argv: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    interpreter: str = sys.executable,
+) -> tuple[int, str, str]:
+    """What a bare interpreter makes of it: no site-packages, no environment, no frozenfinder."""
+    done = subprocess.run(
+        [interpreter, *map(str, argv)] if interpreter else [str(each) for each in argv],
+        cwd=cwd,
+        env={"PATH": os.environ["PATH"], **(env or {})},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def read_answer(outcome: tuple[int, str, str]) -> dict[str, object]:
+    status, output, error = outcome
+    assert (status, error) == (3, "")
+    answer: dict[str, object] = json.loads(output)
+    return answer
+
+
+# -- how it runs
+
+
+@pytest.mark.parametrize("flags", [("-I", "-S"), ("-S",), ("-E", "-S"), ("-P", "-S", "-B")])
+def test_a_console_script_runs_with_nothing_installed(tool: Path, flags: tuple[str, ...]) -> None:
+    assert read_answer(run(*flags, tool, "one", "-x")) == {
+        "argv": [str(tool), "one", "-x"],
+        "path": str(tool),
+        "file": str(tool),
+        "spec": None,
+        "names": ["main", "sys"],
+        "inner": f"{tool}/tool/inner/__init__.py",
+        "text": "data",
+        "version": "2.5",
+        "points": ["tool.inner"],
+    }
+
+
+def test_it_runs_by_a_relative_path(tool: Path) -> None:
+    answer = read_answer(run("-S", "app.pyz", cwd=tool.parent))
+    assert (answer["argv"], answer["path"]) == (["app.pyz"], str(tool))
+
+
+def test_it_runs_through_a_symbolic_link(tool: Path, tmp_path: Path) -> None:
+    link = tmp_path / "linked"
+    link.symlink_to(tool)
+    answer = read_answer(run("-S", link))
+    assert (answer["file"], answer["inner"]) == (str(link), f"{link}/tool/inner/__init__.py")
+
+
+def test_it_runs_where_nothing_can_be_written(tool: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    Path(shutil.copy(tool, folder / "app.pyz")).chmod(0o555)
+    folder.chmod(0o555)
+    try:
+        answer = read_answer(run("-S", folder / "app.pyz", cwd=folder))
+        assert answer["text"] == "data"
+        assert [path.name for path in folder.iterdir()] == ["app.pyz"]
+    finally:
+        folder.chmod(0o755)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the first line of a file starts nothing")
+def test_the_file_itself_can_be_executed(bundle: Bundle) -> None:
+    path = bundle("--script", "tool", "--python", f"{sys.executable} -S")
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert read_answer(run(path, interpreter=""))["file"] == str(path)
+
+
+def test_the_first_line_names_the_version_unless_told_otherwise(tool: Path) -> None:
+    version = ".".join(map(str, sys.version_info[:2]))
+    line = tool.read_bytes().partition(b"\n")[0].decode()
+    assert line == f"#!/usr/bin/env python{version}{getattr(sys, 'abiflags', '')}"
+
+
+def test_other_installations_of_frozenfinder_are_not_looked_at(tool: Path, tmp_path: Path) -> None:
+    write_tree(tmp_path, {"frozenfinder/__init__.py": "raise AssertionError"})
+    assert read_answer(run("-S", tool, env={"PYTHONPATH": str(tmp_path)}))["text"] == "data"
+
+
+def test_another_version_that_is_loaded_is_replaced(tool: Path, tmp_path: Path) -> None:
+    write_tree(
+        tmp_path,
+        {"frozenfinder.py": "__version__ = '0.0'", "sitecustomize.py": "import frozenfinder"},
+    )
+    assert read_answer(run(tool, env={"PYTHONPATH": str(tmp_path)}))["text"] == "data"
+
+
+def test_the_variable_that_turns_installations_off_leaves_bundles_alone(tool: Path) -> None:
+    assert read_answer(run("-S", tool, env={"FROZENFINDER": "off"}))["text"] == "data"
+
+
+@pytest.mark.parametrize("flag", ["-O", "-OO"])
+def test_the_level_that_the_program_is_run_at_makes_no_difference(tool: Path, flag: str) -> None:
+    assert read_answer(run("-S", flag, tool))["text"] == "data"
+
+
+def test_a_traceback_begins_in_the_bundle_and_leads_to_the_program(bundle: Bundle) -> None:
+    path = bundle("--entry", "tool.cli:fail", "--with-source")
+    status, output, error = run("-S", path)
+    assert (status, output) == (1, "")
+    frames = [line.strip() for line in error.splitlines() if line.startswith("  File")]
+    assert frames[-2:] == [
+        'File "<bundle>/__main__.py", line 21, in <module>',
+        f'File "{path}/tool/cli.py", line 25, in fail',
+    ]
+    assert '    raise ValueError("from the bundle")\n' in error
+    assert error.endswith("ValueError: from the bundle\n")
+
+
+def test_an_entry_point_with_extras_is_a_script(bundle: Bundle) -> None:
+    assert run("-S", bundle("--script", "tool-fail"))[2].endswith("ValueError: from the bundle\n")
+
+
+def test_a_package_runs_as_python_m_runs_it(bundle: Bundle) -> None:
+    path = bundle("-m", "tool")
+    assert run("-S", path, "x") == (
+        0,
+        f"tool.__main__ tool {path}/tool/__main__.py {[str(path), 'x']} {path}\n",
+        "",
+    )
+
+
+def test_a_module_without_a_function_is_run(bundle: Bundle) -> None:
+    path = bundle("--entry", "tool")
+    assert run("-S", path)[1].startswith("tool.__main__ tool ")
+
+
+# -- processes
+
+
+def spread_lines(methods: list[str]) -> list[str]:
+    return [*(f"{method} [0, 1, 4] 25" for method in methods), "default 16"]
+
+
+def test_every_way_to_start_processes_reaches_a_function_of_the_bundle(bundle: Bundle) -> None:
+    import multiprocessing
+
+    status, output, error = run("-S", bundle("--entry", "tool.cli:spread"))
+    assert (status, error) == (0, "")
+    assert output.splitlines() == spread_lines(multiprocessing.get_all_start_methods())
+
+
+def test_and_from_a_module_that_is_run(bundle: Bundle) -> None:
+    import multiprocessing
+
+    status, output, error = run("-I", bundle("-m", "tool"), "spread")
+    assert (status, error) == (0, "")
+    assert output.splitlines()[1:] == spread_lines(multiprocessing.get_all_start_methods())
+
+
+def test_functions_of_the_main_module_reach_processes_too(bundle: Bundle) -> None:
+    import multiprocessing
+
+    path = bundle("-m", "lonely")
+    status, output, error = run("-S", path)
+    assert (status, error) == (0, "")
+    methods = multiprocessing.get_all_start_methods()
+    assert output.splitlines() == [f"lonely {path}/lonely.py []", *(f"{m} [42]" for m in methods)]
+
+
+def test_a_bundle_on_sys_path_can_be_imported_from(tool: Path) -> None:
+    code = "import tool.cli; print(tool.cli.__file__, tool.__path__, tool.__spec__.origin)"
+    assert run("-S", "-c", code, env={"PYTHONPATH": str(tool)}) == (
+        0,
+        f"{tool}/tool/cli.py ['{tool}/tool'] {tool}/tool/__init__.py\n",
+        "",
+    )
+
+
+def test_a_module_of_a_bundle_on_sys_path_can_be_run(tool: Path) -> None:
+    status, output, error = run("-S", "-m", "tool", env={"PYTHONPATH": str(tool)})
+    assert (status, error) == (0, "")
+    assert output.startswith(f"tool.__main__ tool {tool}/tool/__main__.py ")
+
+
+# -- what it refuses
+
+
+def edit(path: Path, target: Path, at: int, content: bytes) -> Path:
+    data = bytearray(path.read_bytes())
+    data[at : at + len(content)] = content
+    target.write_bytes(data)
+    return target
+
+
+def registry_of(path: Path) -> Registry:
+    offset = archive.find_registry(os.fspath(path))
+    assert offset is not None
+    return Registry.open(path, offset=offset)
+
+
+def test_damage_to_the_run_time_is_told_in_one_line(tool: Path, tmp_path: Path) -> None:
+    registry = registry_of(tool)
+    entry = registry.find_entry("frozenfinder.hooks")
+    first = registry.find_entry("frozenfinder")
+    assert entry is not None
+    assert first is not None
+    offset = archive.find_registry(os.fspath(tool)) or 0
+    at = offset + registry.header.sections["blobs"][0] + entry.offset
+    start = offset + registry.header.sections["blobs"][0] + first.offset
+    damaged = edit(tool, tmp_path / "damaged.pyz", at, b"\xff" * 8)
+    status, _, error = run("-S", damaged)
+    end = start + sum(e.size for n in contents.BOOT if (e := registry.find_entry(n)))
+    assert (status, error) == (
+        1,
+        f"{damaged}: is damaged between byte {start} and {end}; copy it again\n",
+    )
+
+
+def test_damage_to_the_registry_is_told_in_one_line(tool: Path, tmp_path: Path) -> None:
+    offset = archive.find_registry(os.fspath(tool)) or 0
+    damaged = edit(tool, tmp_path / "damaged.pyz", offset + 40, b"\xff")
+    status, _, error = run("-S", damaged)
+    assert status == 1
+    assert error.startswith(f"{damaged}: registry {str(damaged)!r}: header at 0 has digest ")
+    assert error.count("\n") == 1
+
+
+def test_an_interpreter_of_another_magic_number_is_told_which_one_to_use(
+    tool: Path, tmp_path: Path
+) -> None:
+    # as another version sees it: the `.pyc` is none of its own, and so the source is read
+    other = tmp_path / "other.pyz"
+    with zipfile.ZipFile(tool) as source, zipfile.ZipFile(other, "w") as target:
+        text = source.read("__main__.py")
+        assert repr(MAGIC_NUMBER).encode() in text
+        target.writestr("__main__.py", text.replace(repr(MAGIC_NUMBER).encode(), b"b'other'"))
+    version = ".".join(map(str, sys.version_info[:2]))
+    found = f"cpython {sys.version.split()[0]} ({sys.executable})"
+    complaint = f"was built for CPython {version}, this is {found}; run it with python{version}"
+    assert run("-S", other) == (1, "", f"{other}: {complaint}\n")
+
+
+# -- what is in it
+
+
+def test_the_same_files_give_the_same_bytes_wherever_they_lie(
+    bundle: Bundle, python: Python, site: Path, tmp_path: Path
+) -> None:
+    elsewhere = write_tree(tmp_path / "elsewhere")
+    for path in elsewhere.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    other = tmp_path / "app.pyz"
+    python(
+        *["-m", "frozenfinder", "bundle", "--quiet", "-o", str(other), "--script", "tool"],
+        env={"PYTHONPATH": str(elsewhere), "PYTHONHASHSEED": "7"},
+    )
+    assert other.read_bytes() == bundle("--script", "tool").read_bytes()
+    assert str(site).encode() not in other.read_bytes()
+
+
+def test_it_is_a_zip_archive_that_other_tools_read(tool: Path) -> None:
+    with zipfile.ZipFile(tool) as opened:
+        assert opened.testzip() is None
+        assert opened.namelist() == [
+            "registry.frz",
+            "__start__.pyc",
+            "__main__.py",
+            "__main__.pyc",
+            "lonely.pyc",
+            "tool/__init__.pyc",
+        ]
+
+
+def test_the_metadata_lists_what_is_in_the_bundle(tool: Path) -> None:
+    registry = registry_of(tool)
+    entry = registry.find_file("tool-2.5.dist-info/RECORD")
+    assert entry is not None
+    listed = [line.partition(",")[0] for line in bytes(registry.read_blob(entry)).decode().split()]
+    assert listed == [
+        "lonely.py",
+        *[f"tool/{name}" for name in ("__init__.py", "cli.py", "__main__.py")],
+        *["tool/inner/__init__.py", "tool/data.txt"],
+        *[f"tool-2.5.dist-info/{name}" for name in ("METADATA", "entry_points.txt", "RECORD")],
+    ]
+
+
+def test_what_it_takes_to_boot_is_what_the_bundle_reads_at_once(bundle: Bundle) -> None:
+    error = run("-S", "-v", bundle("--entry", "tool.inner:__name__.lower"))[2]
+    imported = [line for line in error.splitlines() if line.startswith("import 'frozenfinder")]
+    at_once = [line.split("'")[1] for line in imported if "RunTime" in line]
+    assert len(at_once) == len(imported)
+    assert sorted(at_once) == sorted(contents.BOOT)
+
+
+def test_the_standard_library_can_be_inside(bundle: Bundle) -> None:
+    path = bundle("--entry", "tool.cli:main", "--stdlib", "--exclude", "idlelib")
+    answer = read_answer(run("-S", path))
+    assert answer["text"] == "data"
+    code = "import tool, json, _json; print(json.__file__, _json.__file__)"
+    output = run("-S", "-c", code, env={"PYTHONPATH": str(path)})[1]
+    assert output.startswith(f"{path}/json/__init__.py ")
+    assert str(path) not in output.split()[1]
