@@ -11,20 +11,17 @@ from _frozen_importlib_external import (  # type: ignore[attr-defined]
 from . import modules
 from .closed_loader import ClosedExtensionLoader, ClosedLoader, ClosedNamespaceLoader
 from .finder import ServingFinder
-from .registry import FrozenEntry, Registry, _os
+from .registry import FrozenEntry, _os
 from .roots import SEPARATOR, get_extension_suffix, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from importlib.metadata import Distribution, DistributionFinder
     from types import ModuleType
     from typing import Any
 
-    from .collector import Collector
     from .extraction import Extractor
-    from .fixups import FixupTable
-    from .lock import ImportLock
     from .paths import FileTree, FrozenPath
 
 
@@ -36,18 +33,8 @@ class ClosedFinder(ServingFinder):
 
     mode = "closed"
 
-    def __init__(
-        self,
-        registry: Registry,
-        lock: "ImportLock",
-        report: "Callable[[str, str], None] | None" = None,
-        tests: bool = False,
-        collector: "Collector | None" = None,
-        *,
-        fixups: "FixupTable | None" = None,
-    ) -> None:
-        super().__init__(registry, lock, report, tests, collector, fixups=fixups)
-        self.root = registry.path
+    def _set_up(self) -> None:
+        self.root = self.registry.path
         self._extractor: "Extractor | None" = None
         self._files: "FileTree | None" = None
         self._laid_out: "dict[str, str]" = {}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         def find_path(self, path: str) -> FrozenPath: ...
         def get_data(self, path: str) -> bytes: ...
         def relative(self, path: str) -> str | None: ...
+        def unmarshal(self, entry: FrozenEntry) -> CodeType: ...
 
 
 class ClosedLoader(SourceLoader, Locked):
@@ -70,8 +71,7 @@ class ClosedLoader(SourceLoader, Locked):
     def get_code(self, fullname: str) -> "CodeType":
         """The entry's code, newly unmarshalled; RegistryError if it is damaged."""
         self._check_name(fullname)
-        registry = self.server.registry
-        code = registry.load_code(self._entry, registry.read_blob(self._entry))
+        code = self.server.unmarshal(self._entry)
         _fix_co_filename(code, self.path)
         self.server.count(fullname)
         if self._entry.text_size >= 0:

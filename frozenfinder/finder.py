@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .collector import Collector
     from .lock import ImportLock
+    from .patterns import Patterns
 
 
 def _get_cached_ending() -> str:
@@ -47,20 +48,34 @@ class ServingFinder:
         collector: "Collector | None" = None,
         *,
         fixups: "FixupTable | None" = None,
+        patterns: "Patterns | None" = None,
     ) -> None:
         self.registry = registry
         self.lock = lock
         self.collector = collector
+        self.patterns = patterns
         self.fixups = FixupTable() if fixups is None else fixups
         self.tests = tests
         self.bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic, an integer's += is not
         self._report = report
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """What a mode adds."""
 
     @property
     def served(self) -> int:
         """How many modules were executed from the registry, a reloaded one each time."""
         return len(self._served)
+
+    def unmarshal(self, entry: FrozenEntry) -> "CodeType":
+        """The entry's code, newly unmarshalled; its patterns go to `re`. RegistryError."""
+        registry = self.registry
+        blob = registry.read_blob(entry)
+        if entry.patterns_size and self.patterns is not None:
+            self.patterns.add(blob[-entry.patterns_size :])
+        return registry.load_code(entry, blob)
 
     def count(self, name: str) -> None:
         self._served.append(name)
@@ -99,18 +114,8 @@ class FrozenFinder(ServingFinder):
 
     mode = "overlay"
 
-    def __init__(
-        self,
-        registry: Registry,
-        lock: "ImportLock",
-        report: "Callable[[str, str], None] | None" = None,
-        tests: bool = False,
-        collector: "Collector | None" = None,
-        *,
-        fixups: "FixupTable | None" = None,
-    ) -> None:
-        super().__init__(registry, lock, report, tests, collector, fixups=fixups)
-        self._roots = Roots(registry)
+    def _set_up(self) -> None:
+        self._roots = Roots(self.registry)
         self._damaged = False
 
     def find_spec(
@@ -168,9 +173,8 @@ class FrozenFinder(ServingFinder):
 
     def load_code(self, entry: FrozenEntry) -> "CodeType | None":
         """The entry's code, newly unmarshalled, or None where the registry is damaged."""
-        registry = self.registry
         try:
-            return registry.load_code(entry, registry.read_blob(entry))
+            return self.unmarshal(entry)
         except RegistryError as error:
             self._give_up(entry.name, error)
             return None

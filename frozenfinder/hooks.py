@@ -14,6 +14,7 @@ from .finder import FrozenFinder, NullFinder
 from .fixups import FixupTable
 from .loader import Locked
 from .lock import ImportLock
+from .patterns import Patterns
 from .registry import Registry, _os
 from .roots import SEPARATOR
 
@@ -82,8 +83,12 @@ def serve(opened: Registry, mode: str, tests: bool = False) -> "Finder":
     sys.audit("frozenfinder.install", opened.path, mode)
     report = _print_bypass if environment("FROZENFINDER_DEBUG") not in (None, "", "0") else None
     finder_type = _get_finder_type(mode)
-    collector = _make_collector()
-    finder = finder_type(opened, import_lock, report, tests, collector, fixups=fixup_table)
+    without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
+    collector = None if "collector" in without else Collector()
+    patterns = None if "patterns" in without else Patterns()
+    finder = finder_type(
+        opened, import_lock, report, tests, collector, fixups=fixup_table, patterns=patterns
+    )
     _insert(finder)
     _prepare_fork()
     return finder
@@ -211,13 +216,6 @@ def _refuse(registry: Registry, mode: str) -> NullFinder:
     finder = NullFinder(registry, mode)
     _installed.append(finder)
     return finder
-
-
-def _make_collector() -> "Collector | None":
-    """None where the environment variable FROZENFINDER_WITHOUT has `collector` among its names."""
-    if "collector" in (environment("FROZENFINDER_WITHOUT") or "").split(","):
-        return None
-    return Collector()
 
 
 def _prepare_fork() -> None:

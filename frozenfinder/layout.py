@@ -228,7 +228,8 @@ def _error(path: str, complaint: str, offset: int) -> RegistryError:
 class FrozenEntry:
     """One entry of a registry: `struct _frozen` and its alias (Include/cpython/import.h), and more.
 
-    `offset`, `size` and `digest` locate the marshalled code (of data, the content) among the blobs.
+    `offset`, `size` and `digest` locate the marshalled code (of data, the content) among the blobs;
+    the last `patterns_size` bytes of it are the module's regular expressions.
     `mtime` and `source_size` are the source's stamp, as a `.pyc` holds it: whole seconds and bytes,
     the low 32 bits of each. `root` numbers the registry's roots, `path` is relative to that root,
     with `/` between its parts. `origname` differs from `name` where the entry is an alias.
@@ -248,6 +249,7 @@ class FrozenEntry:
         "offset",
         "size",
         "digest",
+        "patterns_size",
         "mtime",
         "source_size",
         "text_offset",
@@ -269,6 +271,7 @@ class FrozenEntry:
         offset: int = 0,
         size: int = 0,
         digest: int = 0,
+        patterns_size: int = 0,
         mtime: int = 0,
         source_size: int = 0,
         text_offset: int = 0,
@@ -286,6 +289,7 @@ class FrozenEntry:
         self.offset = offset
         self.size = size
         self.digest = digest
+        self.patterns_size = patterns_size
         self.mtime = mtime
         self.source_size = source_size
         self.text_offset = text_offset
@@ -410,7 +414,8 @@ def _pack_record(entry: FrozenEntry) -> bytes:
         | (_TEXT if has_text else 0)
         | (_LAY_OUT if entry.lay_out else 0)
         | KINDS.index(entry.kind) << 8
-        | TABLES.index(entry.table) << 16,
+        | TABLES.index(entry.table) << 16
+        | entry.patterns_size << 32,
         entry.offset,
         entry.size,
         entry.digest,
@@ -551,6 +556,7 @@ class Shard:
             offset=words[2],
             size=words[3],
             digest=words[4],
+            patterns_size=flags >> 32,
             mtime=words[5] & 0xFFFFFFFF,
             source_size=words[5] >> 32,
             text_offset=words[6],

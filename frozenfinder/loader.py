@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .collector import Collector
     from .fixups import FixupTable
     from .lock import ImportLock
+    from .patterns import Patterns
 
     _F = TypeVar("_F", bound=Callable[..., Any])
     _T = TypeVar("_T")
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         registry: Registry
         lock: ImportLock
         collector: Collector | None
+        patterns: Patterns | None
         fixups: FixupTable
 
         def count(self, name: str) -> None: ...
@@ -90,6 +92,9 @@ def run_body(
         raise ImportError(f"cannot load module {module.__name__!r} when get_code() returns None")
     sys.audit("frozenfinder.exec", module.__name__, server.registry.path)
     call_locked(server, _call_with_frames_removed, exec, code, module.__dict__)
+    patterns = server.patterns
+    if patterns is not None and patterns.pending:
+        patterns.flush()  # it may have been `re` that was imported
 
 
 def hand_over(module: "ModuleType", loader: "SourceFileLoader | ExtensionFileLoader") -> None:

@@ -19,6 +19,7 @@ RUN = (
     "modules",
     "lock",
     "collector",
+    "patterns",
     "fixups",
     "registry",
     "roots",

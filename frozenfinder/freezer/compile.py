@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from .canonical import canonicalise
 
+_RE = b"\x02re"  # the name as `marshal` writes it
 _HEADER_SIZE = 16  # of a `.pyc`: magic number, flags, and eight bytes of stamp or hash
 _HASH_BASED, _CHECK_SOURCE = 1, 2  # its flags
 _ATTEMPTS = 3  # to read a file that others are writing
@@ -32,7 +33,8 @@ class Compiled(NamedTuple):
     """What became of it: `code` is None where `reason` says why there is none.
 
     `mtime` and `size` are the file's, as a `.pyc` would have them; `text` is its content if that
-    was asked for. `reused` tells that the code comes from a `.pyc`.
+    was asked for. `reused` tells that the code comes from a `.pyc`. `patterns` are the module's
+    regular expressions, as `patterns.pack` packs them.
     """
 
     code: bytes | None
@@ -42,6 +44,7 @@ class Compiled(NamedTuple):
     reused: bool = False
     warnings: tuple[str, ...] = ()
     reason: str | None = None
+    patterns: bytes = b""
 
 
 class Compiler(NamedTuple):
@@ -60,7 +63,8 @@ class Compiler(NamedTuple):
                 after = os.stat(task.location)
                 if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
                     mtime, size = stamp(after)
-                    return compiled._replace(mtime=mtime, size=size)
+                    patterns = self._find_patterns(task, compiled)
+                    return compiled._replace(mtime=mtime, size=size, patterns=patterns)
         except OSError as error:
             return Compiled(None, reason=f"cannot be read: {error.strerror or error}")
         except (*_FAILURES, MemoryError) as error:
@@ -84,6 +88,16 @@ class Compiler(NamedTuple):
             text=source if task.with_source else None,
             warnings=tuple(f"{w.category.__name__}: {w.message} (line {w.lineno})" for w in caught),
         )
+
+    def _find_patterns(self, task: Task, compiled: Compiled) -> bytes:
+        if task.sourceless or compiled.code is None or _RE not in compiled.code:
+            return b""
+        # deferred: `ast` and `re` take longer to import than all else here
+        from .patterns import may_have_patterns, pack_patterns
+
+        if not may_have_patterns(compiled.code):
+            return b""
+        return pack_patterns(compiled.text or _read(task.location))
 
     def _compile_source(self, source: bytes, path: str) -> CodeType:
         if not self.strip_docstrings:

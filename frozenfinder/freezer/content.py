@@ -93,7 +93,7 @@ class Content:
         taken = previous.take(module, mtime, size)
         if taken is None:
             return size
-        self._modules[place] = Frozen(self._entry(module, mtime, size), *taken)
+        self._modules[place] = self._freeze(module, taken)
         self.reused += 1
         return None
 
@@ -123,13 +123,17 @@ class Content:
         if compiled.code is None:
             self._omit(module.name, module.location, compiled.reason or "")
             return
-        entry = self._entry(module, compiled.mtime, compiled.size)
-        self._modules[place] = Frozen(entry, compiled.code, compiled.text)
+        self._modules[place] = self._freeze(module, compiled)
         self.warnings += [(module.name, warning) for warning in compiled.warnings]
         if compiled.reused:
             self.from_pyc += 1
         else:
             self.compiled += 1
+
+    def _freeze(self, module: Module, compiled: Compiled) -> Frozen:
+        entry = self._entry(module, compiled.mtime, compiled.size)
+        entry.patterns_size = len(compiled.patterns)
+        return Frozen(entry, (compiled.code or b"") + compiled.patterns, compiled.text)
 
     def _add_aliases(self) -> None:
         """Give each alias the code of what it stands for."""
@@ -144,6 +148,7 @@ class Content:
                 continue
             entry = self._entry(module, target.entry.mtime, target.entry.source_size)
             entry.kind, entry.is_package = target.entry.kind, target.entry.is_package
+            entry.patterns_size = target.entry.patterns_size
             self._modules[place] = target._replace(entry=entry)
 
     def _omit(self, name: str, location: str, reason: str) -> None:

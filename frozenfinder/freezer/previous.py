@@ -11,6 +11,7 @@ from frozenfinder.errors import RegistryError
 from frozenfinder.layout import FrozenEntry
 from frozenfinder.registry import Registry
 
+from .compile import Compiled
 from .plan import Module, Plan
 
 
@@ -40,8 +41,8 @@ class Previous:
         if self._registry is not None:
             self._registry.close()
 
-    def take(self, module: Module, mtime: int, size: int) -> tuple[bytes, bytes | None] | None:
-        """The code and the source of a module whose file has this stamp, or None."""
+    def take(self, module: Module, mtime: int, size: int) -> Compiled | None:
+        """What was made of a module whose file has this stamp, or None."""
         root = module.root
         entry = self._entries.get(((root.anchor, root.path), module.path, module.kind))
         if entry is None or self._registry is None:
@@ -51,11 +52,18 @@ class Previous:
         if module.kind == "source" and self._with_source and entry.text_size < 0:
             return None
         try:
-            code = bytes(self._registry.read_blob(entry))
+            blob = bytes(self._registry.read_blob(entry))
             text = self._registry.read_text(entry) if self._with_source else None
         except RegistryError:
             return None
-        return code, None if text is None else bytes(text)
+        code_size = len(blob) - entry.patterns_size
+        return Compiled(
+            blob[:code_size],
+            mtime,
+            size,
+            text=None if text is None else bytes(text),
+            patterns=blob[code_size:],
+        )
 
 
 def _is_alike(registry: Registry, plan: Plan) -> bool:
