@@ -40,8 +40,9 @@ DEFERRED = (
     "cache",
     "extraction",
     "datacache",
+    "activation",
 )
-"""What closed mode needs at times, lowest layer first: run-time modules with imports of their own,
+"""What some programs need, lowest layer first: run-time modules with imports of their own,
 so that the run-time half imports them inside functions only."""
 
 BUILD = ("freezer", "bundle", "cli", "__main__")

@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 
     from .parser import Parser
 
-COMMANDS = ("freeze", "ls", "info", "verify", "why", "run", "bundle", "cache", "demo")
+COMMANDS = (
+    "freeze",
+    "ls",
+    "info",
+    "verify",
+    "why",
+    "run",
+    "bundle",
+    "enable",
+    "disable",
+    "status",
+    "cache",
+    "demo",
+)
 INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell reports of one that died of SIGINT, of SIGPIPE
 
 

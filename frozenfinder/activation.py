@@ -1,0 +1,43 @@
+"""What an interpreter does at its start where a registry was enabled, or handed on by `run`."""
+
+import sys
+
+from .hooks import environment, install
+from .registry import Registry
+from .roots import SEPARATOR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def activate(registry: str, **options: "Any") -> None:
+    """Install a registry with these options, or say on stderr in one line why not; raises nothing.
+
+    A `registry` that is no absolute path lies below `sys.prefix`. One that was frozen for another
+    optimisation level is left aside in silence: the same environment runs `python` and `python -O`.
+    """
+    if environment("FROZENFINDER") == "off":
+        return
+    try:
+        opened = Registry.open(locate(registry))
+        if opened.header.optimize != sys.flags.optimize:
+            opened.close()
+            return
+        if opened.mismatch is not None:
+            raise opened.version_error()
+        install(opened, **options)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the interpreter starts
+        _report(error)
+
+
+def locate(registry: str) -> str:
+    """The absolute path of an enabled registry in this environment."""
+    if registry.startswith(SEPARATOR) or registry[1:2] == ":":
+        return registry
+    return f"{sys.prefix}{SEPARATOR}{registry}"
+
+
+def _report(error: Exception) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"frozenfinder serves nothing: {error}\n")

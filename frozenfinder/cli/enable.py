@@ -1,0 +1,84 @@
+"""`frozenfinder enable FILE`: every interpreter of this environment installs a registry."""
+
+import argparse
+import site
+import subprocess
+import sys
+from pathlib import Path
+
+from frozenfinder.bundle.activation import ActivationFiles, Enabled
+from frozenfinder.hooks import install, open_registry, uninstall
+from frozenfinder.roots import SEPARATOR
+
+from . import DONE, UsageError
+from .parser import MODES, Parser
+
+SUMMARY = "boot every interpreter of this environment from a registry"
+
+
+def make_parser() -> Parser:
+    parser = Parser("enable", SUMMARY)
+    parser.add_registry()
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default="overlay",
+        help="the mode to install it in (default: overlay)",
+    )
+    parser.add_argument(
+        "--trusted", action="store_true", help="take it though others can write to it"
+    )
+    parser.add_argument("--sha256", metavar="HEX", help="take it only if it has this SHA-256")
+    parser.add_argument(
+        "--verify-key", metavar="HEX", help="take it only if it is signed with this Ed25519 key"
+    )
+    return parser
+
+
+def main(options: argparse.Namespace) -> int:
+    registry = open_registry(options.registry)
+    if registry.mismatch is not None:
+        raise registry.version_error()
+    names = ("mode", "trusted", "sha256", "verify_key")
+    given = {name: value for name in names if (value := getattr(options, name))}
+    try:
+        uninstall(install(registry, **given))  # raises what else there is against it
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    files = ActivationFiles.of_environment()
+    check_is_read(files.directory)
+    check_is_found()
+    path = registry.path.removeprefix(sys.prefix + SEPARATOR)
+    try:
+        files.write(Enabled(path, given))
+    except OSError as error:
+        raise refusal(files, error) from error
+    print(f"{registry.where} is enabled in {options.mode} mode by {str(files.trigger)!r}")
+    return DONE
+
+
+def check_is_read(directory: Path) -> None:
+    """UsageError unless interpreters read the activation files of this directory."""
+    read = [Path(each).resolve() for each in site.getsitepackages()]
+    if directory.resolve() not in read:
+        raise UsageError(
+            f"{str(directory)!r} is not among the directories that interpreters read activation "
+            f"files in: {', '.join(map(str, read))}; enable the registry in a virtual environment"
+        )
+
+
+def check_is_found() -> None:
+    """UsageError unless interpreters find this package when they start."""
+    command = [sys.executable, "-P", "-c", "import frozenfinder.activation"]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        raise UsageError(
+            "interpreters of this environment do not find frozenfinder when they start; install "
+            f"it there with: {sys.executable} -m pip install frozenfinder"
+        )
+
+
+def refusal(files: ActivationFiles, error: OSError) -> UsageError:
+    return UsageError(
+        f"the activation files in {str(files.directory)!r} cannot be changed: {error.strerror}; "
+        "do it as the owner of the environment, or in a virtual environment of your own"
+    )

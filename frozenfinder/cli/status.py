@@ -1,0 +1,125 @@
+"""`frozenfinder status`: what is enabled in this environment, and whether it serves."""
+
+import argparse
+from typing import Any, NamedTuple
+
+from frozenfinder.activation import locate
+from frozenfinder.bundle.activation import ActivationFiles
+from frozenfinder.errors import FrozenFinderError
+from frozenfinder.finder import check_fresh
+from frozenfinder.hooks import environment, install, installed, uninstall
+from frozenfinder.registry import Registry
+from frozenfinder.roots import SEPARATOR, Bypass, resolve
+
+from . import DONE, FAILED
+from .commands import print_json
+from .parser import Parser
+
+SUMMARY = "say what is enabled in this environment, and whether it serves"
+
+
+class Status(NamedTuple):
+    """`problem` says why nothing is served, and is None where something is.
+
+    `sources` counts the files that overlay compares, and `stale` lists the modules whose file is
+    not the one that was frozen; both are None where nothing is compared.
+    """
+
+    file: str
+    registry: str | None = None
+    mode: str | None = None
+    frozen_for: str | None = None
+    sources: int | None = None
+    stale: list[str] | None = None
+    problem: str | None = "nothing is enabled"
+
+
+def make_parser() -> Parser:
+    parser = Parser("status", SUMMARY)
+    parser.add_json()
+    return parser
+
+
+def main(options: argparse.Namespace) -> int:
+    status = examine(ActivationFiles.of_environment())
+    serves = status.problem is None
+    if options.json:
+        print_json({"serves": serves, **status._asdict()})
+    else:
+        for line in describe(status):
+            print(line)
+    return DONE if serves else FAILED
+
+
+def describe(status: Status) -> list[str]:
+    facts: list[tuple[str, object]] = [
+        ("registry", status.registry),
+        ("mode", status.mode),
+        ("enabled by", status.registry and status.file),
+        ("frozen for", status.frozen_for),
+    ]
+    if status.sources is not None and status.stale is not None:
+        fresh = status.sources - len(status.stale)
+        facts.append(("sources", f"{fresh} of {status.sources} are as they were frozen"))
+        facts += [("stale", name) for name in status.stale[:10]]
+        if status.stale[10:]:
+            facts.append(("stale", f"and {len(status.stale) - 10} more"))
+    facts.append(("serves", "yes" if status.problem is None else f"no: {status.problem}"))
+    return [f"{name:12}{value}" for name, value in facts if value is not None]
+
+
+def examine(files: ActivationFiles) -> Status:
+    status = Status(str(files.trigger))
+    try:
+        enabled = files.read()
+    except (OSError, ValueError) as error:
+        return status._replace(problem=str(error))
+    if enabled is None:
+        return status
+    mode = str(enabled.options["mode"])
+    status = status._replace(registry=locate(enabled.registry), mode=mode)
+    try:
+        registry = Registry.open(locate(enabled.registry))
+        level = f" -{registry.header.optimize * 'O'}" if registry.header.optimize else ""
+        status = status._replace(frozen_for=registry.header.cache_tag + level)
+        if mode == "overlay":
+            sources, stale = compare(registry)
+            status = status._replace(sources=sources, stale=stale)
+    except FrozenFinderError as error:
+        return status._replace(problem=str(error))
+    return status._replace(problem=find_problem(registry, enabled.options))
+
+
+def find_problem(registry: Registry, options: dict[str, Any]) -> str | None:
+    """Why nothing is served; this process was started as others of the environment are."""
+    if environment("FROZENFINDER") == "off":
+        return "FROZENFINDER=off is set"
+    if registry.mismatch is not None:
+        return registry.mismatch
+    for finder in installed():
+        used = finder.registry
+        same = used is not None and (used.path, used.fingerprint) == (
+            registry.path,
+            registry.fingerprint,
+        )
+        if same and finder.mode == options["mode"]:
+            return None
+    try:
+        uninstall(install(registry, **options))
+    except (FrozenFinderError, ValueError) as error:
+        return str(error)
+    return "this interpreter was started without it"
+
+
+def compare(registry: Registry) -> tuple[int, list[str]]:
+    """How many files there are to compare, and the modules whose file is not what was frozen."""
+    directories = [resolve(anchor, path, registry) for anchor, path in registry.roots]
+    entries = [each for each in registry.entries() if each.kind in ("source", "extension")]
+    stale = []
+    for entry in entries:
+        location = f"{directories[entry.root]}{SEPARATOR}{entry.path.replace('/', SEPARATOR)}"
+        try:
+            check_fresh(entry, location)
+        except Bypass:
+            stale.append(entry.name)
+    return len(entries), stale

@@ -1,0 +1,420 @@
+"""`enable`, `disable` and `status`: what an environment's interpreters do when they start.
+
+The environment lies below a folder whose name needs quoting everywhere, and so does the registry.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from registries import build_registry, frozen, section_range
+
+import frozenfinder
+from frozenfinder.bundle.activation import MODULE, ActivationFiles, Enabled
+from frozenfinder.cli import UsageError
+from frozenfinder.cli.enable import check_is_read
+from frozenfinder.registry import Registry
+
+POSIX = os.name == "posix"
+ODD = 'it\'s "odd" é' if POSIX else "it's odd é"
+SUFFIX = ".start" if sys.version_info >= (3, 15) else ".pth"
+
+SERVED = """
+import sys
+import m
+hooks = sys.modules.get("frozenfinder.hooks")
+print(m.VALUE, *[(finder.mode, finder.served) for finder in hooks.installed()] if hooks else [])
+"""
+
+
+class Env:
+    """A virtual environment with a copy of this package; `lib` is on its path, by a `.pth` file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.prefix = root / "env"
+        self.lib = root / "lib"
+        self.registry = self.prefix / "lib.frz"
+
+    @property
+    def python(self) -> Path:
+        return self.prefix / ("bin/python" if POSIX else "Scripts/python.exe")
+
+    @property
+    def packages(self) -> Path:
+        base = str(self.prefix)
+        return Path(sysconfig.get_path("purelib", vars={"base": base, "platbase": base}))
+
+    @property
+    def files(self) -> set[str]:
+        """What there is in site-packages of what `enable` writes."""
+        found = (path.relative_to(self.packages) for path in self.packages.rglob("*enabled*"))
+        return {str(path) for path in found if path.parts[0] != "frozenfinder"}
+
+    def run(self, *argv: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "FROZENFINDER"))}
+        return subprocess.run(
+            [self.python, *argv],
+            cwd=self.root,
+            env={**env, "PYTHONIOENCODING": "utf-8", **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            timeout=120,
+        )
+
+    def tell(self, *argv: str | Path, **variables: str) -> str:
+        """What it prints, where all goes well and nothing is on stderr."""
+        done = self.run(*argv, **variables)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    def cli(self, *argv: str | Path) -> str:
+        return self.tell("-m", "frozenfinder", *argv)
+
+    def status(self, status: int = 0, **variables: str) -> Any:
+        done = self.run("-m", "frozenfinder", "status", "--json", **variables)
+        assert done.returncode == status, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Env:
+    env = Env(tmp_path_factory.mktemp("activation") / ODD)
+    command = [sys.executable, "-m", "venv", "--without-pip", str(env.prefix)]
+    subprocess.run(command, check=True, timeout=120)
+    shutil.copytree(
+        Path(frozenfinder.__file__).parent,
+        env.packages / "frozenfinder",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    env.lib.mkdir()
+    env.lib.joinpath("m.py").write_text("VALUE = 'served'\n")
+    env.packages.joinpath("lib.pth").write_text(f"import sys; sys.path.append({str(env.lib)!a})\n")
+    env.cli("freeze", "--path", env.lib, "-o", env.registry, "--quiet")
+    return env
+
+
+@pytest.fixture
+def env(built: Env) -> Iterator[Env]:
+    """The environment with nothing enabled, and its registry as it was."""
+    content = built.registry.read_bytes()
+    yield built
+    ActivationFiles(built.packages).remove()
+    assert built.files == set()
+    built.registry.write_bytes(content)
+
+
+@pytest.fixture
+def enabled(env: Env) -> Env:
+    env.cli("enable", env.registry)
+    return env
+
+
+# -- what starts
+
+
+@pytest.mark.parametrize("flags", [[], ["-I"], ["-E"], ["-P"], ["-X", "frozen_modules=off"]])
+def test_an_interpreter_starts_with_the_registry(enabled: Env, flags: list[str]) -> None:
+    assert enabled.tell(*flags, "-c", SERVED) == "served ('overlay', 1)\n"
+
+
+def test_it_is_not_loaded_where_site_is_not(enabled: Env) -> None:
+    code = f"import sys; sys.path.append({str(enabled.lib)!r})\n{SERVED}"
+    assert enabled.tell("-S", "-c", code) == "served\n"
+
+
+def test_frozenfinder_off_starts_as_stock(enabled: Env) -> None:
+    assert enabled.tell("-c", SERVED, FROZENFINDER="off") == "served\n"
+
+
+def test_another_optimisation_level_starts_as_stock_without_a_word(enabled: Env) -> None:
+    assert enabled.tell("-O", "-c", SERVED) == "served\n"
+
+
+def test_closed_mode_needs_no_sources(env: Env) -> None:
+    env.cli("enable", "--mode", "closed", env.registry)
+    moved = env.lib.rename(env.root / "moved")
+    try:
+        assert env.tell("-c", SERVED) == "served ('closed', 1)\n"
+    finally:
+        moved.rename(env.lib)
+
+
+def test_a_registry_outside_the_environment_is_enabled_by_its_absolute_path(env: Env) -> None:
+    outside = env.root / f"{ODD}.frz"
+    shutil.copy2(env.registry, outside)
+    env.cli("enable", os.path.relpath(outside, env.root))
+    assert env.tell("-c", SERVED) == "served ('overlay', 1)\n"
+    assert env.status()["registry"] == str(outside)
+
+
+@pytest.mark.skipif(not POSIX, reason="a virtual environment that finds its interpreter by a link")
+def test_a_registry_below_the_prefix_moves_with_the_environment(enabled: Env) -> None:
+    moved = Env(enabled.root)
+    moved.prefix = enabled.prefix.rename(enabled.root / "elsewhere")
+    try:
+        assert moved.tell("-c", SERVED) == "served ('overlay', 1)\n"
+    finally:
+        moved.prefix.rename(enabled.prefix)
+
+
+@pytest.mark.parametrize("kind", ["legacy", "isolated"])
+def test_subinterpreters_have_it_too(enabled: Env, kind: str) -> None:
+    code = f"""
+import sys
+if sys.version_info >= (3, 13):
+    import _interpreters as interpreters
+    new = interpreters.create({kind!r})
+else:
+    import _xxsubinterpreters as interpreters
+    new = interpreters.create(isolated={kind == "isolated"})
+failure = interpreters.run_string(new, {SERVED + "sys.stdout.flush()"!r})
+assert failure is None, failure.formatted
+interpreters.destroy(new)
+"""
+    assert enabled.tell("-c", code) == "served ('overlay', 1)\n"
+
+
+# -- what could keep it from starting
+
+
+def assert_starts(env: Env, stderr: str) -> None:
+    """It starts as stock, with one line on stderr at most."""
+    done = env.run("-c", SERVED)
+    assert (done.returncode, done.stdout) == (0, "served\n")
+    assert done.stderr.startswith(stderr)
+    assert done.stderr.count("\n") == (1 if stderr else 0)
+
+
+def test_it_starts_where_the_registry_has_gone(enabled: Env) -> None:
+    content = enabled.registry.read_bytes()
+    enabled.registry.unlink()
+    path = str(enabled.registry)
+    try:
+        assert_starts(enabled, f"frozenfinder serves nothing: registry {path!r} does not exist; ")
+        assert "does not exist" in enabled.status(1)["problem"]
+    finally:
+        enabled.registry.write_bytes(content)
+
+
+def test_it_starts_where_the_registry_is_damaged(enabled: Env) -> None:
+    enabled.registry.write_bytes(enabled.registry.read_bytes()[:100])
+    assert_starts(enabled, "frozenfinder serves nothing: registry ")
+    assert enabled.status(1)["serves"] is False
+
+
+def test_it_starts_where_a_module_of_the_registry_is_damaged(enabled: Env) -> None:
+    data = bytearray(enabled.registry.read_bytes())
+    data[section_range(bytes(data), "blobs")[0]] ^= 1
+    enabled.registry.write_bytes(data)
+    done = enabled.run("-c", "import m; print(m.VALUE)")
+    assert (done.returncode, done.stdout) == (0, "served\n")
+    assert "RuntimeWarning: frozenfinder serves nothing more: " in done.stderr
+
+
+def test_it_starts_where_the_registry_is_for_another_interpreter(enabled: Env) -> None:
+    enabled.registry.write_bytes(build_registry(frozen("m"), cache_tag="cpython-299"))
+    assert_starts(enabled, "frozenfinder serves nothing: registry ")
+    assert "was frozen for cache tag cpython-299" in enabled.status(1)["problem"]
+
+
+def test_it_starts_without_a_word_where_the_package_has_gone(enabled: Env) -> None:
+    package = enabled.packages / "frozenfinder"
+    moved = package.rename(enabled.root / "frozenfinder moved")
+    try:
+        assert_starts(enabled, "")
+    finally:
+        moved.rename(package)
+
+
+def test_warnings_that_are_errors_do_not_keep_it_from_starting(enabled: Env) -> None:
+    assert enabled.tell("-W", "error", "-c", SERVED) == "served ('overlay', 1)\n"
+
+
+@pytest.mark.skipif(not POSIX, reason="permissions")
+def test_a_registry_that_others_can_write_to_is_not_used(enabled: Env) -> None:
+    enabled.registry.chmod(0o666)
+    try:
+        assert_starts(enabled, "frozenfinder serves nothing: registry ")
+        assert "has mode 0666" in enabled.status(1)["problem"]
+        assert enabled.run("-m", "frozenfinder", "disable").returncode == 0
+        enabled.cli("enable", "--trusted", enabled.registry)
+        assert enabled.tell("-c", SERVED) == "served ('overlay', 1)\n"
+    finally:
+        enabled.registry.chmod(0o644)
+
+
+def test_a_registry_that_is_not_the_one_that_was_pinned_is_not_used(env: Env) -> None:
+    pin = hashlib.sha256(env.registry.read_bytes()).hexdigest()
+    env.cli("enable", "--sha256", pin, env.registry)
+    assert env.tell("-c", SERVED) == "served ('overlay', 1)\n"
+    assert env.status()["serves"] is True
+    data = bytearray(env.registry.read_bytes())
+    data[-1] ^= 1
+    env.registry.write_bytes(data)
+    assert_starts(env, "frozenfinder serves nothing: registry ")
+
+
+# -- enable, disable
+
+
+def test_enable_writes_two_files_and_disable_removes_them(env: Env) -> None:
+    written = {f"{MODULE}.py", f"zz{MODULE}{SUFFIX}"}
+    where = f"registry {str(env.registry)!r} is enabled in overlay mode by "
+    trigger = str(env.packages / f"zz{MODULE}{SUFFIX}")
+    assert env.cli("enable", env.registry) == f"{where}{trigger!r}\n"
+    assert env.files == written
+    assert env.cli("disable") == f"removed {trigger!r}\n"
+    assert env.files == set()
+    assert env.cli("disable") == "nothing was enabled\n"
+    assert env.tell("-c", SERVED) == "served\n"
+
+
+def test_enabling_again_changes_nothing(enabled: Env) -> None:
+    before = {name: (enabled.packages / name).read_bytes() for name in enabled.files}
+    enabled.cli("enable", enabled.registry)
+    assert {name: (enabled.packages / name).read_bytes() for name in before} == before
+    assert enabled.tell("-c", SERVED) == "served ('overlay', 1)\n"
+
+
+def test_enabling_another_replaces_it_within_the_same_second(env: Env) -> None:
+    others = [env.prefix / f"{number}.frz" for number in (1, 2)]
+    code = "import frozenfinder; print([f.registry.path for f in frozenfinder.installed()])"
+    for other in others:
+        shutil.copy2(env.registry, other)
+        ActivationFiles(env.packages).write(Enabled(str(other), {"mode": "overlay"}))
+        assert env.tell("-c", code) == f"{[str(other)]}\n"
+
+
+def test_files_that_cannot_be_written_are_told_in_one_line(env: Env) -> None:
+    in_the_way = env.packages / f"zz{MODULE}{SUFFIX}"
+    in_the_way.mkdir()
+    try:
+        done = env.run("-m", "frozenfinder", "enable", env.registry)
+    finally:
+        in_the_way.rmdir()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        f"frozenfinder: the activation files in {str(env.packages)!r} cannot be changed: "
+    )
+    assert done.stderr.count("\n") == 1
+    assert env.files == {f"{MODULE}.py"}
+
+
+def test_a_registry_for_another_interpreter_is_not_enabled(env: Env) -> None:
+    done = env.run("-O", "-m", "frozenfinder", "enable", env.registry)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "was frozen for optimisation level 0, this interpreter has 1" in done.stderr
+    assert env.files == set()
+
+
+def test_a_package_that_interpreters_would_not_find_is_not_enabled(env: Env) -> None:
+    package = env.packages / "frozenfinder"
+    package.rename(env.root / "frozenfinder")  # where it is found because it is started there
+    try:
+        done = env.run("-m", "frozenfinder", "enable", env.registry)
+    finally:
+        env.root.joinpath("frozenfinder").rename(package)
+    assert done.stderr == (
+        "frozenfinder: interpreters of this environment do not find frozenfinder when they start; "
+        f"install it there with: {env.python} -m pip install frozenfinder\n"
+    )
+    assert (done.returncode, env.files) == (2, set())
+
+
+def test_a_directory_that_is_not_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_is_read(tmp_path)
+    message = f"{str(tmp_path)!r} is not among the directories that interpreters read activation"
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".pth", f"import {MODULE}; {MODULE}.start()\n"),
+        (".start", f"{MODULE}:start\n"),
+    ],
+)
+def test_what_is_written_is_read_again(tmp_path: Path, suffix: str, content: str) -> None:
+    files = ActivationFiles(tmp_path, suffix)
+    assert files.read() is None
+    enabled = Enabled("/é\udcff'\"\\\n{x}.frz", {"mode": "closed"})
+    files.write(enabled)
+    assert files.read() == enabled
+    assert files.module.read_bytes().isascii()
+    assert files.trigger.read_text() == content
+    assert sorted(tmp_path.iterdir()) == sorted([files.module, files.trigger])
+    assert files.remove()
+    assert not files.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- status
+
+
+def test_status_tells_what_is_enabled(enabled: Env) -> None:
+    trigger = str(enabled.packages / f"zz{MODULE}{SUFFIX}")
+    assert enabled.status() == {
+        "serves": True,
+        "file": trigger,
+        "registry": str(enabled.registry),
+        "mode": "overlay",
+        "frozen_for": sys.implementation.cache_tag,
+        "sources": 1,
+        "stale": [],
+        "problem": None,
+    }
+    assert enabled.cli("status").splitlines() == [
+        f"registry    {enabled.registry}",
+        "mode        overlay",
+        f"enabled by  {trigger}",
+        f"frozen for  {sys.implementation.cache_tag}",
+        "sources     1 of 1 are as they were frozen",
+        "serves      yes",
+    ]
+
+
+def test_status_tells_that_nothing_is_enabled(env: Env) -> None:
+    done = env.run("-m", "frozenfinder", "status")
+    assert (done.returncode, done.stdout) == (1, "serves      no: nothing is enabled\n")
+    assert env.status(1)["registry"] is None
+
+
+def test_status_lists_what_was_changed_since(enabled: Env) -> None:
+    source = enabled.lib / "m.py"
+    source.write_text("VALUE = 'changed'\n")
+    try:
+        assert enabled.status()["stale"] == ["m"]
+        lines = enabled.cli("status").splitlines()
+        assert lines[4:6] == ["sources     0 of 1 are as they were frozen", "stale       m"]
+    finally:
+        source.write_text("VALUE = 'served'\n")
+        os.utime(source, (find_mtime(enabled),) * 2)
+    assert enabled.status()["stale"] == []
+
+
+def find_mtime(env: Env) -> int:
+    entry = Registry.open(env.registry).find_entry("m")
+    assert entry is not None
+    return entry.mtime
+
+
+def test_status_tells_what_else_keeps_it_from_serving(enabled: Env) -> None:
+    assert enabled.status(1, FROZENFINDER="off")["problem"] == "FROZENFINDER=off is set"
+    module = enabled.packages / f"{MODULE}.py"
+    module.write_text("x =")
+    problem = enabled.status(1)["problem"]
+    assert problem.startswith(f"{str(module)!r} is not as 'frozenfinder enable' writes it: ")
+    module.unlink()
+    assert "No such file" in enabled.status(1)["problem"]
