@@ -4,7 +4,7 @@ Rules
   1. What is in the cache belongs to the user, and nobody else can write there: each directory is
      looked at before it is used, and one that is not so is not used.
   2. A file is loaded only after its content was read through an open descriptor, and was what the
-     registry says.
+     registry says: in this process, or in an earlier one, and unchanged since then (`marks`).
   3. A file is complete from the moment it has its name, and is never written to again: processes
      may have it mapped. One that is damaged is replaced.
   4. A file is never a link to another: the dynamic loader takes two names of one file for one
@@ -26,6 +26,8 @@ import os
 import stat
 import time
 from _imp import extension_suffixes
+
+from .marks import OPEN_FLAGS, Marks, is_own_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,13 +56,6 @@ TEMPORARY = ".tmp"
 _SLICE = 0.01  # seconds between two looks at the lock
 _PIECE = 1 << 16  # bytes that are read at once: larger buffers are mapped anew each time
 _LOCK = "lock"
-_OPEN_FLAGS = (
-    getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
-    | getattr(os, "O_BINARY", 0)
-    | getattr(os, "O_NOINHERIT", 0)
-)
 
 
 class UnusableError(Exception):
@@ -94,6 +89,7 @@ class ExtensionCache:
         parent, name = os.path.split(os.path.abspath(directory))
         self.directory = os.path.join(os.path.realpath(parent), name)
         self._checked: "set[str]" = set()
+        self._marks: "dict[str, Marks]" = {}
 
     def locate(self, parcel: "Parcel", file: "ParcelFile") -> str:
         """Where a file of a parcel is, or will be."""
@@ -107,18 +103,19 @@ class ExtensionCache:
         self.check()
         path = self.locate(parcel, file)
         self._make_folders(path)
+        marks = self._find_marks(parcel)
         for _ in range(3):
-            if _is_intact(path, file.size, content):
+            if _is_intact(path, file, content, marks):
                 return path
             with Lock(self.directory) as held:
                 if held:
                     _remove_temporaries(os.path.dirname(path))
-                if not _is_intact(path, file.size, content):
+                if not _is_intact(path, file, content, marks):
                     try:
                         _write(path, content.read())
                     except PermissionError:
                         # Windows: another process has been first, and has it loaded
-                        if not _is_intact(path, file.size, content):
+                        if not _is_intact(path, file, content, marks):
                             raise
         raise UnusableError(f"{path!r} is changed by others while it is written")
 
@@ -136,6 +133,13 @@ class ExtensionCache:
         if hasattr(os, "statvfs") and os.statvfs(self.directory).f_flag & os.ST_NOEXEC:
             raise UnusableError(f"{self.directory!r} is on a file system that is mounted noexec")
         self._checked.add(self.directory)
+
+    def _find_marks(self, parcel: "Parcel") -> Marks:
+        marks = self._marks.get(parcel.digest)
+        if marks is None:
+            folder = os.path.join(self.directory, abi(), parcel.digest)
+            marks = self._marks[parcel.digest] = Marks(folder)
+        return marks
 
     def _make_folders(self, path: str) -> None:
         """Make the folders that a file is in, and look once whether each is safe."""
@@ -200,10 +204,10 @@ def note_use(folder: str) -> None:
             pass  # read-only: what is there can be used all the same
 
 
-def _is_intact(path: str, size: int, content: "Content") -> bool:
+def _is_intact(path: str, file: "ParcelFile", content: "Content", marks: Marks) -> bool:
     """Whether the file at `path` is there, a file of its own, the user's, and has that content."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
+        descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     except FileNotFoundError:
         return False
     except OSError:
@@ -212,15 +216,14 @@ def _is_intact(path: str, size: int, content: "Content") -> bool:
         raise
     try:
         status = os.fstat(descriptor)
-        if (
-            not stat.S_ISREG(status.st_mode)
-            or status.st_size != size
-            or status.st_nlink != 1
-            or (hasattr(os, "geteuid") and status.st_uid != os.geteuid())
-            or (hasattr(os, "geteuid") and status.st_mode & 0o022)
-        ):
+        if not is_own_file(status) or status.st_size != file.size:
             return False
-        return content.matches(_read_pieces(descriptor))
+        if marks.find(file.digest, status):
+            return True
+        if not content.matches(_read_pieces(descriptor)):
+            return False
+        marks.add(file.digest, status, os.fstat(descriptor))
+        return True
     finally:
         os.close(descriptor)
 
@@ -237,7 +240,7 @@ def _write(path: str, content: "bytes | memoryview") -> None:
     nothing at `path`.
     """
     temporary = f"{path}.{os.urandom(8).hex()}{_own_ending()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS, 0o500)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o500)
     try:
         try:
             view = memoryview(content)
@@ -284,7 +287,7 @@ class Lock:
     def __enter__(self) -> bool:
         if not hasattr(os, "lockf"):
             return False
-        flags = os.O_RDWR | os.O_CREAT | _OPEN_FLAGS
+        flags = os.O_RDWR | os.O_CREAT | OPEN_FLAGS
         self._descriptor = os.open(self._path, flags, 0o600)
         deadline = time.monotonic() + PATIENCE
         while True:

@@ -3,8 +3,9 @@
 The file is in the user's cache. Where that cannot be used, it is a file in memory (Linux), whose
 descriptor stays open for the life of the process: the dynamic loader knows a library by the name
 that it was opened by, and takes the next file of the same number for the same library. Shared
-libraries that the module needs are loaded first then, and found by the names that they give
-themselves; libraries that need each other cannot be.
+libraries that the module needs are loaded first then, through links that lie as the files would and
+are removed again: the libraries find each other by their paths, and the module finds them by the
+names that they give themselves.
 
 A file is verified by its SHA-256. What computes that may be an embedded extension module itself:
 its own file is compared with the registry's bytes.
@@ -14,7 +15,7 @@ import os
 import sys
 
 from . import hooks
-from .cache import ExtensionCache, UnusableError, default_directory
+from .cache import ExtensionCache, UnusableError, check_ancestors, default_directory
 from .errors import RegistryError
 from .parcel import unpack_parcel
 from .registry import _raise_number
@@ -127,7 +128,7 @@ class Extractor:
             if hooks.environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
                 sys.stderr.write(f"frozenfinder: {entry.name!r} is loaded from memory: {reason}\n")
         try:
-            _load_libraries([self._memory.hold(library) for library in libraries])
+            self._memory.load(libraries)
         except OSError as error:
             complaint = (
                 f"can neither be put into the cache: {reason}, nor loaded from memory: {error}"
@@ -181,6 +182,7 @@ class _Memory:
     def __init__(self) -> None:
         self._held: "dict[str, tuple[str, int]]" = {}  # by digest: the path, and the inode
         self._numbers: "set[int]" = set()
+        self._loaded: "set[str]" = set()
 
     @property
     def usable(self) -> bool:
@@ -198,6 +200,13 @@ class _Memory:
         path = f"/proc/self/fd/{self._renumber(descriptor)}"
         self._held[content.file.digest] = path, _find_inode(path)
         return path
+
+    def load(self, libraries: "list[_Content]") -> None:
+        """Load shared libraries, which may need each other; OSError."""
+        missing = [each for each in libraries if each.file.digest not in self._loaded]
+        if missing:
+            _load_libraries({each.file.path: self.hold(each) for each in missing})
+            self._loaded.update(each.file.digest for each in missing)
 
     def _renumber(self, descriptor: int) -> int:
         """Give a descriptor a number that no file here had: the program may have closed one."""
@@ -226,11 +235,46 @@ def _let_load_from(folder: str) -> None:
         add_dll_directory(folder)
 
 
-def _load_libraries(paths: "list[str]") -> None:
-    """Load libraries that may need each other: those that fail are tried again after the others."""
-    if not paths:
-        return
+def _load_libraries(files: "dict[str, str]") -> None:
+    """Load libraries, by the paths that they ought to lie at and those that they are at. OSError.
+
+    Without a folder for links they are found by the names that they give themselves alone.
+    """
     # deferred: only where the cache cannot be used
+    import shutil
+
+    folder = _make_private_folder()
+    if folder is None:
+        _load_in_any_order(list(files.values()))
+        return
+    try:
+        links = []
+        for path, target in files.items():
+            link = os.path.join(folder, path)
+            os.makedirs(os.path.dirname(link), 0o700, exist_ok=True)
+            os.symlink(target, link)
+            links.append(link)
+        _load_in_any_order(links)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_private_folder() -> "str | None":
+    """A temporary folder that nobody else can put anything into; None where there is none."""
+    # deferred: as above
+    import tempfile
+
+    try:
+        parent = os.path.realpath(tempfile.gettempdir())
+        check_ancestors(parent)
+        return tempfile.mkdtemp(prefix="frozenfinder-", dir=parent)
+    except (OSError, UnusableError):
+        return None
+
+
+def _load_in_any_order(paths: "list[str]") -> None:
+    """Load libraries; those that fail are tried again after the others."""
+    # deferred: as above
     from _ctypes import dlopen
 
     while paths:

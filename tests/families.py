@@ -7,11 +7,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiled import SUFFIX, compile_family
+from compiled import SUFFIX, compile_family, files_below
 from conftest import Python
 from registries import build_registry, frozen
 
 from frozenfinder.cache import abi
+from frozenfinder.marks import MARKS
 
 LOAD = """
 import sys, frozenfinder
@@ -41,6 +42,11 @@ class Family:
     @property
     def first(self) -> Path:
         return self.home / "family" / f"first{SUFFIX}"
+
+    @property
+    def files(self) -> list[str]:
+        """The files of the parcel, by their paths in it; whether they are marked is not told."""
+        return [file for file in files_below(self.home) if file != MARKS]
 
     def run(self, code: str = LOAD, *arguments: str) -> list[str]:
         """The lines that a program prints, which finds the registry in `sys.argv[1]`."""

@@ -65,8 +65,8 @@ def test_the_environment_is_not_read_in_isolated_mode(family: Family, tmp_path: 
 def test_files_are_laid_out_as_they_were(family: Family) -> None:
     called, *_ = family.run()
     assert called == f"101 201 {family.first}"
-    below = [f"{abi()}/{family.parcel}/{file}" for file in FILES]
-    assert files_below(family.cache) == [*below, "lock"]
+    assert family.files == FILES
+    assert sorted(path.name for path in family.cache.iterdir()) == [abi(), "lock"]
 
 
 def test_what_is_in_the_cache_is_the_users_own(family: Family) -> None:
@@ -81,26 +81,36 @@ def test_what_is_in_the_cache_is_the_users_own(family: Family) -> None:
     assert stat.S_IMODE(family.cache.stat().st_mode) == 0o700
 
 
-def test_the_next_process_writes_nothing(family: Family) -> None:
+def test_the_next_process_writes_no_file_again(family: Family) -> None:
     family.load()
-    before = [(path, path.lstat().st_ino, path.lstat().st_mtime_ns) for path in walk(family.cache)]
+    before = [(family.home / file).stat() for file in FILES]
     family.load()
-    after = [(path, path.lstat().st_ino, path.lstat().st_mtime_ns) for path in walk(family.cache)]
-    assert after == before
-
-
-def walk(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*"))
+    after = [(family.home / file).stat() for file in FILES]
+    assert [(each.st_ino, each.st_ctime_ns) for each in after] == [
+        (each.st_ino, each.st_ctime_ns) for each in before
+    ]
 
 
 # -- many processes
 
 
+READY = LOAD.replace(
+    "import family.first", "print(flush=True); sys.stdin.read()\nimport family.first"
+)
+
+
 def test_fifty_processes_on_an_empty_cache_all_succeed(family: Family) -> None:
-    processes = [family.start() for _ in range(50)]
+    processes = [family.start(READY) for _ in range(50)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "\n"
+    for process in processes:  # all wait for the end of their input
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
     outcomes = {process.communicate(timeout=120) for process in processes}
     assert outcomes == {(f"101 201 {family.first}\n\n", "")}
-    assert files_below(family.home) == sorted(FILES)
+    assert family.files == FILES
     assert list((family.cache / abi()).iterdir()) == [family.home]
 
 
@@ -125,7 +135,7 @@ print(family.first.call(), family.second.call(), finder.extractor.in_memory)
 def test_threads_of_one_process_extract_at_once(family: Family) -> None:
     for _ in range(5):
         assert family.run(THREADS) == ["101 201 {}"]
-        assert files_below(family.home) == FILES
+        assert family.files == FILES
         shutil.rmtree(family.cache)
 
 
@@ -134,7 +144,9 @@ import importlib, os, shutil, signal, sys
 registry, here, name, step = sys.argv[1:]
 sys.path.insert(0, here)
 import frozenfinder, frozenfinder.cache as cache, frozenfinder.extraction, _hashlib
+from frozenfinder import marks
 from interrupts import Tracer
+marks.SETTLED = -1
 finder = frozenfinder.install(registry, mode="closed")
 importlib.import_module(name.rpartition(".")[0] or "sys")
 directory = os.environ["FROZENFINDER_CACHE"]
@@ -148,6 +160,7 @@ functions = [  # those that change something
     cache.note_use,
     cache._remove_temporaries,
     cache._write,
+    marks.Marks.add,
 ]
 codes = {function.__code__ for function in functions}
 
@@ -377,13 +390,6 @@ def put_a_file(path: Path) -> None:
     path.write_text("")
 
 
-def make_unwritable(path: Path) -> None:
-    if IS_ROOT:
-        pytest.skip("root can write anywhere")
-    shutil.rmtree(path / abi())
-    path.chmod(0o500)
-
-
 MODES = "others can write there"
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "another user's": (give_away, "'{0}' belongs to user 65534, expected 0"),
@@ -397,7 +403,6 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a symbolic link": (put_a_link, "'{0}' is a symbolic link, expected a directory"),
     "a file": (put_a_file, "'{0}' is a file, expected a directory"),
-    "unwritable": (make_unwritable, "Permission denied: '{0}/{1}'"),
 }
 
 
@@ -425,6 +430,14 @@ def test_every_folder_in_the_cache_is_looked_at(family: Family, depth: int) -> N
     loaded_from_memory(family, reason)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_no_link_in_the_cache_is_followed(family: Family, depth: int) -> None:
+    family.load()
+    folder = [family.cache / abi(), family.home, family.home / "family.libs"][depth - 1]
+    put_a_link(folder)
+    loaded_from_memory(family, f"{str(folder)!r} is a symbolic link, expected a directory")
+
+
 def test_a_folder_above_that_everybody_can_write_to_is_refused(family: Family) -> None:
     family = replace(family, cache=family.cache / "below")
     family.cache.parent.mkdir()
@@ -442,10 +455,11 @@ def test_a_folder_above_that_is_another_users_is_refused(family: Family) -> None
 
 
 OTHER_USER = """
-import os, sys, frozenfinder, frozenfinder.extraction, _hashlib, _ctypes
+import os, sys, frozenfinder, frozenfinder.extraction, _hashlib, _ctypes, shutil, tempfile
 finder = frozenfinder.install(sys.argv[1], mode="closed")
 import family
-os.setuid(65534)
+if not os.geteuid():
+    os.setuid(65534)
 import family.first
 print(family.first.call(), *finder.extractor.in_memory.items(), sep="\\n")
 """
@@ -461,6 +475,17 @@ def test_a_cache_that_belongs_to_root_is_not_another_users(family: Family) -> No
     assert called == "101"
     expected = f"{str(family.cache)!r} belongs to user 0, expected {NOBODY}"
     assert reason == str(("family.first", expected))
+
+
+def test_a_cache_that_its_user_cannot_write_to_is_not_used(family: Family) -> None:
+    with TemporaryDirectory() as folder:
+        family = replace(family, cache=Path(folder).resolve())
+        family.cache.chmod(0o500)
+        if IS_ROOT:  # who can write anywhere
+            os.chown(family.cache, NOBODY, NOBODY)
+        called, reason = family.run(OTHER_USER)
+    assert called == "101"
+    assert reason == str(("family.first", f"Permission denied: '{family.cache}/{abi()}'"))
 
 
 # -- file systems

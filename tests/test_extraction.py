@@ -230,10 +230,53 @@ def test_without_files_in_memory_the_error_says_what_to_do(
         )
 
 
-def test_libraries_that_need_each_other_cannot_be_in_memory(
+CIRCLE = (
+    INSTALL
+    + """
+import os, pkg.m
+print(pkg.m.call(), *finder.extractor.in_memory)
+print([name for name in os.listdir(os.environ["TMPDIR"]) if name.startswith("frozenfinder-")])
+"""
+)
+
+
+def test_libraries_that_need_each_other_can_be_in_memory(tmp_path: Path, python: Python) -> None:
+    root = tmp_path / "lib"
+    libs = root / "pkg.libs"
+    options = ["-Wl,-rpath,$ORIGIN", f"-L{libs}"]
+    compile_c("innermost.c", libs / "libinnermost.so", "-Wl,-soname,libinnermost.so")
+    inner = compile_c("library.c", libs / "libinner.so", *options, "-l:libinnermost.so")
+    circle = ["-Wl,--no-as-needed", "-Wl,-soname,libinnermost.so", "-l:libinner.so"]
+    compile_c("innermost.c", libs / "libinnermost.so", *options, *circle)
+    compile_c(
+        "user.c",
+        root / "pkg" / f"m{SUFFIX}",
+        *("-DINIT=PyInit_m", "-Wl,-rpath,$ORIGIN/../pkg.libs", f"-Wl,-rpath-link,{libs}"),
+        *(f"-L{libs}", f"-l:{inner.name}"),
+    )
+    registry = tmp_path / "p.frz"
+    freeze = ("-m", "frozenfinder", "freeze", "--extensions=embed", "--path", root, "-o", registry)
+    python(*freeze)
+    root.rename(tmp_path / "moved away")
+    env = {"FROZENFINDER_CACHE": NO_CACHE, "TMPDIR": str(tmp_path)}
+    assert python("-c", CIRCLE, registry, env=env).stdout.splitlines() == ["101 pkg.m", "[]"]
+
+
+def test_without_a_folder_for_links_libraries_are_found_by_the_names_they_give_themselves(
+    family: Family, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    family = replace(family, cache=Path(NO_CACHE))
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "open"))
+    called, *_ = family.run()
+    assert called.startswith("101 201 ")
+    assert list((tmp_path / "open").iterdir()) == []
+
+
+def test_a_library_that_is_nowhere_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a library that is nowhere the same is true."""
     compile_c("innermost.c", tmp_path / "libinnermost.so", "-Wl,-soname,libnowhere.so")
     compile_c("library.c", tmp_path / "libinner.so", f"-L{tmp_path}", "-l:libinnermost.so")
     (tmp_path / "libinnermost.so").unlink()

@@ -37,6 +37,7 @@ DEFERRED = (
     "resources",
     "metadata",
     "parcel",
+    "marks",
     "cache",
     "extraction",
     "datacache",

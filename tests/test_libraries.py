@@ -4,6 +4,7 @@ The job runs in a fresh process of an environment of its own. In closed mode the
 site-packages directory is moved away first.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution
@@ -148,7 +149,7 @@ result = round(root, 4), scipy.special.gamma(5), round(scipy.linalg.det([[1, 2],
 import io, pyarrow, pyarrow.parquet
 buffer = io.BytesIO()
 pyarrow.parquet.write_table(pyarrow.table({'a': [1, 2, 3]}), buffer)
-result = pyarrow.parquet.read_table(io.BytesIO(buffer.getvalue())).to_pydict()
+result = pyarrow.parquet.read_table(io.BytesIO(buffer.getvalue()), use_threads=False).to_pydict()
 """,
     "zmq": """
 import zmq
@@ -210,20 +211,21 @@ def without_packages(environment: Environment) -> Iterator[Environment]:
     environment.bring_packages_back()
 
 
-def run(environment: Environment, name: str, mode: str | None) -> Outcome:
-    install = "names = lambda: ()"
+def run(environment: Environment, name: str, mode: str | None, cache: str | None = None) -> Outcome:
+    install = "served = lambda: ()"
     if mode is not None:
         install = f"""
 import frozenfinder
 finder = frozenfinder.install({str(environment.registry)!r}, mode={mode!r})
-names = lambda: finder._served
+served = lambda: finder._served
 """
     code = f"""
-import sys
+import os, sys
+os.environ['FROZENFINDER_CACHE'] = {cache or ""!r}
 {install}
 {JOBS[name]}
-mine = [n for n in names() if n.partition('.')[0] == {name!r}]
-print(repr((repr(result), len(names()), len(mine))))
+mine = [n for n in served() if n.partition('.')[0] == {name!r}]
+print(repr((repr(result), len(served()), len(mine))))
 """
     return Outcome(*eval(environment.run("-c", code)))
 
@@ -247,3 +249,14 @@ def test_a_library_does_its_job_in_closed_mode_without_site_packages(
     ours = run(without_packages, name, "closed")
     assert ours.result == stock.result
     assert ours.served >= ours.from_library > 0
+
+
+@pytest.mark.xdist_group("libraries")
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there are no files in memory here")
+@pytest.mark.parametrize("name", ["numpy", "PIL"])
+def test_a_library_does_its_job_without_a_directory_to_load_it_from(
+    name: str, environment: Environment
+) -> None:
+    stock = run(environment, name, None)
+    ours = run(environment, name, "closed", cache="/dev/null/cache")
+    assert ours.result == stock.result

@@ -18,6 +18,7 @@ from frozenfinder.cache import (
     default_directory,
 )
 from frozenfinder.hooks import environment
+from frozenfinder.marks import MARKS
 
 from . import DONE, UsageError
 from .commands import print_json
@@ -112,11 +113,13 @@ def list_shelves(directory: Path) -> Iterator[Shelf]:
             if folder.name.endswith(TEMPORARY):
                 continue
             with suppress(FileNotFoundError):  # another process has just removed it
-                files = [path for path in folder.rglob("*") if path.is_file()]
+                files = [
+                    path for path in folder.rglob("*") if path.is_file() and path.name != MARKS
+                ]
                 yield Shelf(
                     kind=kind.name,
                     name=folder.name,
-                    contents=sorted(path.name for path in folder.iterdir()),
+                    contents=sorted(path.name for path in folder.iterdir() if path.name != MARKS),
                     files=len(files),
                     size=sum(path.stat().st_size for path in files),
                     used=folder.stat().st_mtime,
