@@ -124,7 +124,7 @@ class ClosedFinder(ServingFinder):
             )
         if entry.size:
             return self.extractor.locate(entry) or self.locate(entry.path)
-        anchor, path = self.registry.roots[entry.root]
+        anchor, path = self.registry.find_root(entry)
         directory = resolve(anchor, path, self.registry)
         if directory is None:
             raise ImportError(
@@ -145,8 +145,8 @@ class ClosedFinder(ServingFinder):
         location = self._locate_extension(entry)
         try:
             size = _os.stat(location).st_size
-        except OSError as error:
-            found = f"cannot be found: {error.strerror}"
+        except (OSError, ValueError) as error:
+            found = f"cannot be found: {getattr(error, 'strerror', None) or error}"
         else:
             if size & 0xFFFFFFFF == entry.source_size:
                 return location, None

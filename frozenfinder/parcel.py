@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_SIZE_DIGITS = 20  # of 2**64; int() refuses thousands of them
 _KINDS = ("module", "library")
 _SEPARATORS = "/\\:" if sys.platform == "win32" else "/"
 
@@ -73,7 +74,7 @@ def _unpack_file(line: str, path: str, offset: int) -> ParcelFile:
     if (
         kind not in _KINDS
         or not _is_digest(digest)
-        or not (size.isascii() and size.isdigit())
+        or not (size.isascii() and size.isdigit() and len(size) <= _SIZE_DIGITS)
         or not _is_below(file)
     ):
         expected = "'module' or 'library', a SHA-256, a size and a path without '.' and '..'"

@@ -563,6 +563,17 @@ class Registry:
         """The data file at `path`, relative to its root, with `/` between its parts."""
         return self._files.find(path, False)
 
+    def find_root(self, entry: FrozenEntry) -> "tuple[str, str]":
+        """The (anchor, path) of the root that an entry lies below; RegistryError without one."""
+        if entry.root >= len(self.roots):
+            raise RegistryError(
+                f"{self.where}: entry {entry.name!r} lies below root {entry.root}, "
+                f"expected one below {len(self.roots)}",
+                name=entry.name,
+                path=self.path,
+            )
+        return self.roots[entry.root]
+
     def entries(self, top: "str | None" = None) -> "Iterator[FrozenEntry]":
         """Every entry of every table, by table and name within a shard; reads the whole index.
 
