@@ -2,10 +2,23 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from frozenfinder.freezer import Manifest, Report, discover, freeze, merge_manifests, read_manifest
+from frozenfinder.freezer import (
+    Manifest,
+    Report,
+    discover,
+    freeze,
+    merge_manifests,
+    name_recorded,
+    read_manifest,
+    trace,
+    write_manifest,
+)
 from frozenfinder.freezer.manifest import EXTENSIONS
+from frozenfinder.freezer.page import format_page
+from frozenfinder.freezer.write import check_output
 from frozenfinder.hooks import default_registry
 
 from . import DONE, UsageError
@@ -25,24 +38,33 @@ def make_parser() -> Parser:
         "--tests", action="store_true", help="the standard library's tests, in the table 'test'"
     )
     for option, metavar, text in (
+        ("--entry", "MOD[:FUNC]", "what a module imports, as far as the code says, and so on"),
         ("--package", "NAME", "a package or module that can be imported, with all below it"),
         ("--distribution", "NAME", "an installed distribution: modules, data files, metadata"),
+        ("--metadata", "NAME", "the metadata alone of an installed distribution"),
         ("--path", "DIR", "everything below a directory"),
+        ("--include-data", "GLOB", "data files, by their paths below a folder of sys.path"),
         ("--manifest", "FILE", "what a manifest asks for"),
     ):
         what.add_argument(option, metavar=metavar, action="append", default=[], help=text)
+    what.add_argument(
+        "--trace",
+        action="store_true",
+        help="what the command after '--' imports and opens when it is run, which is done now",
+    )
+    what.add_argument(
+        "command", nargs="*", metavar="COMMAND", help="what to run and record, after '--'"
+    )
     what.add_argument(
         "--with-dependencies",
         action="store_true",
         help="the installed distributions that those asked for require, too",
     )
-    what.add_argument(
-        "--exclude",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        help="leave out the modules of these names, and all below them",
-    )
+    for option, metavar, text in (
+        ("--exclude", "GLOB", "leave out the modules of these names, and all below them"),
+        ("--search", "DIR", "look here first for what is named"),
+    ):
+        what.add_argument(option, metavar=metavar, action="append", default=[], help=text)
     _add_ways(parser)
     return parser
 
@@ -65,8 +87,24 @@ def _add_ways(parser: Parser) -> None:
     how.add_argument(
         "-j", "--jobs", metavar="N", type=_positive, help="processes (default: one for each CPU)"
     )
-    how.add_argument(
+    sources = how.add_mutually_exclusive_group()
+    sources.add_argument(
         "--with-source", action="store_true", help="embed the sources, for closed mode's tracebacks"
+    )
+    sources.add_argument(
+        "--no-source", action="store_true", help="embed none, whatever a manifest says"
+    )
+    how.add_argument(
+        "--strip-docstrings",
+        action="store_true",
+        help="leave docstrings out, for closed mode (-O 2 does, and assertions with them)",
+    )
+    how.add_argument(
+        "--lay-out",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a package that opens its data by path: closed mode puts its files on disk",
     )
     how.add_argument(
         "--world", action="store_true", help="closed mode finds nothing outside the registry"
@@ -84,6 +122,14 @@ def _add_ways(parser: Parser) -> None:
         help="sign the registry with the Ed25519 key in this PEM file (needs frozenfinder[sign])",
     )
     told = parser.add_argument_group("what to tell")
+    told.add_argument(
+        "--write-manifest", metavar="FILE", help="write a manifest that asks for the same"
+    )
+    told.add_argument(
+        "--report",
+        choices=("table", "json", "html"),
+        help="what each package comes to, and more; html is a page beside the registry",
+    )
     told.add_argument("--quiet", action="store_true", help="nothing but errors")
     told.add_argument("-v", "--verbose", action="store_true", help="all that was left out, and why")
     parser.add_json()
@@ -96,30 +142,52 @@ def _positive(text: str) -> int:
 
 
 def make_manifest(options: argparse.Namespace) -> Manifest:
-    """What the options ask for, added to what their manifests do; UsageError for nothing."""
+    """What the options ask for, added to what their manifests do; a trace is not yet in it."""
     own = Manifest(
         stdlib=options.stdlib,
         stdlib_tests=options.tests,
+        entries=tuple(options.entry),
         packages=tuple(options.package),
         distributions=tuple(options.distribution),
         with_dependencies=options.with_dependencies,
+        metadata=tuple(options.metadata),
         paths=tuple(options.path),
+        searches=tuple(options.search),
+        data=tuple(options.include_data),
         excludes=tuple(options.exclude),
+        lay_out=tuple(options.lay_out),
         optimize=options.optimize,
+        strip_docstrings=options.strip_docstrings,
         with_source=options.with_source,
         world=options.world,
         extensions=options.extensions,
     )
     manifest = merge_manifests([*map(read_manifest, options.manifest), own])
-    if not (
-        manifest.stdlib
-        or manifest.stdlib_tests
-        or manifest.packages
-        or manifest.distributions
-        or manifest.paths
-    ):
+    return replace(manifest, with_source=False) if options.no_source else manifest
+
+
+def check_request(options: argparse.Namespace, manifest: Manifest) -> None:
+    """UsageError where nothing is asked for, or a command without `--trace`, or the opposite."""
+    if options.command and not options.trace:
+        raise UsageError(
+            f"{options.command[0]!r} is no option of freeze; a command to record follows "
+            "'--trace --'"
+        )
+    if options.trace and not options.command:
+        raise UsageError("--trace needs a command: freeze --trace -- COMMAND")
+    asked = (
+        manifest.stdlib,
+        manifest.stdlib_tests,
+        manifest.entries,
+        manifest.recorded,
+        manifest.packages,
+        manifest.distributions,
+        manifest.metadata,
+        manifest.paths,
+        manifest.data,
+    )
+    if not options.trace and not any(asked):
         raise UsageError("nothing to freeze was asked for; see 'frozenfinder freeze --help'")
-    return manifest
 
 
 def find_output(options: argparse.Namespace, manifest: Manifest) -> str:
@@ -136,16 +204,45 @@ def find_output(options: argparse.Namespace, manifest: Manifest) -> str:
 
 def main(options: argparse.Namespace) -> int:
     manifest = make_manifest(options)
+    check_request(options, manifest)
     output = find_output(options, manifest)
+    manifest, unseen = add_trace(options, manifest, Path(output).absolute())
     plan = discover(manifest, program_path())
     Path(output).absolute().parent.mkdir(parents=True, exist_ok=True)
     with Progress("freezing", quiet=options.quiet) as progress:
         report = freeze(plan, output, jobs=options.jobs, progress=progress, sign=options.sign)
-    if options.json:
+    if options.write_manifest is not None:
+        write_manifest(options.write_manifest, manifest, plan.optimize)
+    tell(options, replace(report, unseen=unseen))
+    return DONE
+
+
+def add_trace(
+    options: argparse.Namespace, manifest: Manifest, output: Path
+) -> tuple[Manifest, tuple[str, ...]]:
+    """The manifest with what a trace recorded, and in words what it could not record."""
+    if not options.trace:
+        return manifest, ()
+    if output.parent.is_dir():  # other folders are made once there is what to write
+        check_output(str(output))
+    recording = trace(options.command)
+    recorded, unseen = name_recorded(recording, [*manifest.searches, *program_path()])
+    return merge_manifests([manifest, recorded]), unseen
+
+
+def tell(options: argparse.Namespace, report: Report) -> None:
+    """Report on stdout, in the way that is asked for."""
+    if options.report == "html":
+        page = Path(f"{report.output}.html")
+        page.write_text(format_page(report), encoding="utf-8")
+    if options.json or options.report == "json":
         print(report.to_json())
     elif not options.quiet:
         print(summarise(report, verbose=options.verbose))
-    return DONE
+        if options.report == "table":
+            print(tabulate(report))
+        elif options.report == "html":
+            print(f"Report: {page}")
 
 
 def summarise(report: Report, *, verbose: bool = False) -> str:
@@ -158,9 +255,13 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
     ]
     if report.verify_key is not None:
         lines.append(f"Signed: install(..., verify_key={report.verify_key!r}).")
-    if report.omitted:
-        lines.append(f"Left out: {len(report.omitted)}.")
-        lines += _shorten([f"  {each.location}: {each.reason}" for each in report.omitted], verbose)
+    for title, items in (
+        ("Left out", [f"{each.location}: {each.reason}" for each in report.omitted]),
+        ("Not recorded", list(report.unseen)),
+    ):
+        if items:
+            lines.append(f"{title}: {len(items)}.")
+            lines += _shorten([f"  {item}" for item in items], verbose)
     if report.warnings and verbose:
         lines.append(f"Warnings of the compiler: {len(report.warnings)}.")
         lines += [f"  {name}: {warning}" for name, warning in report.warnings]
@@ -172,3 +273,22 @@ def _shorten(lines: list[str], verbose: bool) -> list[str]:
     if hidden <= 0:
         return lines
     return [*lines[:SHOWN], f"  and {hidden} more; -v or --json gives them all"]
+
+
+def tabulate(report: Report) -> str:
+    """What each package comes to, and what was recorded, static, excluded or missing."""
+    width = max((len(share.name) for share in report.shares), default=0)
+    titles = ("modules", "code", "sources", "files", "data")
+    lines = ["", f"{'package':{width}}" + "".join(f"{title:>12}" for title in titles)]
+    for share in report.shares:
+        numbers = (share.modules, share.code, share.source, share.files, share.data)
+        lines.append(f"{share.name:{width}}" + "".join(f"{number:12,}" for number in numbers))
+    for title, items in (
+        ("Recorded only (hidden imports)", report.recorded_only),
+        ("Static only (not imported in the recorded run)", report.static_only),
+        ("Excluded", [f"{each.name}: {each.reason}" for each in report.excluded]),
+        ("Imported and not found", [f"{name}, by {by}" for name, by in report.missing]),
+    ):
+        if items:
+            lines += ["", f"{title}: {len(items)}", *(f"  {item}" for item in items)]
+    return "\n".join(lines)

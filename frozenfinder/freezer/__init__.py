@@ -1,7 +1,7 @@
 """The freezer: from what is asked for to a registry.
 
 A `Manifest` says what to freeze, `discover` finds it and makes a `Plan`, and `freeze` compiles what
-is planned, writes the registry and reports. Nothing that is frozen is executed.
+is planned, writes the registry and reports. Nothing that is frozen is executed, but by `trace`.
 
 What is here is imported when it is first asked for: the processes that compile import this package
 too, and need next to nothing of it.
@@ -17,9 +17,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .content import Progress
     from .discovery import discover
-    from .manifest import Manifest, format_manifest, merge_manifests, parse_manifest, read_manifest
+    from .manifest import (
+        Manifest,
+        format_manifest,
+        merge_manifests,
+        parse_manifest,
+        read_manifest,
+        write_manifest,
+    )
     from .plan import DataFile, Module, Omission, Plan, Root, merge
-    from .report import Report
+    from .recording import Recording, name_recorded, trace
+    from .report import Report, Share
 
 __all__ = [
     "DataFile",
@@ -27,15 +35,20 @@ __all__ = [
     "Module",
     "Omission",
     "Plan",
+    "Recording",
     "Report",
     "Root",
+    "Share",
     "discover",
     "format_manifest",
     "freeze",
     "merge",
     "merge_manifests",
+    "name_recorded",
     "parse_manifest",
     "read_manifest",
+    "trace",
+    "write_manifest",
 ]
 
 _HOMES = {
@@ -44,14 +57,19 @@ _HOMES = {
     "Module": "plan",
     "Omission": "plan",
     "Plan": "plan",
+    "Recording": "recording",
     "Report": "report",
     "Root": "plan",
+    "Share": "report",
     "discover": "discovery",
     "format_manifest": "manifest",
     "merge": "plan",
     "merge_manifests": "manifest",
+    "name_recorded": "recording",
     "parse_manifest": "manifest",
     "read_manifest": "manifest",
+    "trace": "recording",
+    "write_manifest": "manifest",
 }
 
 
@@ -82,7 +100,7 @@ def freeze(
     from .content import Content
     from .plan import anchor
     from .previous import Previous
-    from .report import Report
+    from .report import make_report
     from .sign import Signer
     from .write import check_output, pack, write
 
@@ -100,19 +118,14 @@ def freeze(
     content.add_files()
     pieces = pack(plan, content.modules, content.files, signer)
     written = write(path, pieces, plan.scanned_ns)
-    return Report(
+    return make_report(
+        plan,
+        content,
         output=path,
         size=sum(map(len, pieces)),
-        modules=len(content.modules),
-        files=len(content.files),
-        compiled=content.compiled,
-        from_pyc=content.from_pyc,
-        reused=content.reused,
         written=written,
         verify_key=None if signer is None else signer.verify_key,
         seconds=time.perf_counter() - begin,
-        omitted=(*plan.omitted, *content.omitted),
-        warnings=tuple(content.warnings),
     )
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import Distribution
 
@@ -31,7 +32,7 @@ def plan_distributions(
     seen: set[str] = set()
     pending = [*names]
     for name in pending:
-        key = _normalise(name)
+        key = normalise(name)
         if key in seen:
             continue
         seen.add(key)
@@ -54,11 +55,11 @@ def plan_metadata(names: Iterable[str], directories: Sequence[str]) -> Iterator[
 
     FreezeError for one that is not there.
     """
-    wanted = {_normalise(name): name for name in names}
+    wanted = {normalise(name): name for name in names}
     for directory in directories if wanted else ():
         for entry in sorted(os.listdir(directory)):
             stem, dot, suffix = entry.rpartition(".")
-            name = _normalise(stem.partition("-")[0])
+            name = normalise(stem.partition("-")[0])
             if dot + suffix in METADATA_SUFFIXES and name in wanted:
                 scan = Scan(directory)
                 is_folder = os.path.isdir(os.path.join(directory, entry))
@@ -70,6 +71,13 @@ def plan_metadata(names: Iterable[str], directories: Sequence[str]) -> Iterator[
             f"metadata {name!r}: is not installed in the {len(directories)} directories of "
             "sys.path; install it, or leave the line out"
         )
+
+
+def has_metadata(name: str, directories: Sequence[str]) -> bool:
+    """Whether a distribution of that name is installed, so that `plan_metadata` finds it."""
+    with suppress(FreezeError):
+        return bool(list(plan_metadata([name], directories)))
+    return False
 
 
 def plan_owners(
@@ -132,7 +140,8 @@ def _require(
     return installed, missing
 
 
-def _normalise(name: str) -> str:
+def normalise(name: str) -> str:
+    """The name as all its spellings have it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

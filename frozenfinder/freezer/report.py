@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 
-from .plan import Omission
+from .content import Content
+from .plan import Omission, Plan
+from .write import Frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a top-level name has of a registry: how many modules and data files, and their bytes."""
+
+    name: str
+    modules: int = 0
+    code: int = 0
+    source: int = 0
+    files: int = 0
+    data: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.code + self.source + self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +36,11 @@ class Report:
     what the compiler warned of; modules that were not compiled have none. `size` is in bytes, and
     `written` tells whether the registry differs from what was there before. `verify_key` is what
     `install` has to be given for a signed one.
+
+    `shares` has the largest top-level name first. `recorded_only` names modules that a recorded run
+    imported and no import statement does, and `static_only` the opposite; both are empty where
+    there was but one of the two. `missing` has names that are imported and not found, with a
+    module that imports them. `unseen` is what could not be recorded, in words.
     """
 
     output: str
@@ -29,8 +53,68 @@ class Report:
     written: bool
     seconds: float
     omitted: tuple[Omission, ...] = ()
+    excluded: tuple[Omission, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
     verify_key: str | None = None
 
+    shares: tuple[Share, ...] = ()
+    recorded_only: tuple[str, ...] = ()
+    static_only: tuple[str, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
+    unseen: tuple[str, ...] = ()
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
+
+
+def make_report(
+    plan: Plan,
+    content: Content,
+    *,
+    output: str,
+    size: int,
+    written: bool,
+    seconds: float,
+    verify_key: str | None,
+) -> Report:
+    names = {frozen.entry.name for frozen in content.modules}
+    recorded, reached = set(plan.boot), set(plan.reached)
+    both = bool(recorded and reached)
+    return Report(
+        output=output,
+        size=size,
+        modules=len(content.modules),
+        files=len(content.files),
+        compiled=content.compiled,
+        from_pyc=content.from_pyc,
+        reused=content.reused,
+        written=written,
+        seconds=seconds,
+        verify_key=verify_key,
+        omitted=(*plan.omitted, *content.omitted),
+        excluded=plan.excluded,
+        warnings=tuple(content.warnings),
+        shares=_share(content.modules, content.files),
+        recorded_only=tuple(sorted(names & recorded - reached)) if both else (),
+        static_only=tuple(sorted(names & reached - recorded)) if both else (),
+        missing=plan.missing,
+    )
+
+
+def _share(modules: Iterable[Frozen], files: Iterable[Frozen]) -> tuple[Share, ...]:
+    """The shares of the top-level names, the largest first."""
+    sums: dict[str, list[int]] = {}
+    for frozen in modules:
+        name = frozen.entry.name.partition(".")[0]
+        _add(sums, name, 1, len(frozen.blob), len(frozen.text or b""))
+    for frozen in files:
+        name = frozen.entry.name.partition("/")[0]
+        _add(sums, name, 0, 0, 0, 1, len(frozen.blob))
+    shares = [Share(name, *counts) for name, counts in sums.items()]
+    return tuple(sorted(shares, key=lambda share: (-share.total, share.name)))
+
+
+def _add(sums: dict[str, list[int]], name: str, *counts: int) -> None:
+    totals = sums.setdefault(name, [0] * (len(fields(Share)) - 1))
+    for place, count in enumerate(counts):
+        totals[place] += count

@@ -28,7 +28,16 @@ def _name_sysconfig_data() -> list[str]:
 
 
 SHIPPED: dict[str, list[str] | Callable[[], list[str]]] = {
-    "encodings": ["package encodings"],  # codecs are looked up by name
+    "cryptography.hazmat.bindings._rust": ["package _cffi_backend"],
+    "dbm": ["package dbm"],
+    "django": ["package django", "lay-out django"],  # settings name modules; templates are files
+    "encodings": ["package encodings"],
+    "lxml.etree": ["package lxml._elementpath"],
+    "numpy._core._multiarray_umath": ["package numpy._core._exceptions"],
+    "pandas._libs": ["package pandas._libs", "package cmath"],
+    "pygments": ["package pygments"],
+    "rich": ["package rich._unicode_data"],
+    "sqlalchemy": ["package sqlalchemy.dialects"],
     "sysconfig": _name_sysconfig_data,
 }
 

@@ -1,0 +1,190 @@
+"""The recorder: what a traced process imports, opens and asks for, noted as it happens.
+
+`recording` puts a copy of this file, as `sitecustomize.py`, first on the path of the processes that
+it traces, which may have no frozenfinder; so it needs nothing but what `site` has imported anyway.
+
+Rules
+  1. A note is one line, written at once by a descriptor that is opened for it: it survives
+     `os._exit` and a kill, and a program that closes descriptors loses none and gets none of ours.
+  2. Each process has a file of its own; a forked child notices that it is one.
+  3. What the program sees is what it would see without: nothing here raises, and what stands on
+     `sys.path` and in `sys.modules` for the recorder goes before the program begins.
+"""
+
+import atexit
+import os
+import sys
+import time
+from importlib.machinery import BuiltinImporter, FrozenImporter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+NAME = "sitecustomize"
+_CODE = (".py", ".pyc")  # of modules, which are noted as such
+_BLIND = frozenset("IES")  # the interpreter's options under which a child would not be traced
+
+
+class Recorder:
+    """The notes of this process, in `folder`."""
+
+    def __init__(self, folder: str, home: str) -> None:
+        self.home = home
+        self._folder = folder
+        self._pid = -1
+        self._path = ""
+        self._known: "set[tuple[object, ...]]" = set()
+        self._found: "set[str]" = set()
+
+    def note(self, *what: object) -> None:
+        """Write a line, unless there is one with the same content."""
+        if what in self._known:
+            return
+        self._known.add(what)
+        try:
+            if self._pid != os.getpid():
+                self._begin()
+            self._write(what)
+        except (OSError, ValueError):
+            pass  # the file system went away, or is full: the program goes on
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._path = os.path.join(self._folder, f"{time.time_ns():020}-{self._pid}.txt")
+        about = (sys.implementation.cache_tag, sys.executable, *sys.orig_argv)
+        self._write(("process", *about))
+
+    def _write(self, what: "tuple[object, ...]") -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(self._path, flags, 0o600)
+        try:
+            os.write(descriptor, ascii(what).encode() + b"\n")
+        finally:
+            os.close(descriptor)
+
+    def note_spec(self, kind: str, name: str, spec: object) -> None:
+        """Note a module that lies in a file, or a namespace package."""
+        loader = getattr(spec, "loader", None)
+        if loader is BuiltinImporter or loader is FrozenImporter:
+            return
+        self._found.add(name)
+        origin = getattr(spec, "origin", None)
+        if isinstance(origin, str) and os.path.dirname(origin) != self.home:
+            self.note(kind, name, os.path.abspath(origin))
+        elif getattr(spec, "submodule_search_locations", None) is not None:
+            self.note(kind, name, None)
+
+    def note_loaded(self, kind: str) -> None:
+        """Note the modules that are there and that nothing was noted of."""
+        for module in list(sys.modules.values()):
+            spec = getattr(module, "__spec__", None)
+            name = getattr(spec, "name", None)  # `__main__` may have another
+            if isinstance(name, str) and name not in self._found:
+                self.note_spec(kind, name, spec)
+
+    def audit(self, event: str, arguments: "tuple[Any, ...]") -> None:
+        """The audit hook; see the table of audit events in CPython's documentation."""
+        try:
+            if event == "open":
+                self._note_open(*arguments)
+            elif event == "subprocess.Popen":
+                executable, command, _, environment = arguments
+                self._note_child(executable, command, environment)
+            elif event in ("os.exec", "os.posix_spawn"):
+                self._note_child(*arguments)
+            elif event == "os.spawn":
+                self._note_child(*arguments[1:])
+        except Exception:  # noqa: BLE001
+            pass  # whatever the program gave, it is not ours to refuse
+
+    def _note_open(self, path: object, mode: object, flags: int) -> None:
+        if not isinstance(path, (str, bytes)):
+            return
+        writes = flags & (os.O_WRONLY | os.O_RDWR) if mode is None else set("wax+") & set(str(mode))
+        location = os.path.abspath(os.fsdecode(path))
+        if not writes and not location.endswith(_CODE) and not location.startswith(self._folder):
+            self.note("open", location)
+
+    def _note_child(self, executable: "Any", command: "Any", environment: "Any") -> None:
+        """Note a child that is an interpreter and will not be traced."""
+        given = [command] if isinstance(command, (str, bytes)) else list(command)
+        words = [os.fsdecode(word) for word in given]
+        program = os.path.basename(os.fsdecode(executable) if executable else words[0])
+        if "python" not in program.lower():
+            return
+        inherited: "Mapping[Any, Any]" = os.environ if environment is None else environment
+        searched = inherited.get("PYTHONPATH") or inherited.get(b"PYTHONPATH") or ""
+        if self.home not in os.fsdecode(searched).split(os.pathsep) or _is_blind(words[1:]):
+            self.note("unseen", *words)
+
+
+def _is_blind(options: "list[str]") -> bool:
+    for option in options:
+        if not option.startswith("-") or option.startswith("--") or option[1:2] in ("c", "m", ""):
+            return False
+        if option[1:2] not in ("W", "X") and _BLIND & set(option):
+            return True
+    return False
+
+
+class RecordingFinder:
+    """Stands before every other finder, asks them in their order, and notes what they find."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def find_spec(
+        self,
+        name: str,
+        path: "Sequence[str] | None" = None,
+        target: "ModuleType | None" = None,
+    ) -> "ModuleSpec | None":
+        finders = list(sys.meta_path)
+        for finder in finders[finders.index(self) + 1 :] if self in finders else []:
+            find_spec = getattr(finder, "find_spec", None)
+            spec: "ModuleSpec | None" = find_spec(name, path, target) if find_spec else None
+            if spec is not None:
+                self._recorder.note_spec("import", name, spec)
+                return spec
+        return None
+
+    def find_distributions(self, context: "Any" = None) -> "Iterator[Any]":
+        """None; what is asked for is noted: "" for all."""
+        self._recorder.note("distribution", getattr(context, "name", None) or "")
+        return iter(())
+
+    def invalidate_caches(self) -> None:
+        """Nothing to do."""
+
+
+def start() -> None:
+    """Record this process, from `site` on."""
+    home = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [item for item in sys.path if item != home]
+    sys.path_importer_cache.pop(home, None)
+    recorder = Recorder(os.path.dirname(home), home)
+    recorder.note_loaded("before")
+    sys.meta_path.insert(0, RecordingFinder(recorder))
+    sys.addaudithook(recorder.audit)
+    atexit.register(recorder.note_loaded, "loaded")
+    _import_own()
+
+
+def _import_own() -> None:
+    """Import the `sitecustomize` that the environment has; the recorder stays where there is none.
+
+    `site` ignores an ImportError that is about this name.
+    """
+    ours = sys.modules.pop(NAME)
+    try:
+        __import__(NAME)
+    finally:
+        sys.modules.setdefault(NAME, ours)
+
+
+if __name__ == NAME:
+    start()
