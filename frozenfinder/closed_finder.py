@@ -66,6 +66,8 @@ class ClosedFinder(ServingFinder):
                 f"No module named {entry.name!r}; it was excluded from {self.registry.where}",
                 name=entry.name,
             )
+        if entry.lay_out and entry.name not in self._laid_out:
+            self.lay_out(entry.name)
         if entry.kind == "namespace":
             return self._find_namespace(entry, path)
         return self.make_spec(entry.name, entry)
