@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Python
 
-from frozenfinder.bundle import archive, contents
+from frozenfinder.bundle import archive
 from frozenfinder.registry import Registry
 
 MAIN = """\
@@ -78,6 +78,13 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["spread"]:
         cli.spread()
 """,
+    "reader/__init__.py": """\
+import os
+
+def main():
+    print(open(os.path.join(os.path.dirname(__file__), "data.txt")).read())
+""",
+    "reader/data.txt": "by path",
     "lonely.py": """\
 import multiprocessing, sys
 def double(number):
@@ -100,6 +107,8 @@ own = tool.inner
     "tool-2.5.dist-info/RECORD": """\
 ../../../bin/tool,sha256=abc,200
 lonely.py,,
+reader/__init__.py,,
+reader/data.txt,,
 tool/__init__.py,,
 tool/cli.py,,
 tool/__main__.py,,
@@ -356,19 +365,12 @@ def registry_of(path: Path) -> Registry:
 def test_damage_to_the_run_time_is_told_in_one_line(tool: Path, tmp_path: Path) -> None:
     registry = registry_of(tool)
     entry = registry.find_entry("frozenfinder.hooks")
-    first = registry.find_entry("frozenfinder")
     assert entry is not None
-    assert first is not None
     offset = archive.find_registry(os.fspath(tool)) or 0
     at = offset + registry.header.sections["blobs"][0] + entry.offset
-    start = offset + registry.header.sections["blobs"][0] + first.offset
     damaged = edit(tool, tmp_path / "damaged.pyz", at, b"\xff" * 8)
-    status, _, error = run("-S", damaged)
-    end = start + sum(e.size for n in contents.BOOT if (e := registry.find_entry(n)))
-    assert (status, error) == (
-        1,
-        f"{damaged}: is damaged between byte {start} and {end}; copy it again\n",
-    )
+    complaint = f"is damaged between byte {at} and {at + entry.size}; copy it again"
+    assert run("-S", damaged) == (1, "", f"{damaged}: {complaint}\n")
 
 
 def test_damage_to_the_registry_is_told_in_one_line(tool: Path, tmp_path: Path) -> None:
@@ -422,6 +424,7 @@ def test_it_is_a_zip_archive_that_other_tools_read(tool: Path) -> None:
             "__main__.py",
             "__main__.pyc",
             "lonely.pyc",
+            "reader/__init__.pyc",
             "tool/__init__.pyc",
         ]
 
@@ -433,18 +436,30 @@ def test_the_metadata_lists_what_is_in_the_bundle(tool: Path) -> None:
     listed = [line.partition(",")[0] for line in bytes(registry.read_blob(entry)).decode().split()]
     assert listed == [
         "lonely.py",
+        *["reader/__init__.py", "reader/data.txt"],
         *[f"tool/{name}" for name in ("__init__.py", "cli.py", "__main__.py")],
         *["tool/inner/__init__.py", "tool/data.txt"],
         *[f"tool-2.5.dist-info/{name}" for name in ("METADATA", "entry_points.txt", "RECORD")],
     ]
 
 
-def test_what_it_takes_to_boot_is_what_the_bundle_reads_at_once(bundle: Bundle) -> None:
+def test_the_run_time_comes_from_the_bundle_and_is_no_more_than_closed_mode_needs(
+    bundle: Bundle,
+) -> None:
     error = run("-S", "-v", bundle("--entry", "tool.inner:__name__.lower"))[2]
     imported = [line for line in error.splitlines() if line.startswith("import 'frozenfinder")]
-    at_once = [line.split("'")[1] for line in imported if "RunTime" in line]
-    assert len(at_once) == len(imported)
-    assert sorted(at_once) == sorted(contents.BOOT)
+    names = [line.split("'")[1] for line in imported]
+    assert all("RunTime" in line for line in imported)
+    assert {"frozenfinder", "frozenfinder.closed_finder"} < set(names)
+    assert not {"frozenfinder.extraction", "frozenfinder.resources"} & set(names)
+
+
+def test_a_package_that_opens_its_files_by_path_is_laid_out(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    path = bundle("--entry", "reader:main", "--lay-out", "reader")
+    cache = {"FROZENFINDER_CACHE": str(tmp_path)}
+    assert run("-S", path, env=cache) == (0, "by path\n", "")
 
 
 def test_the_standard_library_can_be_inside(bundle: Bundle) -> None:

@@ -138,6 +138,15 @@ def test_libraries_of_one_name_all_come() -> None:
     assert found["a.so"] == [("one/libx", True), ("two/libx", True), ("a.so", False)]
 
 
+def test_files_that_modules_look_for_beside_themselves_bring_these_together() -> None:
+    objects = {"a.so": b"", "pkg/b.so": b"", "c.so": b"", "pkg/data": b"text"}
+    beside = {"a.so": {"pkg/data", "missing"}, "pkg/b.so": {"pkg/data"}, "other.so": {"pkg/data"}}
+    parcels = make_parcels(objects, (), beside)
+    files = [file.path for file in unpack_parcel(parcels["a.so"], "", 0).files]
+    assert parcels["a.so"] == parcels["pkg/b.so"] != parcels["c.so"]
+    assert files == ["pkg/data", "a.so", "pkg/b.so"]
+
+
 def frozen(path: str, content: bytes, kind: str = "extension", root: int = 0) -> Frozen:
     return Frozen(FrozenEntry(path, kind=kind, root=root, path=path), content)
 

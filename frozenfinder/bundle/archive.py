@@ -167,10 +167,12 @@ def _programs(contents: Contents, entry: Entry, offset: int) -> Iterable[tuple[s
 
 
 def _start(contents: Contents, offset: int) -> str:
-    start, size, digest = contents.code
+    table = {
+        name: (is_package, offset + start, size, digest)
+        for name, (is_package, start, size, digest) in contents.table.items()
+    }
     call = (
-        f"boot(__loader__.archive, version={__version__!r}, registry={offset}, "
-        f"code={(offset + start, size, digest)}, table={contents.table}, "
+        f"boot(__loader__.archive, version={__version__!r}, offset={offset}, table={table}, "
         f"suffix={contents.suffix!r}, release={contents.release})\n"
     )
     return files(__package__).joinpath("start.py").read_text("utf-8") + call

@@ -21,32 +21,8 @@ from frozenfinder.freezer import Module, Omission, Plan, Root
 from frozenfinder.freezer.content import Content, Progress
 from frozenfinder.freezer.previous import Previous
 from frozenfinder.freezer.write import Frozen, pack
-from frozenfinder.layout import digest
 
 _PACKAGE = "frozenfinder"
-BOOT = (
-    _PACKAGE,
-    *(
-        f"{_PACKAGE}.{name}"
-        for name in (
-            "errors",
-            "layout",
-            "lock",
-            "modules",
-            "collector",
-            "fixups",
-            "registry",
-            "roots",
-            "loader",
-            "finder",
-            "hooks",
-            "closed_loader",
-            "closed_finder",
-        )
-    ),
-)
-"""What of the run-time half it takes to install a registry; each imports those before it."""
-
 _HERE = Root("registry", "", "")
 _LOCAL = ("direct_url.json",)  # of a distribution's metadata: where it was installed from
 
@@ -55,15 +31,13 @@ _LOCAL = ("direct_url.json",)  # of a distribution's metadata: where it was inst
 class Contents:
     """The bytes of a registry, in pieces, and what the start of the bundle has to know of it.
 
-    `code` is where the code of the modules in `table` lies in the registry, and its digest; `table`
-    tells of each whether it is a package, and where in there its code is. `tops` are the top-level
-    modules of the program, and whether each is a package. `suffix` and `release` are what
-    `start.boot` takes.
+    `table`, `suffix` and `release` are what `start.boot` takes, but that offsets in the table count
+    from the first byte of the registry. `tops` are the top-level modules of the program, and
+    whether each is a package.
     """
 
     pieces: list[bytes]
-    code: tuple[int, int, int]
-    table: dict[str, tuple[bool, int, int]]
+    table: dict[str, tuple[bool, int, int, int]]
     tops: list[tuple[str, bool]]
     suffix: str
     release: int
@@ -81,11 +55,9 @@ def assemble(plan: Plan, *, jobs: int, progress: Progress | None = None) -> Cont
     pieces = pack(plan, modules, files)
     extensions = any(each.entry.kind == "extension" and each.entry.size for each in modules)
     stdlib = any(each.entry.table == "stdlib" for each in modules)
-    code, table = _locate(modules, pieces)
     return Contents(
         pieces=pieces,
-        code=code,
-        table=table,
+        table=_locate_run_time(modules, len(pieces[0])),
         tops=sorted(_tops(modules)),
         suffix=EXTENSION_SUFFIXES[0] if extensions else "",
         release=sys.hexversion if stdlib else 0,
@@ -111,7 +83,6 @@ def adapt(plan: Plan) -> Plan:
         files=tuple(replace(file, root=_move(file.root)) for file in plan.files),
         libraries=tuple(replace(file, root=_move(file.root)) for file in plan.libraries),
         omitted=(*plan.omitted, *(Omission(each.name, each.location, reason) for each in left)),
-        boot=(*BOOT, *plan.boot),
         asked=tuple(line for line in plan.asked if not line.startswith("path ")),
     )
 
@@ -141,17 +112,15 @@ def _run_time() -> list[Module]:
     ]
 
 
-def _locate(
-    modules: Iterable[Frozen], pieces: list[bytes]
-) -> tuple[tuple[int, int, int], dict[str, tuple[bool, int, int]]]:
-    """`Contents.code` and `Contents.table`: the code of `BOOT` is what the blobs begin with."""
-    entries = {each.entry.name: each.entry for each in modules if each.entry.name in BOOT}
-    table = {
-        name: (entries[name].is_package, entries[name].offset, entries[name].size) for name in BOOT
+def _locate_run_time(
+    modules: Iterable[Frozen], start: int
+) -> dict[str, tuple[bool, int, int, int]]:
+    """`Contents.table`, for blobs that begin at `start`."""
+    entries = [each.entry for each in modules if each.entry.table == "bootstrap"]
+    return {
+        entry.name: (entry.is_package, start + entry.offset, entry.size, entry.digest)
+        for entry in entries
     }
-    code = b"".join(pieces[1 : 1 + len(BOOT)])
-    assert len(code) == sum(entry.size for entry in entries.values())
-    return (len(pieces[0]), len(code), digest(code)), table
 
 
 def _tops(modules: Iterable[Frozen]) -> Iterable[tuple[str, bool]]:

@@ -1,8 +1,8 @@
 """What a bundle runs before its program: it installs the registry that lies in the same file.
 
 The bundler adds a call of `boot` to this source and compiles the whole, so it may not import what
-is not loaded in every interpreter. The run-time half of frozenfinder is imported from the bundle,
-by `RunTime`, until it can serve the rest of itself.
+is not loaded in every interpreter. `RunTime` imports the run-time half of frozenfinder from the
+bundle, until that can serve the rest of itself.
 """
 
 import marshal
@@ -15,28 +15,36 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-    Table = dict[str, tuple[bool, int, int]]
+    Table = dict[str, tuple[bool, int, int, int]]
 
 DIGEST_KEY = 0x46525A31  # as `layout` has it, which cannot be imported yet
 
 
 class RunTime:
-    """Finder and loader of the modules in `table`: whether a package, and where in `code`.
+    """Finder and loader of the modules in `table`, while it is entered as a context.
 
-    `root` is the bundle's path, below which they seem to lie.
+    They seem to lie below the bundle's path, as those that the registry serves do. The table tells
+    of each whether it is a package, and where its code is in the bundle: offset, size and digest.
     """
 
-    def __init__(self, root: str, table: "Table", code: bytes) -> None:
-        self._root = root
+    def __init__(self, path: str, table: "Table") -> None:
+        self._path = path
         self._table = table
-        self._code = memoryview(code)
+        self._file = FileIO(path)
+
+    def __enter__(self) -> None:
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)
+        self._file.close()
 
     def find_spec(self, fullname: str, *_: object) -> "ModuleSpec | None":
         if fullname not in self._table:
             return None
         is_package = self._table[fullname][0]
         separator = "\\" if sys.platform == "win32" else "/"
-        parts = [self._root, *fullname.split("."), *["__init__"][: int(is_package)]]
+        parts = [self._path, *fullname.split("."), *["__init__"][: int(is_package)]]
         spec = ModuleSpec(
             fullname,
             self,  # type: ignore[arg-type]  # no Loader to the type checker
@@ -52,47 +60,51 @@ class RunTime:
         """The default semantics."""
 
     def exec_module(self, module: "ModuleType") -> None:
-        _, start, size = self._table[module.__name__]
-        code = marshal.loads(self._code[start : start + size])
+        _, offset, size, digest = self._table[module.__name__]
+        self._file.seek(offset)
+        data = self._file.read(size)
+        if int.from_bytes(source_hash(DIGEST_KEY, data), "little") != digest:
+            sys.exit(
+                f"{self._path}: is damaged between byte {offset} and {offset + size}; copy it again"
+            )
+        code = marshal.loads(data)
         _fix_co_filename(code, module.__file__)
         exec(code, module.__dict__)
 
 
 def boot(
-    path: str,
-    *,
-    version: str,
-    registry: int,
-    code: "tuple[int, int, int]",
-    table: "Table",
-    suffix: str,
-    release: int,
+    path: str, *, version: str, offset: int, table: "Table", suffix: str, release: int
 ) -> None:
-    """Install the registry at byte `registry` of the bundle `path`, if it is not yet.
+    """Install the registry at byte `offset` of the bundle `path`, if it is not yet.
 
-    `code` is where the code of `table` lies, and its digest; `version` is frozenfinder's. A bundle
-    with extension modules is for interpreters that load files of that `suffix`, and one with the
-    standard library for those of that `release`. SystemExit, in one line, where it cannot be.
+    `version` and `table` are those of frozenfinder's run-time half. A bundle with extension modules
+    is for interpreters that load files of that `suffix`, and one with the standard library for
+    those of that `release`. SystemExit, in one line, where it cannot be.
     """
     complaint = find_complaint(suffix, release)
     if complaint:
         sys.exit(f"{path}: {complaint}")
-    loaded = sys.modules.get("frozenfinder")
-    if getattr(loaded, "__version__", None) != version:
-        _import_run_time(path, code, table)
+    if getattr(sys.modules.get("frozenfinder"), "__version__", version) != version:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "frozenfinder"]:
+            del sys.modules[name]
+    with RunTime(path, table):
+        _install(path, offset)
+    # so that what is searched there next is searched in the registry
+    sys.path_importer_cache.pop(path, None)
+
+
+def _install(path: str, offset: int) -> None:
     from frozenfinder.errors import FrozenFinderError
     from frozenfinder.hooks import serve
     from frozenfinder.registry import Registry
 
     try:
-        opened = Registry.open(path, offset=registry)
+        registry = Registry.open(path, offset=offset)
         # CPython's own frozen modules serve every level of optimisation, too
-        opened.mismatch = None
-        serve(opened, "closed")
+        registry.mismatch = None
+        serve(registry, "closed")
     except FrozenFinderError as error:
         sys.exit(f"{path}: {error}")
-    # so that what is searched there next is searched in the registry
-    sys.path_importer_cache.pop(path, None)
 
 
 def find_complaint(suffix: str, release: int) -> "str | None":
@@ -109,25 +121,6 @@ def find_complaint(suffix: str, release: int) -> "str | None":
             f"{', '.join(extension_suffixes())}; build it again with this interpreter"
         )
     return None
-
-
-def _import_run_time(path: str, code: "tuple[int, int, int]", table: "Table") -> None:
-    """Import the modules of `table`, in the place of another version that was imported before."""
-    start, size, digest = code
-    with FileIO(path) as file:
-        file.seek(start)
-        data = file.read(size)
-    if int.from_bytes(source_hash(DIGEST_KEY, data), "little") != digest:
-        sys.exit(f"{path}: is damaged between byte {start} and {start + size}; copy it again")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "frozenfinder"]:
-        del sys.modules[name]
-    finder = RunTime(path, table, data)
-    sys.meta_path.insert(0, finder)
-    try:
-        for name in table:
-            __import__(name)
-    finally:
-        sys.meta_path.remove(finder)
 
 
 def take_over(namespace: "dict[str, object]") -> None:

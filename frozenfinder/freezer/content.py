@@ -57,10 +57,27 @@ class Content:
 
             libraries = list(self._read_files(self._plan.libraries))
             places = list(self._modules)
-            with_parcels = add_parcels(list(self._modules.values()), libraries)
+            beside = self._find_beside()
+            data = [file for file in self.files if file.entry.path in set().union(*beside.values())]
+            with_parcels = add_parcels(list(self._modules.values()), [*libraries, *data], beside)
             self._modules = dict(zip(places, with_parcels, strict=True))
             self.files += libraries
             self.files.sort(key=lambda file: file.entry.name)
+
+    def _find_beside(self) -> dict[str, set[str]]:
+        """The data files that extension modules look for beside themselves, by the modules' paths.
+
+        They are those of the packages to lay out, for what came with these.
+        """
+        plan = self._plan
+        came = {module.why for module in plan.modules if module.name in plan.lay_out}
+        data = {file.path for file in plan.files if file.path.partition("/")[0] in plan.lay_out}
+        return {
+            module.path: data
+            for module in plan.modules
+            if module.kind == "extension"
+            and (module.why in came or module.path.partition("/")[0] in plan.lay_out)
+        }
 
     def _read_files(self, files: Iterable[DataFile]) -> Iterator[Frozen]:
         for file in files:

@@ -19,10 +19,15 @@ _UNTAGGED = (".so", ".dylib", ".dll")  # of files that imports find and others m
 Loads = Mapping[str, set[str]]
 
 
-def add_parcels(modules: Sequence[Frozen], files: Sequence[Frozen]) -> list[Frozen]:
+def add_parcels(
+    modules: Sequence[Frozen],
+    files: Sequence[Frozen],
+    beside: Mapping[str, set[str]] | None = None,
+) -> list[Frozen]:
     """The modules, those that are embedded extension modules with their parcels.
 
-    `files` are the shared libraries among the registry's data files.
+    `files` are the shared libraries among the registry's data files, and what `beside` names: other
+    files that extension modules have to find beside themselves, by the modules' paths.
     """
     embedded = [each for each in modules if each.entry.kind == "extension" and each.blob]
     texts: dict[tuple[int, str], bytes] = {}
@@ -34,7 +39,7 @@ def add_parcels(modules: Sequence[Frozen], files: Sequence[Frozen]) -> list[Froz
                 objects[each.entry.path] = each.blob
                 if is_untagged(each.entry.path):
                     libraries.add(each.entry.path)
-        for path, text in make_parcels(objects, libraries).items():
+        for path, text in make_parcels(objects, libraries, beside).items():
             texts[root, path] = text
     return [
         each._replace(text=texts[each.entry.root, each.entry.path])
@@ -50,10 +55,18 @@ def is_untagged(path: str) -> bool:
     return name.endswith(_UNTAGGED) and name.count(".") == 1
 
 
-def make_parcels(objects: Mapping[str, bytes], libraries: Iterable[str]) -> dict[str, bytes]:
+def make_parcels(
+    objects: Mapping[str, bytes],
+    libraries: Iterable[str],
+    beside: Mapping[str, set[str]] | None = None,
+) -> dict[str, bytes]:
     """The parcel of each of the `objects`, which are contents by path."""
     parcels = {}
-    for needed, others in group(find_loads(objects, libraries)):
+    loads = find_loads(objects, libraries)
+    for path, files in (beside or {}).items():
+        if path in objects:
+            loads[path] |= files & objects.keys()
+    for needed, others in group(loads):
         together = [*sorted(needed), *sorted(others)]
         text = pack_parcel(
             ParcelFile(
@@ -68,7 +81,7 @@ def make_parcels(objects: Mapping[str, bytes], libraries: Iterable[str]) -> dict
     return parcels
 
 
-def find_loads(objects: Mapping[str, bytes], libraries: Iterable[str]) -> Loads:
+def find_loads(objects: Mapping[str, bytes], libraries: Iterable[str]) -> dict[str, set[str]]:
     """The libraries that each object loads itself, by path."""
     named: dict[bytes, set[str]] = {}
     for path in libraries:
