@@ -49,6 +49,7 @@ def find(source: str) -> list[tuple[str | bytes, int]]:
         ("import re\nre = 1\nre.compile('a')", []),
         ("import re, os\nre.compile(os.sep)\nre.compile()\nre.compile(*'a')", []),
         ("import re\nre.compile('%d' % 'x')\nre.compile(f'{1:2}')\nre.compile('a' * 3)", []),
+        ("import re\nre.compile('%(n)s' % {'m': 'x'})", []),
         ("import re\nre.escape('a')\nre.purge()\nre.error('a')", []),
     ],
 )

@@ -22,7 +22,15 @@ _FUNCTIONS = {getattr(re, name): name for name in _NAMES}  # from 3.15 on `match
 _LAST_FLAGS = {"sub": 4, "subn": 4, "split": 3}  # where a call has them by position
 _OPTIMIZED = 1  # a flag that the code of functions has
 _UNKNOWN = object()
-_FAILURES = (re.error, SyntaxError, ValueError, TypeError, OverflowError, RecursionError)
+_FAILURES = (
+    re.error,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+)
 
 Key = tuple[str | bytes, int]
 """A pattern's text and flags, as they are given to `re`."""
