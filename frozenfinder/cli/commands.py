@@ -23,6 +23,7 @@ COMMANDS = (
     "info",
     "verify",
     "why",
+    "diff",
     "run",
     "bundle",
     "enable",
