@@ -260,7 +260,6 @@ class FrozenEntry:
     def __init__(
         self,
         name: str,
-        *,
         origname: "str | None" = None,
         table: str = "app",
         kind: str = "source",
@@ -509,7 +508,7 @@ class Shard:
             if not at:
                 return None
             if data.startswith(encoded, at + RECORD_SIZE):
-                entry = self._unpack(at)
+                entry = self._unpack(at, name, len(encoded))
                 if entry.name == name and (tests or entry.table != "test"):
                     return entry
             slot = slot + 1 & mask
@@ -533,35 +532,37 @@ class Shard:
             yield self._text(start, start + (sizes & 0xFFFF))
             at += _measure_record(sizes)
 
-    def _unpack(self, at: int) -> FrozenEntry:
+    def _unpack(self, at: int, name: str = "", size: int = -1) -> FrozenEntry:
+        """The entry of the record at `at`, whose name is `name` if that is of `size` bytes."""
         data = self._data
         words = unpack_words(data[at : at + RECORD_SIZE].ljust(RECORD_SIZE, b"\xff"))
-        sizes, flags = words[0], words[1]
+        sizes, flags, offset, blob_size, digest, stamp, text_offset, text_size, text_digest = words
         name_end = at + RECORD_SIZE + (sizes & 0xFFFF)
         path_end = name_end + (sizes >> 16 & 0xFFFF)
         end = path_end + (sizes >> 32 & 0xFFFF)
         kind, table = flags >> 8 & 0xFF, flags >> 16 & 0xFF
         if end > len(data) or kind >= len(KINDS) or table >= len(TABLES):
             raise self._malformed(at, end, kind, table)
-        name = self._text(at + RECORD_SIZE, name_end)
+        if sizes & 0xFFFF != size:
+            name = self._text(at + RECORD_SIZE, name_end)
         return FrozenEntry(
             name,
-            origname=name if path_end == end else self._text(path_end, end),
-            table=TABLES[table],
-            kind=KINDS[kind],
-            is_package=bool(flags & _PACKAGE),
-            lay_out=bool(flags & _LAY_OUT),
-            root=sizes >> 48,
-            path=str(data[name_end:path_end], "utf-8", "surrogateescape"),
-            offset=words[2],
-            size=words[3],
-            digest=words[4],
-            patterns_size=flags >> 32,
-            mtime=words[5] & 0xFFFFFFFF,
-            source_size=words[5] >> 32,
-            text_offset=words[6],
-            text_size=words[7] if flags & _TEXT else -1,
-            text_digest=words[8],
+            name if path_end == end else self._text(path_end, end),
+            TABLES[table],
+            KINDS[kind],
+            flags & _PACKAGE != 0,
+            flags & _LAY_OUT != 0,
+            sizes >> 48,
+            data[name_end:path_end].decode("utf-8", "surrogateescape"),
+            offset,
+            blob_size,
+            digest,
+            flags >> 32,
+            stamp & 0xFFFFFFFF,
+            stamp >> 32,
+            text_offset,
+            text_size if flags & _TEXT else -1,
+            text_digest,
         )
 
     def _malformed(self, at: int, end: int, kind: int, table: int) -> RegistryError:

@@ -38,6 +38,7 @@ __all__ = ["FrozenEntry", "Registry", "_os"]  # and the system calls, for the la
 HEAD_SIZE = 8192  # what opening reads: the header, the roots and the directories nearly always fit
 INDEX_WINDOW = 1 << 16  # what a shard outside the last window reads, at least
 BLOB_WINDOW = 16384
+BOOT_WINDOW = 1 << 18  # of what a recorded boot will ask for next
 
 # The statuses of a look-up, as `enum frozen_status` in Python/import.c has them, and its words.
 OKAY = "okay"
@@ -352,12 +353,12 @@ class Registry:
         self.header = layout.unpack_header(
             self._head, source.size, source.path, embedded=source.base > 0
         )
-        self._index_window = index_window = _Window(source, INDEX_WINDOW)
-        self._windows = {
-            "module_shards": index_window,
-            "file_shards": index_window,
-            "blobs": _Window(source, BLOB_WINDOW),
-        }
+        self._index_window = _Window(source, INDEX_WINDOW)
+        self._blob_window = _Window(source, BLOB_WINDOW)
+        self._boot_window = _Window(source, BOOT_WINDOW)
+        blobs_size = self.header.sections["blobs"][1]
+        begin, size, _ = layout.unpack_boot(self._section("boot"), blobs_size, source.path)
+        self._boot = range(begin, begin + size)
         self.roots = layout.unpack_roots(
             self._section("roots"), source.path, self.header.sections["roots"][0]
         )
@@ -493,7 +494,9 @@ class Registry:
             return data
         return bytes(self._fetch(self._index_window, offset, size, digest, what))
 
-    def _piece(self, section: str, offset: int, size: int, digest: int, what: str) -> memoryview:
+    def _piece(
+        self, section: str, window: _Window, offset: int, size: int, digest: int, what: str
+    ) -> memoryview:
         """The bytes at `offset` of a section that is digested in pieces."""
         start, limit, _ = self.header.sections[section]
         if offset + size > limit:
@@ -503,7 +506,7 @@ class Registry:
                 path=self.path,
                 offset=start + offset,
             )
-        return self._fetch(self._windows[section], start + offset, size, digest, what)
+        return self._fetch(window, start + offset, size, digest, what)
 
     def _fetch(self, window: _Window, offset: int, size: int, digest: int, what: str) -> memoryview:
         """The bytes at `offset` of the registry, checked.
@@ -544,8 +547,9 @@ class Registry:
         if not size:
             return memoryview(b"")
         what = f"{what} {entry.name!r}"
+        window = self._boot_window if offset in self._boot else self._blob_window
         try:
-            return self._piece("blobs", offset, size, digest, what)
+            return self._piece("blobs", window, offset, size, digest, what)
         except RegistryError as error:
             error.name = entry.name
             raise
@@ -697,7 +701,7 @@ _CODE_TYPE: "type[CodeType]" = type(Registry.load_code.__code__)
 class _Index:
     """One of the registry's two indexes, read a shard at a time."""
 
-    __slots__ = ("_directory", "_registry", "_section", "_shards", "_shards_section")
+    __slots__ = ("_directory", "_registry", "_section", "_shards", "_shards_section", "_tops")
 
     def __init__(self, registry: Registry, section: str, shards_section: str) -> None:
         self._registry = registry
@@ -705,14 +709,23 @@ class _Index:
         self._shards_section = shards_section
         self._directory: "list[int]" = []
         self._shards: "list[layout.Shard | None]" = []
+        self._tops: "dict[str, layout.Shard]" = {}  # of what was found
 
     def find(self, name: str, tests: bool) -> "FrozenEntry | None":
-        shards = self._shards or self._read_directory()
+        top = layout.shard_key(name)
         try:
-            number = layout.name_hash(layout.shard_key(name).encode()) & len(shards) - 1
-            return (shards[number] or self._read_shard(number)).find(name, tests)
+            shard = self._tops.get(top) or self._find_shard(top)
+            entry = shard.find(name, tests)
         except UnicodeEncodeError:  # lone surrogates: no entry has such a name
             return None
+        if entry is not None:
+            self._tops[top] = shard
+        return entry
+
+    def _find_shard(self, top: str) -> layout.Shard:
+        shards = self._shards or self._read_directory()
+        number = layout.name_hash(top.encode()) & len(shards) - 1
+        return shards[number] or self._read_shard(number)
 
     def entries(self, top: "str | None") -> "Iterator[FrozenEntry]":
         numbers = range(len(self._shards or self._read_directory()))
@@ -746,7 +759,8 @@ class _Index:
         registry = self._registry
         offset, size, digest = self._directory[3 * number : 3 * number + 3]
         what = f"shard {number} of section {self._section!r}"
-        data = registry._piece(self._shards_section, offset, size, digest, what)
+        window = registry._index_window
+        data = registry._piece(self._shards_section, window, offset, size, digest, what)
         start = registry.header.sections[self._shards_section][0]
         shard = layout.Shard(bytes(data), registry.path, start + offset)
         self._shards[number] = shard

@@ -161,6 +161,22 @@ class TestReading:
         assert len(list(registry.entries())) == 5000
         assert {entry.name for entry in registry.entries("\ud800")} <= {item.name for item in items}
 
+    def test_a_recorded_boot_is_read_ahead(self, tmp_path: Path, preads: list[int]) -> None:
+        size = 10_000
+        items = [Frozen(f"m{at:02}", bytes([at]) * size) for at in range(60)]
+        boot = layout.pack_boot(0, 50 * size, 50)
+        registry = Registry.open(write(tmp_path / "app.frz", build_registry(*items, boot=boot)))
+        entries = [registry.find_entry(item.name) for item in items]
+        reads = []
+        for recorded in (entries[:50], entries[50:]):
+            preads.clear()
+            for entry in recorded:
+                assert entry is not None
+                assert bytes(registry.read_blob(entry)) == bytes([int(entry.name[1:])]) * size
+            reads.append(preads[:])
+        assert reads[0] == [registry_module.BOOT_WINDOW] * 2
+        assert registry_module.BOOT_WINDOW not in reads[1]
+
     def test_a_file_and_bytes_read_the_same(self, opened: Registry) -> None:
         assert contents(opened) == contents(Registry.from_bytes(SMALL))
 
