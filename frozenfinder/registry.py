@@ -120,11 +120,13 @@ class _File:
                 raise RegistryError(
                     f"registry {path!r} is {kind}, expected a registry file", path=path
                 )
-            descriptor = _raise_number(descriptor)
+            return _raise_number(descriptor), status
+        except OSError as error:
+            _close(descriptor)
+            raise self._unreadable(error) from error
         except BaseException:
-            _os.close(descriptor)
+            _close(descriptor)
             raise
-        return descriptor, status
 
     def _unreadable(self, error: "OSError | ValueError") -> RegistryError:
         reason = getattr(error, "strerror", None) or error
@@ -181,7 +183,7 @@ class _File:
                 self._descriptor, descriptor = descriptor, -1
         finally:
             if descriptor >= 0:  # or another thread has recovered it meanwhile
-                _os.close(descriptor)
+                _close(descriptor)
 
     def _is_ours(self, descriptor: int) -> bool:
         """Whether a descriptor names the file, not another one and not nothing."""
@@ -194,7 +196,7 @@ class _File:
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0 and self._is_ours(descriptor):
-            _os.close(descriptor)
+            _close(descriptor)
 
     def __del__(self) -> None:
         if self._descriptor >= 0:
@@ -285,14 +287,27 @@ def _raise_number(descriptor: int) -> int:
     for number in range(limit - 1, max(descriptor, limit - 64), -1):
         try:
             _os.fstat(number)
-        except OSError:
+        except OSError as error:
+            if error.errno != _EBADF:
+                continue  # the file of another, on a failing disk
             try:
                 _os.dup2(descriptor, number, False)
             except OSError:
                 return descriptor
-            _os.close(descriptor)
+            _close(descriptor)
             return number
     return descriptor
+
+
+_EBADF = 9  # as every POSIX system numbers it; the module `errno` would have to be imported
+
+
+def _close(descriptor: int) -> None:
+    """Close a file that was only read: it is closed, whatever the system has to say."""
+    try:
+        _os.close(descriptor)
+    except OSError:
+        pass
 
 
 class _Window:
