@@ -18,13 +18,14 @@ from .search import Search
 
 
 class Graph:
-    """The modules that were reached, and those that were asked for and are not there.
+    """The modules that were reached, those that are excluded, and those that are not there.
 
-    `modules` and `missing` are by name, with the name of the module that asked first.
+    `modules`, `excluded` and `missing` are by name, with the name of the module that asked first.
     """
 
     def __init__(self, search: Search, optimize: int, excludes: Sequence[str] = ()) -> None:
         self.modules: dict[str, str] = {}
+        self.excluded: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         self._search = search
         self._compiler = Compiler(optimize)
@@ -35,10 +36,13 @@ class Graph:
         """Add the module of that name and the packages that it is in; False if there is none."""
         if name in self.modules:
             return True
-        if name in builtin_module_names or is_excluded(name, self._excludes):
+        if name in builtin_module_names:
             return False
         parent = name.rpartition(".")[0]
         if parent and not self.add(parent, importer):
+            return False
+        if is_excluded(name, self._excludes):
+            self.excluded.setdefault(name, importer)
             return False
         if not self._search.find(name):
             if not parent or self._is_package(parent):

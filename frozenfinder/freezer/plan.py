@@ -140,7 +140,12 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
         files=_first_of_each_path(files, roots),
         libraries=_first_of_each_path(libraries, roots),
         omitted=_distinct([*chain.from_iterable(plan.omitted for plan in plans), *shadowed]),
-        excluded=_distinct(_explain_excluded(excluded, excludes)),
+        excluded=_distinct(
+            [
+                *chain.from_iterable(plan.excluded for plan in plans),
+                *_explain_excluded(excluded, excludes),
+            ]
+        ),
         boot=_distinct(chain.from_iterable(plan.boot for plan in plans)),
         reached=_distinct(chain.from_iterable(plan.reached for plan in plans)),
         missing=_distinct(chain.from_iterable(plan.missing for plan in plans)),

@@ -14,7 +14,7 @@ from .compile import Compiler, Task
 from .graph import Graph
 from .imports import find_names
 from .manifest import Manifest, merge_manifests
-from .plan import DataFile, Plan, Root, is_excluded
+from .plan import DataFile, Omission, Plan, Root, is_excluded
 from .roots import find_root
 from .rules import Rules
 from .scan import Scan
@@ -57,7 +57,11 @@ def reach(manifest: Manifest, search: Search, optimize: int, rules: Rules) -> Re
         for name, importer in sorted(graph.missing.items())
         if importer not in stdlib and name.partition(".")[0] not in _STANDARD
     ]
-    plan = replace(plan, missing=tuple(missing))
+    excluded = [
+        Omission(name, "", f"is excluded, and imported by {importer}")
+        for name, importer in sorted(graph.excluded.items())
+    ]
+    plan = replace(plan, missing=tuple(missing), excluded=tuple(excluded))
     return Reached(plan, asked)
 
 
