@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .extraction import Extractor
     from .paths import FileTree, FrozenPath
 
+_CHILDREN = "multiprocessing.util"  # which knows how a process is started: see `children`
+
 
 class ClosedFinder(ServingFinder):
     """Closed mode: what the registry holds is served from it alone, whatever is on disk.
@@ -40,6 +42,12 @@ class ClosedFinder(ServingFinder):
         self._laid_out: "dict[str, str]" = {}
         self._unannounced: "list[ClosedLoader]" = []
         self._packages: "dict[str, dict[str, dict[str, bool]]]" = {}
+        util = modules.get_module(_CHILDREN)
+        if util is not None:
+            # deferred: only for programs that start processes
+            from .children import hand_on
+
+            hand_on(self, util)
 
     def find_spec(
         self,
@@ -53,6 +61,14 @@ class ClosedFinder(ServingFinder):
         not begin with the package's own directory. RegistryError where the registry is damaged,
         ModuleNotFoundError for an excluded entry.
         """
+        if fullname == _CHILDREN:
+            # deferred: only for programs that start processes
+            from .children import watch
+
+            return watch(self, self._search(fullname, path), path)
+        return self._search(fullname, path)
+
+    def _search(self, fullname: str, path: "Sequence[str] | None") -> "ModuleSpec | None":
         entry = self.registry.find_entry(fullname, self.tests)
         if entry is not None and (path is None or self._decides(entry, path)):
             return self._find_spec(entry, path)

@@ -434,6 +434,11 @@ class Registry:
         """When the file was last written, in nanoseconds since the epoch; 0 in memory."""
         return self._source.modified_ns
 
+    @property
+    def reopens(self) -> bool:
+        """Whether another process can open it by its path: it has a file, and that to itself."""
+        return self.modified_ns > 0 and self._source.base == 0
+
     def _find_mismatch(self) -> "str | None":
         header = self.header
         found = (header.cache_tag, header.magic, header.marshal_version, header.optimize)

@@ -6,6 +6,7 @@ The environment lies below a folder whose name needs quoting everywhere, and so 
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -183,6 +184,21 @@ assert failure is None, failure.formatted
 interpreters.destroy(new)
 """
     assert enabled.tell("-c", code) == "served ('overlay', 1)\n"
+
+
+@pytest.mark.parametrize("mode", ["overlay", "closed"])
+def test_processes_that_a_program_starts_have_it_too(env: Env, mode: str) -> None:
+    env.cli("enable", "--mode", mode, env.registry)
+    code = f"""
+import multiprocessing, subprocess, sys
+for method in multiprocessing.get_all_start_methods():
+    process = multiprocessing.get_context(method).Process(target=exec, args=({SERVED!r}, {{}}))
+    process.start()
+    process.join()
+subprocess.run([sys.executable, "-c", {SERVED!r}])
+"""
+    served = re.findall(r"served \('(\w+)', [1-9]", env.tell("-c", code))
+    assert served == [mode] * (4 if POSIX else 2)
 
 
 # -- what could keep it from starting

@@ -42,11 +42,12 @@ DEFERRED = (
     "extraction",
     "datacache",
     "activation",
+    "children",
 )
 """What some programs need, lowest layer first: run-time modules with imports of their own,
 so that the run-time half imports them inside functions only."""
 
-BUILD = ("freezer", "bundle", "cli", "__main__")
+BUILD = ("freezer", "bundle", "cli", "startup", "__main__")
 """The build half, lowest layer first."""
 
 BUILTIN = {

@@ -120,8 +120,11 @@ def _take(rest: "list[str]", option: str) -> str:
     return rest.pop(0)
 
 
-def main(arguments: "list[str]") -> int:
-    """Carry out `run` with these arguments; the exit status, unless the program raises."""
+def main(arguments: "list[str]", *, hand_on: bool = True) -> int:
+    """Carry out `run` with these arguments; the exit status, unless the program raises.
+
+    With `hand_on`, the processes that the program starts get the registry, too.
+    """
     try:
         request = parse(arguments)
         if request is None:
@@ -132,6 +135,8 @@ def main(arguments: "list[str]") -> int:
             if registry.mismatch is not None:
                 raise registry.version_error()
             install(registry, **request.options)
+            if hand_on:
+                _hand_on(registry.path, request.options)
     except (UsageError, FrozenFinderError, OSError) as error:
         return report(error)
     except ValueError as error:
@@ -143,6 +148,17 @@ def main(arguments: "list[str]") -> int:
     if request.target == "-":
         return run_stdin(request.arguments)
     return run_file(request.target, request.arguments)
+
+
+def _hand_on(registry: str, options: "dict[str, Any]") -> None:
+    """Have each Python that inherits the environment install the registry: see `startup`."""
+    settings = [f"{name}={value}" for name, value in options.items()]
+    fields = [str(sys.implementation.cache_tag), *settings]
+    os.environ["FROZENFINDER_RUN"] = f"{','.join(fields)}:{registry}"
+    folder = os.path.join(os.path.dirname(os.path.dirname(__file__)), "startup")
+    inherited = os.environ.get("PYTHONPATH", "")
+    if folder not in inherited.split(os.pathsep):
+        os.environ["PYTHONPATH"] = f"{folder}{os.pathsep}{inherited}" if inherited else folder
 
 
 def run_module(name: str, arguments: "list[str]") -> int:

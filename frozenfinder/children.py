@@ -1,0 +1,81 @@
+"""The processes that `multiprocessing` starts anew, from a program in closed mode.
+
+What they import, the program's functions and classes first of all, may be in the registry alone. So
+spawn, forkserver and its server start them as `frozenfinder run` starts a program: what makes it
+one follows the options of the interpreter, which
+`multiprocessing.util._args_from_interpreter_flags` gives for each of them.
+"""
+
+import sys
+from _frozen_importlib_external import PathFinder
+
+from .registry import Registry
+from .roots import SEPARATOR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _frozen_importlib import ModuleSpec
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
+
+    from .closed_finder import ClosedFinder
+
+MODULE = "multiprocessing.util"
+
+
+def watch(
+    finder: "ClosedFinder", spec: "ModuleSpec | None", path: "Sequence[str] | None"
+) -> "ModuleSpec | None":
+    """The spec of `MODULE`, whose loader hands the finder on when it has executed it.
+
+    It is stock's where the registry has none.
+    """
+    if spec is None and not finder.registry.header.world:
+        spec = PathFinder.find_spec(MODULE, path)
+    if spec is None:
+        return None
+    loader: "Any" = spec.loader
+
+    def exec_module(module: "ModuleType") -> None:
+        type(loader).exec_module(loader, module)
+        if module.__name__ == MODULE:  # a zip file has one loader for all of its modules
+            vars(loader).pop("exec_module", None)
+            hand_on(finder, module)
+
+    loader.exec_module = exec_module
+    return spec
+
+
+def hand_on(finder: "ClosedFinder", util: "ModuleType") -> None:
+    """Have `multiprocessing` start its processes by `run`, for as long as `finder` is installed.
+
+    Not from a registry that a process could not open by its path.
+    """
+    if not finder.registry.reopens:
+        return
+    stock = util._args_from_interpreter_flags
+    options: "list[str]" = []
+
+    def _args_from_interpreter_flags() -> "list[str]":
+        if finder not in sys.meta_path:
+            return stock()  # type: ignore[no-any-return]
+        if not options:
+            options[:] = make_options(finder.registry)
+        return [*stock(), *options]
+
+    util._args_from_interpreter_flags = _args_from_interpreter_flags  # type: ignore[attr-defined]
+
+
+def make_options(registry: Registry) -> "list[str]":
+    """What makes the command line of an interpreter that of a `run` in closed mode."""
+    folder = SEPARATOR.join([__file__.rpartition(SEPARATOR)[0], "startup"])
+    options = [folder, "--mode=closed"]
+    if registry.pinned:
+        # deferred: only who pins a registry needs it
+        from .trust import find_sha256
+
+        options.append(f"--sha256={find_sha256()(registry.read_all()).hexdigest()}")
+    elif registry.distrust is not None:
+        options.append("--trusted")
+    return [*options, registry.path]
