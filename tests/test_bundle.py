@@ -276,7 +276,8 @@ def test_a_traceback_begins_in_the_bundle_and_leads_to_the_program(bundle: Bundl
         'File "<bundle>/__main__.py", line 21, in <module>',
         f'File "{path}/tool/cli.py", line 25, in fail',
     ]
-    assert '    raise ValueError("from the bundle")\n' in error
+    if sys.version_info >= (3, 13):  # before, the interpreter asks no loader for the lines
+        assert '    raise ValueError("from the bundle")\n' in error
     assert error.endswith("ValueError: from the bundle\n")
 
 
@@ -454,9 +455,7 @@ def test_the_run_time_comes_from_the_bundle_and_is_no_more_than_closed_mode_need
     assert not {"frozenfinder.extraction", "frozenfinder.resources"} & set(names)
 
 
-def test_a_package_that_opens_its_files_by_path_is_laid_out(
-    bundle: Bundle, tmp_path: Path
-) -> None:
+def test_a_package_that_opens_its_files_by_path_is_laid_out(bundle: Bundle, tmp_path: Path) -> None:
     path = bundle("--entry", "reader:main", "--lay-out", "reader")
     cache = {"FROZENFINDER_CACHE": str(tmp_path)}
     assert run("-S", path, env=cache) == (0, "by path\n", "")
@@ -466,7 +465,7 @@ def test_the_standard_library_can_be_inside(bundle: Bundle) -> None:
     path = bundle("--entry", "tool.cli:main", "--stdlib", "--exclude", "idlelib")
     answer = read_answer(run("-S", path))
     assert answer["text"] == "data"
-    code = "import tool, json, _json; print(json.__file__, _json.__file__)"
+    code = "import tool, json; print(json.__file__)"
     output = run("-S", "-c", code, env={"PYTHONPATH": str(path)})[1]
-    assert output.startswith(f"{path}/json/__init__.py ")
-    assert str(path) not in output.split()[1]
+    assert output == f"{path}/json/__init__.py\n"
+    assert "extension" not in {entry.kind for entry in registry_of(path).entries()}

@@ -486,7 +486,7 @@ def test_every_command_helps(cli: Cli, command: str) -> None:
 def test_help_lists_the_commands(cli: Cli) -> None:
     done = cli("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.findall(r"^  (\w+) +\w", done.stdout, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^  ([\w-]+) +\w", done.stdout, re.MULTILINE) == list(COMMANDS)
 
 
 def test_the_version_is_told(cli: Cli) -> None:

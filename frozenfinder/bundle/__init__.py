@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from frozenfinder.freezer.content import Progress
 
     from .entry import Entry, find_program, parse_entry
+    from .tables import Tables, emit_c
 
-__all__ = ["Entry", "bundle", "find_program", "parse_entry"]
+__all__ = ["Entry", "Tables", "bundle", "emit_c", "find_program", "parse_entry"]
 
-_HOMES = {"Entry": "entry", "find_program": "entry", "parse_entry": "entry"}
+_HOMES = {
+    "Entry": "entry",
+    "Tables": "tables",
+    "emit_c": "tables",
+    "find_program": "entry",
+    "parse_entry": "entry",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -26,6 +26,7 @@ COMMANDS = (
     "diff",
     "run",
     "bundle",
+    "emit-c",
     "enable",
     "disable",
     "status",
