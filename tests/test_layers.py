@@ -47,7 +47,7 @@ DEFERRED = (
 """What some programs need, lowest layer first: run-time modules with imports of their own,
 so that the run-time half imports them inside functions only."""
 
-BUILD = ("freezer", "bundle", "cli", "startup", "__main__")
+BUILD = ("freezer", "bundle", "bench", "cli", "startup", "__main__")
 """The build half, lowest layer first."""
 
 BUILTIN = {

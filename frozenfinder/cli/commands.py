@@ -25,6 +25,7 @@ COMMANDS = (
     "why",
     "diff",
     "run",
+    "bench",
     "bundle",
     "emit-c",
     "enable",

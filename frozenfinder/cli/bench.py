@@ -1,0 +1,271 @@
+"""`frozenfinder bench`: a program of the user's, with a registry and without, in turns."""
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from frozenfinder.bench import (
+    Comparison,
+    Import,
+    ProcessError,
+    Usage,
+    compare,
+    make_page,
+    read_imports,
+    run,
+    take_turns,
+)
+from frozenfinder.hooks import environment
+from frozenfinder.registry import Registry
+
+from . import DONE, FAILED, UsageError
+from .commands import print_json
+from .parser import MODES, Parser
+from .progress import Progress
+
+SUMMARY = "measure a program with a registry and without"
+PAIRS = 20
+TRACES = 3
+VALUED = ("-X", "-W", "--check-hash-based-pycs")
+"""Options of the interpreter that take a value."""
+
+COUNT = """\
+import atexit, json, os, sys
+from frozenfinder import installed
+from frozenfinder.cli import run
+answer, process = sys.argv.pop(1), os.getpid()
+def tell():
+    if os.getpid() == process:
+        with open(answer, "w") as file:
+            json.dump(sum(finder.served for finder in installed()), file)
+atexit.register(tell)
+sys.exit(run.main(sys.argv[1:]))
+"""
+"""Runs a program as `frozenfinder run` does, and tells how many modules were served."""
+
+
+class Program(NamedTuple):
+    """What is measured: options of the interpreter, and what comes behind them."""
+
+    options: list[str]
+    words: list[str]
+
+
+def make_parser() -> Parser:
+    parser = Parser("bench", SUMMARY)
+    parser.usage = "frozenfinder bench FILE [OPTION ...] -- COMMAND ..."
+    parser.add_argument("registry", metavar="FILE", help="the registry")
+    parser.add_argument(
+        "command",
+        metavar="COMMAND",
+        nargs="+",
+        help="python, with what follows it on a command line, or a Python script",
+    )
+    parser.add_argument("--mode", choices=MODES, default="overlay", help="(default: overlay)")
+    parser.add_argument(
+        "--pairs", metavar="N", type=int, default=PAIRS, help=f"how many (default: {PAIRS})"
+    )
+    parser.add_argument("--html", metavar="PAGE", help="write a page with an import waterfall")
+    parser.add_json()
+    return parser
+
+
+def main(options: argparse.Namespace) -> int:
+    if options.pairs < 2:
+        raise UsageError(f"--pairs is {options.pairs}, expected 2 or more")
+    if environment("FROZENFINDER") == "off":
+        raise UsageError("FROZENFINDER=off is set: there is nothing to compare")
+    program = parse_command(options.command)
+    check_registry(options.registry)
+    stock = [sys.executable, *program.options, *program.words]
+    ours = with_registry(program, options.registry, options.mode)
+    side = "without a registry"
+    try:
+        run(stock)  # it writes the .pyc files, and brings everything into memory
+        side = "with the registry"
+        served = count_served(program, options.registry, options.mode)
+        side = "once, though not at first"
+        boots = measure(stock, ours, options.pairs)
+        traces = [trace(command) for command in (stock, ours)]
+    except ProcessError as failure:
+        sys.stderr.write(f"frozenfinder: the command failed {side}, {failure}\n")
+        return FAILED
+    answer = Answer(shlex.join(options.command), options.mode, served, boots, traces)
+    if options.html:
+        page = make_page(
+            answer.command, answer.rows(), dict(zip(answer.boots, traces, strict=True))
+        )
+        Path(options.html).write_text(page, encoding="utf-8")
+    if options.json:
+        print_json(answer.as_json())
+    else:
+        print(answer.as_text())
+    return DONE
+
+
+def check_registry(path: str) -> None:
+    """RegistryError where it is none, or not for this interpreter."""
+    registry = Registry.open(path)
+    if registry.mismatch is not None:
+        raise registry.version_error()
+    registry.close()
+
+
+def parse_command(command: Sequence[str]) -> Program:
+    """What of a command is for the interpreter; UsageError where it is no Python program."""
+    first, *rest = command
+    if not is_python(first):
+        return Program([], [find_script(first), *rest])
+    options: list[str] = []
+    while rest and rest[0].startswith("-") and rest[0] != "-" and rest[0][:2] not in ("-c", "-m"):
+        options.append(rest.pop(0))
+        if options[-1] in VALUED and rest:
+            options.append(rest.pop(0))
+    if not rest or rest[0] == "-":
+        raise UsageError(
+            "the command runs no program: python, expected a script, -m or -c after it"
+        )
+    return Program(options, rest)
+
+
+def is_python(word: str) -> bool:
+    """Whether it stands for this interpreter; UsageError where it is another one's path."""
+    if not Path(word).name.startswith("python"):
+        return False
+    if os.path.dirname(word) and os.path.abspath(word) != sys.executable:
+        raise UsageError(
+            f"the command runs {word!r}, expected this interpreter, {sys.executable!r}"
+        )
+    return True
+
+
+def find_script(word: str) -> str:
+    """The path of a Python program, on PATH too; UsageError where it is none."""
+    path = word if os.path.exists(word) else shutil.which(word)
+    if path is None:
+        raise UsageError(f"there is no command {word!r}")
+    if os.path.isfile(path) and not path.endswith((".py", ".pyc", ".pyz", ".zip")):
+        with open(path, "rb") as file:
+            head = file.read(1000)
+        if not head.startswith(b"#!") or b"python" not in head:
+            raise UsageError(
+                f"the command {path!r} is no Python program, expected python or a script"
+            )
+    return path
+
+
+def with_registry(program: Program, registry: str, mode: str) -> list[str]:
+    """The program's command line with a registry installed."""
+    own = ["-m", "frozenfinder", "run", registry, f"--mode={mode}"]
+    return [sys.executable, *program.options, *own, *program.words]
+
+
+def count_served(program: Program, registry: str, mode: str) -> int | None:
+    """Run it once; how many modules were served, or None where the program ends without a word."""
+    with tempfile.TemporaryDirectory(prefix="frozenfinder-") as folder:
+        answer = Path(folder, "served")
+        arguments = [str(answer), registry, f"--mode={mode}", *program.words]
+        run([sys.executable, *program.options, "-c", COUNT, *arguments])
+        return int(answer.read_text("utf-8")) if answer.exists() else None
+
+
+def measure(stock: list[str], ours: list[str], pairs: int) -> dict[str, list[Usage]]:
+    with Progress("measuring") as progress:
+        sides = {"before": lambda: run(stock), "after": lambda: run(ours)}
+        return take_turns(sides, pairs, progress)
+
+
+def trace(command: list[str]) -> list[Import]:
+    """The imports of the fastest of some boots."""
+    argv = [command[0], "-X", "importtime", *command[1:]]
+    traces = [read_imports(run(argv).error) for _ in range(TRACES)]
+    return min(traces, key=total)
+
+
+def total(imports: Sequence[Import]) -> int:
+    """Microseconds that were spent in imports."""
+    return sum(each.own for each in imports)
+
+
+class Answer(NamedTuple):
+    """What was measured of a command, and how it is told."""
+
+    command: str
+    mode: str
+    served: int | None
+    boots: dict[str, list[Usage]]
+    traces: list[list[Import]]
+
+    def comparisons(self) -> dict[str, Comparison]:
+        """By what was measured, as far as this system tells it."""
+        before, after = self.boots.values()
+        found = {}
+        for name in ("wall", "cpu", "rss"):
+            stock, ours = ([getattr(boot, name) for boot in side] for side in (before, after))
+            if all([*stock, *ours]):
+                found[name] = compare(stock, ours)
+        return found
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """A table, its head first."""
+        units = {"wall": ("wall time", 1e3, "ms"), "cpu": ("CPU time", 1e3, "ms")}
+        units["rss"] = ("memory", 1e-6, "MB")
+        rows: list[tuple[str, ...]] = [("", "before", "after", "after/before", "quartiles")]
+        for name, each in self.comparisons().items():
+            label, factor, unit = units[name]
+            figures = (f"{value * factor:.1f} {unit}" for value in (each.stock, each.ours))
+            spread = f"{each.low:.2f} to {each.high:.2f}"
+            rows.append((label, *figures, f"{each.ratio:.2f}", spread))
+        stock, ours = map(total, self.traces)
+        ratio = f"{ours / stock:.2f}" if stock else ""
+        rows.append(("imports", f"{stock / 1e3:.1f} ms", f"{ours / 1e3:.1f} ms", ratio, ""))
+        return rows
+
+    def as_text(self) -> str:
+        lines = [
+            f"{label:10}{before:>12}{after:>12}{ratio:>15}   {spread}".rstrip()
+            for label, before, after, ratio, spread in self.rows()
+        ]
+        pairs = len(self.boots["before"])
+        served = "An unknown number of" if self.served is None else str(self.served)
+        lines += [
+            "",
+            f"{pairs} pairs of fresh processes in turn, in {self.mode} mode; a ratio is the median",
+            f"of the pairs' own. {served} modules were served. 'after' includes frozenfinder.",
+            f"'imports' is what -X importtime adds up to, in the best of {TRACES} more boots.",
+        ]
+        if not self.comparisons()["wall"].is_clear:
+            lines.append(
+                "Wall time: the quartiles lie on both sides of 1; here, now, nobody can tell."
+            )
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        before, after = self.boots.values()
+        measures = {
+            name: {
+                "before": each.stock,
+                "after": each.ours,
+                "ratio": each.ratio,
+                "quartiles": [each.low, each.high],
+                "pairs": [
+                    [getattr(old, name), getattr(new, name)]
+                    for old, new in zip(before, after, strict=True)
+                ],
+            }
+            for name, each in self.comparisons().items()
+        }
+        stock, ours = map(total, self.traces)
+        return {
+            "command": self.command,
+            "mode": self.mode,
+            "served": self.served,
+            **measures,
+            "imports": {"before": stock / 1e6, "after": ours / 1e6},
+        }
