@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NAME = "sitecustomize"
 _CODE = (".py", ".pyc")  # of modules, which are noted as such
 _BLIND = frozenset("IES")  # the interpreter's options under which a child would not be traced
+_WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")  # its options whose value may be a word
 
 
 class Recorder:
@@ -122,11 +123,15 @@ class Recorder:
             self.note("unseen", *words)
 
 
-def _is_blind(options: "list[str]") -> bool:
+def _is_blind(words: "list[str]") -> bool:
+    """Whether the options before the program, of a command line of `python`, are among `_BLIND`."""
+    options = iter(words)
     for option in options:
-        if not option.startswith("-") or option.startswith("--") or option[1:2] in ("c", "m", ""):
+        if not option.startswith("-") or option[1:2] in ("c", "m", ""):
             return False
-        if option[1:2] not in ("W", "X") and _BLIND & set(option):
+        if option in _WITH_VALUE:
+            next(options, None)
+        elif option[1] not in "-WX" and _BLIND & set(option):
             return True
     return False
 
