@@ -102,7 +102,9 @@ def hand_over(module: "ModuleType", loader: "SourceFileLoader | ExtensionFileLoa
 
     To be called when the body is done: an import that a fork cuts short is known by its loader.
     """
-    namespace = module.__dict__
+    namespace = getattr(module, "__dict__", None)
+    if not isinstance(namespace, dict):
+        return  # C code may create anything
     if type(namespace.get("__loader__")) in _OVERLAY:
         namespace["__loader__"] = loader
     spec = namespace.get("__spec__")
