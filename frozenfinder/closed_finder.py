@@ -10,6 +10,7 @@ from _frozen_importlib_external import (  # type: ignore[attr-defined]
 
 from . import modules
 from .closed_loader import ClosedExtensionLoader, ClosedLoader, ClosedNamespaceLoader
+from .errors import RegistryError
 from .finder import ServingFinder
 from .registry import FrozenEntry, _os
 from .roots import SEPARATOR, get_extension_suffix, resolve
@@ -83,10 +84,21 @@ class ClosedFinder(ServingFinder):
                 name=entry.name,
             )
         if entry.lay_out and entry.name not in self._laid_out:
-            self.lay_out(entry.name)
+            self._lay_out_marked(entry)
         if entry.kind == "namespace":
             return self._find_namespace(entry, path)
         return self.make_spec(entry.name, entry)
+
+    def _lay_out_marked(self, entry: FrozenEntry) -> None:
+        try:
+            self.lay_out(entry.name)
+        except ValueError as error:
+            raise RegistryError(
+                f"{self.registry.where}: entry {entry.name!r} is marked to be laid out, expected "
+                "that of a top-level package alone",
+                name=entry.name,
+                path=self.registry.path,
+            ) from error
 
     def _decides(self, entry: FrozenEntry, path: "Iterable[str]") -> bool:
         """Whether the registry answers for a submodule: `path` has not been edited to come before.

@@ -357,9 +357,10 @@ def _read_all(data: bytes) -> None:
 
 def _read_cut(opened: Registry, entries: "list[FrozenEntry]", size: int) -> None:
     """Look up and read the module that the cut goes through, with nothing read before."""
-    for window in opened._windows.values():
+    for window in (opened._index_window, opened._blob_window, opened._boot_window):
         window.forget()
     opened._modules._shards = []
+    opened._modules._tops.clear()
     at = size - opened.header.sections["blobs"][0]
     for known in entries:
         if at < known.text_offset + known.text_size:

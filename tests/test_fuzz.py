@@ -134,3 +134,14 @@ def test_a_size_of_thousands_of_digits() -> None:
     line = f"module {'0' * 64} {'9' * 5000} m.so"
     with pytest.raises(RegistryError, match=re.escape(f"has the line {line!r}, expected ")):
         unpack_parcel(f"parcel {'0' * 64}\n{line}\n".encode(), "/x/app.frz", 0)
+
+
+def test_a_module_that_is_marked_to_be_laid_out() -> None:
+    registry = Registry.from_bytes(build_registry(frozen("m", lay_out=True)))
+    with pytest.raises(RegistryError) as caught:
+        ClosedFinder(registry, ImportLock()).find_spec("m")
+    assert str(caught.value) == (
+        "registry '<bytes>': entry 'm' is marked to be laid out, expected that of a top-level "
+        "package alone"
+    )
+    assert (caught.value.name, caught.value.path) == ("m", "<bytes>")
