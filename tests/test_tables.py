@@ -82,11 +82,18 @@ def find_library() -> list[str]:
     library = sysconfig.get_config_var("LDLIBRARY")
     if not library or not Path(folder, library).exists():
         pytest.skip(f"libpython, {library!r}, is not in {folder!r}")
-    return [
-        f"-L{folder}",
-        f"-lpython{sysconfig.get_config_var('LDVERSION')}",
-        f"-Wl,-rpath,{folder}",
-    ]
+    name = f"-lpython{sysconfig.get_config_var('LDVERSION')}"
+    return [f"-L{folder}", name, f"-Wl,-rpath,{folder}", *find_loader()]
+
+
+def find_loader() -> list[str]:
+    """What makes a program start as the interpreter does, which may have a C library of its own."""
+    python = Path(getattr(sys, "_base_executable", sys.executable))
+    loader = re.search(rb"(/[^\0]*/ld-linux[^\0]*)\0", python.read_bytes())
+    if loader is None:
+        return []
+    interpreter = f"-Wl,--dynamic-linker,{loader[1].decode()}"
+    return [interpreter, "-Wl,--allow-shlib-undefined", "-Wl,--disable-new-dtags"]
 
 
 def find_static_library() -> list[str]:
@@ -132,8 +139,8 @@ def test_a_program_with_a_shared_libpython_runs_the_application(
     done = subprocess.run(
         [build(tmp_path, registry, find_library())], capture_output=True, check=False, text=True
     )
-    first, second, third = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (5, "")
+    first, second, third = done.stdout.splitlines()
     assert first.startswith("frozen <frozen app.part> deep ")
     assert second == "No module named 'app.gone'"
     assert third == "<frozen app.part>"
