@@ -52,19 +52,22 @@ options:
   --trusted             take the registry though others can write to it
   --sha256 HEX          take it only if it has this SHA-256
   --verify-key HEX      take it only if it is signed with this Ed25519 key
+  --fast-exit           when the program is done, leave without taking it apart: no
+                        __del__ of what is still alive is called
   -m MODULE             run a module or package, found through the registry
   -c CODE               run the code given
 """
 HINT = "see 'frozenfinder run --help'"
+_FLAGS = {"--trusted": "trusted", "--fast-exit": "fast_exit"}
 _VALUED = {"--mode": "mode", "--sha256": "sha256", "--verify-key": "verify_key"}
 
 
 class Request:
     """What `run` was asked to run: `target` is for `kind` "-m" a module, for "-c" code, and for
-    "script" a path or "-". `options` are those of `install`.
+    "script" a path or "-". `options` are those of `install`, and `fast_exit`.
     """
 
-    __slots__ = ("arguments", "kind", "options", "registry", "target")
+    __slots__ = ("arguments", "fast_exit", "kind", "options", "registry", "target")
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Request:
         arguments: "list[str]",
     ) -> None:
         self.registry = registry
+        self.fast_exit = options.pop("fast_exit", False)
         self.options = options
         self.kind = kind
         self.target = target
@@ -94,8 +98,8 @@ def parse(arguments: "list[str]") -> "Request | None":
         if item in ("-h", "--help"):
             return None
         name, equals, value = item.partition("=")
-        if item == "--trusted":
-            options["trusted"] = True
+        if item in _FLAGS:
+            options[_FLAGS[item]] = True
         elif name in _VALUED:
             options[_VALUED[name]] = value if equals else _take(rest, name)
             mode = options["mode"]
@@ -141,6 +145,14 @@ def main(arguments: "list[str]", *, hand_on: bool = True) -> int:
         return report(error)
     except ValueError as error:
         return report(UsageError(f"{error}; {HINT}"))
+    if not request.fast_exit:
+        return _run(request)
+    from . import fast_exit
+
+    return fast_exit.call(lambda: _run(request))
+
+
+def _run(request: Request) -> int:
     if request.kind == "-m":
         return run_module(request.target, request.arguments)
     if request.kind == "-c":
