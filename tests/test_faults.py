@@ -39,7 +39,6 @@ def test_every_call_that_fails_ends_well_or_in_a_documented_error() -> None:
     done = subprocess.run(
         argv, capture_output=True, check=False, text=True, timeout=TIMEOUT, env=clean
     )
-    assert done.stderr == ""
     report = json.loads(done.stdout)
     assert report["findings"] == {"number": 0, "first": []}
     outcomes = report["outcomes"]

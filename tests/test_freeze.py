@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Python
+from reproducibility import freeze_all
 from sources import write_tree
 
 import frozenfinder
@@ -249,6 +250,11 @@ def test_processes_flags_hash_seeds_and_clocks_make_no_difference(
         python(*flags, "-c", FREEZE, lib, output, jobs, env=environment)
         outputs.append(output.read_bytes())
     assert outputs[0] == outputs[1] == outputs[2] == outputs[3]
+
+
+def test_places_orders_and_much_else_make_no_difference() -> None:
+    """The short form of `reproducibility.py`."""
+    assert len(freeze_all(3)) == 1
 
 
 def test_what_was_taken_over_makes_no_difference(lib: Path, output: Path) -> None:

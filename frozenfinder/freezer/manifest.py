@@ -78,6 +78,7 @@ _LISTS = {
     "recorded": "recorded",
 }
 _FOLDERS = ("path", "search")  # whose arguments are folders
+_ORDERED = (*_FOLDERS, "recorded")
 _LEVELS = ("0", "1", "2")
 EXTENSIONS = ("refer", "embed")
 _COMMENT = re.compile(r"(?:^|\s)#.*")
@@ -175,11 +176,18 @@ def merge_manifests(manifests: Iterable[Manifest]) -> Manifest:
 def format_manifest(
     manifest: Manifest, optimize: int, name_path: Callable[[str], str] = str
 ) -> tuple[str, ...]:
-    """The lines of a manifest that asks for the same; `name_path` says how folders are written."""
+    """The lines of a manifest that asks for the same; `name_path` says how folders are written.
+
+    Folders keep their order, in which a search finds what lies in several, and so does a recorded
+    boot. That of other names says nothing.
+    """
     lines = [flag for flag in _FLAGS if getattr(manifest, flag.replace("-", "_"))]
     for word, attribute in _LISTS.items():
         write = name_path if word in _FOLDERS else str
-        lines += [f"{word} {write(value)}" for value in getattr(manifest, attribute)]
+        values = getattr(manifest, attribute)
+        lines += [
+            f"{word} {write(each)}" for each in (values if word in _ORDERED else sorted(values))
+        ]
     if manifest.extensions != "refer":
         lines.append(f"extensions {manifest.extensions}")
     return (*lines, f"optimize {optimize}")
