@@ -3,7 +3,7 @@
 CPython ends a program by joining its threads and calling what `atexit` has; then it collects
 garbage and clears every module, which takes as long as a good part of its imports did, before the
 memory goes back to the system in one piece anyway. The one callback here was registered before any
-of the program's and so is called after all of them: it writes out what files still hold, and leaves.
+of the program's and so is called after all of them: it writes what files still hold, and leaves.
 
 Where there is something to report it does not: after an uncaught exception, or where a file cannot
 be written to, CPython ends the program as always.
@@ -60,4 +60,5 @@ def _find_writers() -> "list[Any]":
 
 
 def _family(base: type) -> "list[type]":
-    return [base, *[each for child in base.__subclasses__() for each in _family(child)]]
+    children: "list[type]" = base.__subclasses__()
+    return [base, *[each for child in children for each in _family(child)]]
