@@ -209,10 +209,10 @@ def main(options: argparse.Namespace) -> int:
     manifest, unseen = add_trace(options, manifest, Path(output).absolute())
     plan = discover(manifest, program_path())
     Path(output).absolute().parent.mkdir(parents=True, exist_ok=True)
-    with Progress("freezing", quiet=options.quiet) as progress:
-        report = freeze(plan, output, jobs=options.jobs, progress=progress, sign=options.sign)
     if options.write_manifest is not None:
         write_manifest(options.write_manifest, manifest, plan.optimize)
+    with Progress("freezing", quiet=options.quiet) as progress:
+        report = freeze(plan, output, jobs=options.jobs, progress=progress, sign=options.sign)
     tell(options, replace(report, unseen=unseen))
     return DONE
 
@@ -277,7 +277,7 @@ def _shorten(lines: list[str], verbose: bool) -> list[str]:
 
 def tabulate(report: Report) -> str:
     """What each package comes to, and what was recorded, static, excluded or missing."""
-    width = max((len(share.name) for share in report.shares), default=0)
+    width = max(len(name) for name in ("package", *(share.name for share in report.shares)))
     titles = ("modules", "code", "sources", "files", "data")
     lines = ["", f"{'package':{width}}" + "".join(f"{title:>12}" for title in titles)]
     for share in report.shares:

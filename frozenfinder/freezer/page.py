@@ -18,6 +18,7 @@ th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; wh
 .bar { display: flex; height: .7rem; min-width: 8rem; }
 .bar span { background: var(--bar); }
 .bar span + span { background: var(--data); }
+table { margin-top: 1rem; }
 details { border-top: 1px solid var(--line); padding: .5rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 code { font-size: .9em; }
@@ -42,7 +43,7 @@ _DOCUMENT = """\
 
 def format_page(report: Report) -> str:
     """A whole document; what it names is escaped."""
-    body = [_format_summary(report), *_format_shares(report.shares)]
+    body = [_format_summary(report)]
     for title, names in (
         ("Recorded only: hidden imports, which the code does not tell", report.recorded_only),
         ("Static only: not imported in the recorded run, perhaps droppable", report.static_only),
@@ -56,6 +57,7 @@ def format_page(report: Report) -> str:
         ("Warnings of the compiler", report.warnings),
     ):
         body += _format_pairs(title, pairs)
+    body += _format_shares(report.shares)
     return _DOCUMENT.format(title=escape(report.output), style=_STYLE, body="\n".join(body))
 
 
