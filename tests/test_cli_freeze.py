@@ -45,16 +45,23 @@ def parse(*arguments: str) -> Manifest:
 
 def test_every_option_reaches_the_freezer() -> None:
     words = "--stdlib --tests --package a --package b --distribution d --with-dependencies"
-    words += " --path p --exclude x.* -O 1 --with-source --world"
+    words += " --path p --exclude x.* -O 1 --with-source --world --entry e:f --metadata m"
+    words += " --search s --include-data g/* --lay-out l --strip-docstrings"
     assert parse(*words.split()) == Manifest(
         stdlib=True,
         stdlib_tests=True,
         packages=("a", "b"),
         distributions=("d",),
         with_dependencies=True,
+        entries=("e:f",),
+        metadata=("m",),
         paths=("p",),
+        searches=("s",),
+        data=("g/*",),
         excludes=("x.*",),
+        lay_out=("l",),
         optimize=1,
+        strip_docstrings=True,
         with_source=True,
         world=True,
     )
@@ -65,6 +72,42 @@ def test_options_add_to_a_manifest_and_overrule_its_level(tmp_path: Path) -> Non
     manifest.write_text("package a  # a comment\npath src\noptimize 1\n")
     asked = parse("--manifest", str(manifest), "--package", "b", "-O", "2")
     assert asked == Manifest(packages=("a", "b"), paths=(str(tmp_path / "src"),), optimize=2)
+
+
+def test_sources_are_left_out_whatever_a_manifest_says(tmp_path: Path) -> None:
+    manifest = tmp_path / "app.txt"
+    manifest.write_text("package a\nwith-source\n")
+    assert parse("--manifest", str(manifest), "--no-source") == Manifest(packages=("a",))
+
+
+def test_a_manifest_is_written_that_asks_for_the_same(cli: Cli, lib: Path, output: Path) -> None:
+    manifest = lib.parent / "manifests" / "app.txt"
+    manifest.parent.mkdir()
+    options = ("--path", lib, "--exclude", "*.part", "--lay-out", "package", "--world")
+    first = cli("freeze", *options, "-o", output, "--write-manifest", manifest)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert manifest.read_text().splitlines() == [
+        "world",
+        "path ../lib",
+        "exclude *.part",
+        "lay-out package",
+        f"optimize {sys.flags.optimize}",
+    ]
+    again = output.with_name("again.frz")
+    assert cli("freeze", "--manifest", manifest, "-o", again).returncode == 0
+    assert again.read_bytes() == output.read_bytes()
+
+
+def test_a_package_that_is_marked_is_laid_out_in_closed_mode(
+    python: Python, cli: Cli, lib: Path, output: Path
+) -> None:
+    (lib / "package" / "__init__.py").write_text("DATA = __file__[:-11] + 'data.txt'\n")
+    env = {"FROZENFINDER_CACHE": str(lib.parent / "cache")}
+    for options, expected in (((), "False"), (("--lay-out", "package"), "True")):
+        assert cli("freeze", "--path", lib, "-o", output, *options).returncode == 0
+        code = "import package, os; print(os.path.isfile(package.DATA))"
+        run = ("-m", "frozenfinder", "run", "--mode", "closed", output, "-c", code)
+        assert python(*run, env=env).stdout.strip() == expected
 
 
 def test_packages_are_looked_for_in_the_current_directory(
@@ -221,6 +264,9 @@ print(told.decode())
         ("--distribution", "absent-dist", "distribution 'absent-dist': is not installed in the "),
         ("--path", "absent", "path 'absent': does not exist, expected a directory "),
         ("--manifest", "absent.txt", "manifest 'absent.txt' cannot be read: No such file "),
+        ("--entry", "absent.module:main", "entry 'absent.module:main': no module 'absent.module' "),
+        ("--metadata", "absent-dist", "metadata 'absent-dist': is not installed in the "),
+        ("--include-data", "absent/*", "include-data 'absent/*': no data file below the "),
     ],
 )
 def test_input_that_is_not_there_is_refused(
@@ -236,6 +282,67 @@ def test_input_that_is_not_there_is_refused(
     assert done.stderr.startswith(f"frozenfinder: {message}")
     assert done.stderr.count("\n") == 1
     assert output.read_bytes() == b"untouched"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("entry absent:main", "entry 'absent:main': no module 'absent' in the "),
+        ("recorded json.absent", "recorded 'json.absent': not found in the "),
+        ("package absent", "package 'absent': not found in the "),
+        ("stdlib\nlay-out absent", "lay-out 'absent': is no top-level package of what is frozen"),
+        ("freeze all", "manifest 'app.txt' line 1: begins with 'freeze', expected one of "),
+    ],
+)
+def test_a_manifest_with_an_unknown_name_is_refused(
+    cli: Cli, output: Path, line: str, message: str
+) -> None:
+    (output.parent / "app.txt").write_text(f"{line}\n")
+    output.write_bytes(b"untouched")
+    done = cli("freeze", "--manifest", "app.txt", "-o", output, cwd=output.parent)
+    assert (done.returncode, done.stdout, output.read_bytes()) == (2, "", b"untouched")
+    assert done.stderr.startswith(f"frozenfinder: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_manifest_that_cannot_be_written_is_told_before_anything_is(
+    cli: Cli, lib: Path, output: Path
+) -> None:
+    manifest = lib / "absent" / "app.txt"
+    done = cli("freeze", "--path", lib, "-o", output, "--write-manifest", manifest)
+    assert_refused(
+        done, f"manifest {str(manifest)!r}: cannot be written: No such file or directory"
+    )
+    assert not output.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_disk_that_is_full_leaves_the_old_registry(
+    python: Python, cli: Cli, lib: Path, output: Path
+) -> None:
+    assert cli("freeze", "--path", lib, "-o", output).returncode == 0
+    before = output.read_bytes()
+    (lib / "package" / "data.txt").write_bytes(bytes(100_000))
+    code = """
+import resource, sys
+from frozenfinder.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # Python ignores the signal
+sys.exit(main(sys.argv[1:]))
+"""
+    done = python("-c", code, "freeze", "--path", lib, "-o", output, check=False)
+    assert_refused(done, f"output {str(output)!r}: cannot be written: File too large")
+    assert output.read_bytes() == before
+    assert sorted(path.name for path in output.parent.iterdir()) == ["lib", output.name]
+
+
+def test_a_module_that_cannot_be_frozen_is_told_and_the_rest_is_frozen(
+    cli: Cli, lib: Path, output: Path
+) -> None:
+    (lib / "broken.py").write_text("def")
+    done = cli("freeze", "--path", lib, "-o", output)
+    assert done.returncode == 0
+    assert f"  {lib / 'broken.py'}: does not compile: SyntaxError: " in done.stdout
+    assert "broken" not in names(output)
 
 
 def test_a_directory_is_not_written_over(cli: Cli, lib: Path, output: Path) -> None:
