@@ -484,6 +484,14 @@ except ImportError as error:
     same(tree, code, served=0)
 
 
+def test_the_compiler_warns_no_more_than_with_a_valid_pyc(tree: Tree) -> None:
+    tree.write({"warned.py": "VALUE = 1 is 1\n"})
+    tree.freeze()
+    code = "import warned; print(warned.VALUE)"
+    assert "SyntaxWarning" in tree.run(code, stock=True).error
+    same(tree, code, "-W", "error", served=1)
+
+
 def test_the_loader_of_an_executed_module_is_stocks_own(tree: Tree) -> None:
     code = """
 import importlib, m
