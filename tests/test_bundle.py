@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import Python
 
-from frozenfinder.bundle import archive
+from frozenfinder.__main__ import main
+from frozenfinder.bundle import Entry, archive, parse_entry
 from frozenfinder.registry import Registry
 
 MAIN = """\
@@ -294,9 +296,9 @@ def test_a_package_runs_as_python_m_runs_it(bundle: Bundle) -> None:
     )
 
 
-def test_a_module_without_a_function_is_run(bundle: Bundle) -> None:
-    path = bundle("--entry", "tool")
-    assert run("-S", path)[1].startswith("tool.__main__ tool ")
+def test_an_entry_without_a_function_is_a_module_to_run() -> None:
+    assert parse_entry("tool.cli") == Entry("tool.cli")
+    assert str(parse_entry("tool.cli:App.main [extra]")) == "tool.cli:App.main"
 
 
 # -- processes
@@ -444,15 +446,13 @@ def test_the_metadata_lists_what_is_in_the_bundle(tool: Path) -> None:
     ]
 
 
-def test_the_run_time_comes_from_the_bundle_and_is_no_more_than_closed_mode_needs(
-    bundle: Bundle,
-) -> None:
-    error = run("-S", "-v", bundle("--entry", "tool.inner:__name__.lower"))[2]
+def test_the_run_time_boots_from_the_bundle_and_serves_the_rest_of_itself(tool: Path) -> None:
+    error = run("-S", "-v", tool)[2]
     imported = [line for line in error.splitlines() if line.startswith("import 'frozenfinder")]
-    names = [line.split("'")[1] for line in imported]
-    assert all("RunTime" in line for line in imported)
-    assert {"frozenfinder", "frozenfinder.closed_finder"} < set(names)
-    assert not {"frozenfinder.extraction", "frozenfinder.resources"} & set(names)
+    at_boot = {line.split("'")[1] for line in imported if "RunTime" in line}
+    later = {line.split("'")[1] for line in imported if "RunTime" not in line}
+    assert {"frozenfinder", "frozenfinder.registry", "frozenfinder.closed_finder"} <= at_boot
+    assert {"frozenfinder.resources", "frozenfinder.metadata"} <= later
 
 
 def test_a_package_that_opens_its_files_by_path_is_laid_out(bundle: Bundle, tmp_path: Path) -> None:
@@ -469,3 +469,105 @@ def test_the_standard_library_can_be_inside(bundle: Bundle) -> None:
     output = run("-S", "-c", code, env={"PYTHONPATH": str(path)})[1]
     assert output == f"{path}/json/__init__.py\n"
     assert "extension" not in {entry.kind for entry in registry_of(path).entries()}
+
+
+# -- programs of no distribution
+
+
+def test_a_program_brings_what_it_imports(tmp_path: Path, python: Python) -> None:
+    write_tree(
+        tmp_path / "src",
+        {"program.py": "import beside, tool.inner\nprint(tool.__file__)", "beside.py": ""},
+    )
+    write_tree(tmp_path / "site")
+    path = tmp_path / "program.pyz"
+    python(
+        *["-m", "frozenfinder", "bundle", "--quiet", "-o", str(path), "-m", "program"],
+        env={"PYTHONPATH": os.pathsep.join([str(tmp_path / "src"), str(tmp_path / "site")])},
+    )
+    assert run("-S", path) == (0, f"{path}/tool/__init__.py\n", "")
+    names = {entry.name.partition(".")[0] for entry in registry_of(path).entries()}
+    assert names == {"frozenfinder", "program", "beside", "tool", "reader", "lonely"}
+
+
+# -- bad input
+
+
+LACKING = (
+    " is not among the {count} modules to bundle; "
+    "add what has it with --distribution, --package or --path"
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (
+            "--script nonesuch",
+            (
+                "script 'nonesuch': no distribution in the {count} directories of sys.path has an "
+                "entry point of that name; install one, or use --entry"
+            ),
+        ),
+        ("--entry tool:main()", "entry 'tool:main()': expected MODULE or MODULE:FUNCTION"),
+        (
+            "--entry tool.nonesuch:main --package tool",
+            "entry 'tool.nonesuch:main': module 'tool.nonesuch'" + LACKING,
+        ),
+        (
+            "-m tool.inner",
+            "entry 'tool.inner': module 'tool.inner.__main__'" + LACKING,
+        ),
+        ("-m nonesuch", "entry 'nonesuch': module 'nonesuch'" + LACKING),
+        ("-m tool --lay-out x", "lay-out 'x': is no top-level package of what is frozen"),
+        (
+            "-m tool --script tool",
+            "argument --script: not allowed with argument -m; see 'frozenfinder bundle --help'",
+        ),
+    ],
+)
+def test_what_there_is_not_is_told_in_one_line(
+    site: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: str,
+    complaint: str,
+) -> None:
+    path = tmp_path / "app.pyz"
+    monkeypatch.chdir(site)
+    assert main(["bundle", "-o", str(path), *options.split()]) == 2
+    told = re.sub(r"\d+ (?=directories|modules)", "{count} ", capsys.readouterr().err)
+    assert told == f"frozenfinder: {complaint}\n"
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("folder", "is a directory, expected a bundle or nothing"),
+        ("notes.txt", "is a file and not a bundle; remove it, or choose another name"),
+        ("none/app.pyz", "its folder does not exist; create it first"),
+    ],
+)
+def test_an_output_that_is_something_else_is_left_alone(
+    site: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    complaint: str,
+) -> None:
+    write_tree(tmp_path, {"folder/file": "", "notes.txt": "mine"})
+    path = str(tmp_path / name)
+    monkeypatch.chdir(site)
+    assert main(["bundle", "-o", path, "--script", "tool"]) == 2
+    assert capsys.readouterr().err == f"frozenfinder: output {path!r}: {complaint}\n"
+    assert (tmp_path / "notes.txt").read_text("utf-8") == "mine"
+
+
+def test_an_earlier_bundle_is_replaced(bundle: Bundle, tmp_path: Path) -> None:
+    first = bundle("-m", "lonely", into=tmp_path).read_bytes()
+    second = bundle("--script", "tool", into=tmp_path).read_bytes()
+    assert first != second
+    assert [path.name for path in tmp_path.iterdir()] == ["app.pyz"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 
 from frozenfinder.errors import FreezeError
-from frozenfinder.freezer import Manifest, Plan, merge_manifests
+from frozenfinder.freezer import Manifest, Plan, discover, merge_manifests
 
 _ENTRY = re.compile(r"(?P<module>\w+(\.\w+)*)(:(?P<function>\w+(\.\w+)*))?\s*(\[.*\])?")
 _SCRIPTS = ("console_scripts", "gui_scripts")
@@ -58,19 +59,45 @@ def find_program(
     """What to run, and what `manifest` has to ask for besides to have it; FreezeError.
 
     The program is that of an installed console script, or an entry as `parse_entry` takes it. With
-    it comes the distribution that has it, or its package, unless `manifest` asks for that.
+    it comes the distribution that has it. One that is in none, or in what `manifest` asks for,
+    brings what its import statements lead to: distributions, unless `manifest` asks for some, and
+    modules that are in none.
     """
     if script is not None:
         found, distribution = find_script(script, search_path)
         return found, _add(manifest, distributions=(distribution,))
     found = parse_entry(entry or "")
-    top = found.module.partition(".")[0]
-    if top in manifest.packages or any(_holds(path, top) for path in manifest.paths):
-        return found, manifest
-    owner = find_owner(found.module, search_path)
-    if owner is None:
-        return found, _add(manifest, packages=(top,))
-    return found, _add(manifest, distributions=(owner,))
+    owners = find_owners(search_path)
+    owner = None if _is_asked(found.module, manifest) else find_owner(found.module, owners)
+    if owner is not None:
+        return found, _add(manifest, distributions=(owner,))
+    reached = _reach(found.module, manifest.paths, search_path)
+    own = {name.partition(".")[0] for name in reached if not find_owner(name, owners)}
+    packages = tuple(sorted(name for name in own if not _is_asked(name, manifest)))
+    imported = {owner for name in reached if (owner := find_owner(name, owners))}
+    distributions = () if manifest.distributions else tuple(sorted(imported))
+    return found, _add(manifest, packages=packages, distributions=distributions)
+
+
+def _reach(module: str, folders: tuple[str, ...], search_path: Sequence[str]) -> list[str]:
+    """The modules outside the standard library that import statements lead to, itself included.
+
+    None for a module that is not found: `Entry.check` tells what to do about that.
+    """
+    search = Manifest(entries=(module,), searches=folders)
+    try:
+        plan = discover(search, search_path)
+    except FreezeError as error:
+        if error.module != module:
+            raise
+        return []
+    return [each.name for each in plan.modules if each.table == "app"]
+
+
+def _is_asked(module: str, manifest: Manifest) -> bool:
+    """Whether a manifest asks for a module by its package, or by a folder that has it."""
+    top = module.partition(".")[0]
+    return top in manifest.packages or any(_holds(path, top) for path in manifest.paths)
 
 
 def _add(manifest: Manifest, **more: tuple[str, ...]) -> Manifest:
@@ -95,20 +122,25 @@ def find_script(name: str, directories: Sequence[str]) -> tuple[Entry, str]:
     )
 
 
-def find_owner(module: str, directories: Sequence[str]) -> str | None:
-    """The distribution whose files are those of a module, or None."""
-    top = module.partition(".")[0]
-    path = module.replace(".", "/")
-    files = {f"{path}.py", f"{path}/__init__.py"}
-    by_folder = None
+def find_owners(directories: Sequence[str]) -> dict[str, str]:
+    """The distribution that has each module, by the module's name."""
+    owners: dict[str, str] = {}
     for distribution in _discover(directories):
+        name = str(distribution.metadata["Name"])
         for file in distribution.files or ():
-            name = str(distribution.metadata["Name"])
-            if file.as_posix() in files:
-                return name
-            if file.parts[0] == top:
-                by_folder = name
-    return by_folder
+            module, _, suffix = file.as_posix().removesuffix("/__init__.py").partition(".")
+            if suffix in ("", "py") or f".{suffix}" in EXTENSION_SUFFIXES:
+                owners.setdefault(module.replace("/", "."), name)
+    return owners
+
+
+def find_owner(module: str, owners: Mapping[str, str]) -> str | None:
+    """The distribution that has a module or, for a module without a file, one in its package."""
+    while module:
+        if module in owners:
+            return owners[module]
+        module = module.rpartition(".")[0]
+    return None
 
 
 def _discover(directories: Sequence[str]) -> Iterator[Distribution]:
