@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .extraction import Extractor
     from .paths import FileTree, FrozenPath
 
+_OWN = f"{__package__}."  # what is deferred has to be found in a whole world, too
 _CHILDREN = "multiprocessing.util"  # which knows how a process is started: see `children`
 
 
@@ -74,7 +75,8 @@ class ClosedFinder(ServingFinder):
         if entry is not None and (path is None or self._decides(entry, path)):
             return self._find_spec(entry, path)
         if path is not None and self.registry.header.world:
-            return PathFinder.find_spec(fullname, self._virtual(path))
+            own = fullname.startswith(_OWN)
+            return PathFinder.find_spec(fullname, path if own else self._virtual(path))
         return None
 
     def _find_spec(self, entry: FrozenEntry, path: "Sequence[str] | None") -> "ModuleSpec | None":

@@ -9,7 +9,6 @@ from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import ExtensionFileLoader
 
 from .errors import RegistryError
-from .fixups import FixupTable
 from .loader import FrozenExtensionLoader, FrozenLoader
 from .lock import is_importing
 from .registry import FrozenEntry, Registry, _os
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
     from .collector import Collector
+    from .fixups import FixupTable
     from .lock import ImportLock
     from .patterns import Patterns
 
@@ -46,15 +46,12 @@ class ServingFinder:
         report: "Callable[[str, str], None] | None" = None,
         tests: bool = False,
         collector: "Collector | None" = None,
-        *,
-        fixups: "FixupTable | None" = None,
         patterns: "Patterns | None" = None,
     ) -> None:
         self.registry = registry
         self.lock = lock
         self.collector = collector
         self.patterns = patterns
-        self.fixups = FixupTable() if fixups is None else fixups
         self.tests = tests
         self.bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic, an integer's += is not
@@ -68,6 +65,14 @@ class ServingFinder:
     def served(self) -> int:
         """How many modules were executed from the registry, a reloaded one each time."""
         return len(self._served)
+
+    @property
+    def fixups(self) -> "FixupTable":
+        """The extension modules that were created in this interpreter."""
+        # deferred: only programs with extension modules need it
+        from .fixups import table
+
+        return table
 
     def unmarshal(self, entry: FrozenEntry) -> "CodeType":
         """The entry's code, newly unmarshalled; its patterns go to `re`. RegistryError."""

@@ -215,3 +215,7 @@ def _get_interpreter() -> int:
     import _xxsubinterpreters  # type: ignore[import-not-found]
 
     return int(_xxsubinterpreters.get_current())
+
+
+table = FixupTable()
+"""The interpreter's."""

@@ -1,7 +1,7 @@
 """`install` and `uninstall`: the only editor of `sys.meta_path` and `sys.path_hooks`.
 
-The only global state is here too, one set for each interpreter: its import lock, its table of
-extension modules, and what is installed in it.
+The global state is here too, one set for each interpreter: its import lock, and what is installed
+in it.
 """
 
 import sys
@@ -11,7 +11,6 @@ from . import modules
 from .collector import Collector
 from .errors import RegistryNotFoundError
 from .finder import FrozenFinder, NullFinder
-from .fixups import FixupTable
 from .loader import Locked
 from .lock import ImportLock
 from .patterns import Patterns
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     Finder: TypeAlias = "FrozenFinder | ClosedFinder | NullFinder"
 
 import_lock = ImportLock()
-fixup_table = FixupTable()
 _installed: "list[Finder]" = []
 _prepared_fork = False
 
@@ -86,9 +84,7 @@ def serve(opened: Registry, mode: str, tests: bool = False) -> "Finder":
     without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
     collector = None if "collector" in without else Collector()
     patterns = None if "patterns" in without else Patterns()
-    finder = finder_type(
-        opened, import_lock, report, tests, collector, fixups=fixup_table, patterns=patterns
-    )
+    finder = finder_type(opened, import_lock, report, tests, collector, patterns)
     _insert(finder)
     _prepare_fork()
     return finder

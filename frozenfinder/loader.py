@@ -38,7 +38,9 @@ if TYPE_CHECKING:
         lock: ImportLock
         collector: Collector | None
         patterns: Patterns | None
-        fixups: FixupTable
+
+        @property
+        def fixups(self) -> FixupTable: ...
 
         def count(self, name: str) -> None: ...
 

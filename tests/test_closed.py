@@ -398,6 +398,17 @@ def test_a_submodule_of_a_package_that_was_there_before_is_served(
     del sys.modules["parcel"]
 
 
+def test_a_whole_world_has_what_frozenfinder_defers(tree: Tree) -> None:
+    tree.write({"data-1.dist-info/METADATA": "Name: data\nVersion: 1\n", "pkg/data.txt": "data"})
+    tree.freeze("--stdlib", "--world")
+    code = """
+import importlib.metadata, importlib.resources
+print(importlib.metadata.version("data"))
+print(importlib.resources.files("pkg").joinpath("data.txt").read_text())
+"""
+    assert run(tree, code).output.splitlines() == ["1", "data"]
+
+
 def test_a_whole_world_follows_paths_within_it_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,6 @@ RUN = (
     "lock",
     "collector",
     "patterns",
-    "fixups",
     "registry",
     "roots",
     "loader",
@@ -31,6 +30,7 @@ RUN = (
 
 DEFERRED = (
     "trust",
+    "fixups",
     "closed_loader",
     "closed_finder",
     "paths",
