@@ -63,6 +63,8 @@ class ClosedFinder(ServingFinder):
         not begin with the package's own directory. RegistryError where the registry is damaged,
         ModuleNotFoundError for an excluded entry.
         """
+        if self._unannounced:
+            self._announce()
         if fullname == _CHILDREN:
             # deferred: only for programs that start processes
             from .children import watch
@@ -321,15 +323,17 @@ class ClosedFinder(ServingFinder):
         """Tell `linecache` that the source of a virtual path is to be had of its loader.
 
         Most who ask give the module's globals, where it finds that out; those that show warnings
-        and set breakpoints do not. Before 3.13 it takes long to import, so that it is told when
-        the program has imported it.
+        and set breakpoints do not. Before 3.13 it takes long to import, so that it is told with
+        the first import after the one that the program has imported it by.
         """
         self._unannounced.append(loader)
-        linecache = modules.get_module("linecache")
-        if linecache is None and sys.version_info >= (3, 13):
+        if sys.version_info >= (3, 13):
             # deferred: only where sources are embedded
-            import linecache
-        lazycache = getattr(linecache, "lazycache", None)
+            import linecache  # noqa: F401
+        self._announce()
+
+    def _announce(self) -> None:
+        lazycache = getattr(modules.get_module("linecache"), "lazycache", None)
         while lazycache is not None and self._unannounced:
             loader = self._unannounced.pop()
             spec = ModuleSpec(loader.name, loader)  # type: ignore[arg-type]
