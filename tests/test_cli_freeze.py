@@ -316,25 +316,6 @@ def test_a_manifest_that_cannot_be_written_is_told_before_anything_is(
     assert not output.exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-def test_a_disk_that_is_full_leaves_the_old_registry(
-    python: Python, cli: Cli, lib: Path, output: Path
-) -> None:
-    assert cli("freeze", "--path", lib, "-o", output).returncode == 0
-    before = output.read_bytes()
-    (lib / "package" / "data.txt").write_bytes(bytes(100_000))
-    code = """
-import resource, sys
-from frozenfinder.__main__ import main
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # Python ignores the signal
-sys.exit(main(sys.argv[1:]))
-"""
-    done = python("-c", code, "freeze", "--path", lib, "-o", output, check=False)
-    assert_refused(done, f"output {str(output)!r}: cannot be written: File too large")
-    assert output.read_bytes() == before
-    assert sorted(path.name for path in output.parent.iterdir()) == ["lib", output.name]
-
-
 def test_a_module_that_cannot_be_frozen_is_told_and_the_rest_is_frozen(
     cli: Cli, lib: Path, output: Path
 ) -> None:
