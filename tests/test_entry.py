@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from frozenfinder.errors import FreezeError
 from frozenfinder.freezer import Manifest, Omission, Plan, discover
 from frozenfinder.freezer.imports import Import, find_imports, find_names
 
+SUFFIX = EXTENSION_SUFFIXES[0]
 APP = {
     "app/__init__.py": "from . import cli\n",
     "app/__main__.py": "import app.cli\n",
@@ -153,6 +155,18 @@ def test_another_folder_is_searched_first_if_that_is_asked(tmp_path: Path) -> No
     write_tree(tmp_path / "lib", {"m.py": "import n", "n.py": ""})
     plan = plan_of(tmp_path, {"m.py": ""}, "m", searches=(str(tmp_path / "lib"),))
     assert names(plan) == ["m", "n"]
+
+
+def test_of_an_extension_module_the_source_beside_it_is_read(tmp_path: Path) -> None:
+    shared = "0123abcd__mypyc"
+    files = {
+        "m.py": "import fast",
+        "fast.py": "import helper",
+        f"fast{SUFFIX}": f"\0{shared}\0",
+        f"{shared}{SUFFIX}": "",
+        "helper.py": "",
+    }
+    assert names(plan_of(tmp_path, files, "m")) == [shared, "fast", "helper", "m"]
 
 
 # -- what lies beside the modules

@@ -110,7 +110,7 @@ CHILDREN = {
     "a command": "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import m1'])",
     "a shell": "import os, sys; os.system(f'{sys.executable} -c \"import m1\"')",
     "a process that is replaced": "import os, sys\n"
-    "os.execv(sys.executable, ['p', '-c', 'import m1'])",
+    "os.execv(sys.executable, [sys.executable, '-c', 'import m1'])",
     "fork": "import os\nif not os.fork():\n    import m1; os._exit(0)\nos.wait()",
     "spawn": "import multiprocessing, sys\n"
     "process = multiprocessing.get_context('spawn').Process(target=__import__, args=('m1',))\n"

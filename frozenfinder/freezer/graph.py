@@ -6,6 +6,8 @@ and so is what extension modules import. Rules and recorded runs are for these.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourcelessFileLoader
 from sys import builtin_module_names
@@ -15,6 +17,8 @@ from .compile import Compiler
 from .imports import Import, find_imports, find_strings
 from .plan import is_excluded
 from .search import Search
+
+_SHARED = re.compile(rb"\0([\w.]*__mypyc)\0")
 
 
 class Graph:
@@ -60,18 +64,27 @@ class Graph:
                 code = self.load(spec)
                 if code is not None:
                     self._add_imports(name, code, spec)
+                if isinstance(spec.loader, ExtensionFileLoader):
+                    for shared in _find_shared(spec.origin or ""):
+                        self.add(shared, name)
             yield name
 
     def _is_package(self, name: str) -> bool:
         return self._search.find(name)[0].submodule_search_locations is not None
 
     def load(self, spec: ModuleSpec) -> CodeType | None:
+        """The code of a module; of an extension module, that of the source it was made from.
+
+        mypyc and Cython leave sources in Python beside what they make.
+        """
         if spec.loader is None or spec.origin is None:
             return None
+        location = spec.origin
         if isinstance(spec.loader, ExtensionFileLoader):
-            return None
+            folder, file = os.path.split(location)
+            location = os.path.join(folder, file.partition(".")[0] + ".py")
         sourceless = isinstance(spec.loader, SourcelessFileLoader)
-        return self._compiler.load(spec.origin, sourceless=sourceless)
+        return self._compiler.load(location, sourceless=sourceless)
 
     def _add_imports(self, name: str, code: CodeType, spec: ModuleSpec) -> None:
         is_package = spec.submodule_search_locations is not None
@@ -96,3 +109,13 @@ class Graph:
             code = self.load(spec)
             strings |= set() if code is None else find_strings(code)
         return {string for string in strings if string.isidentifier()}
+
+
+def _find_shared(location: str) -> list[str]:
+    """The modules that extension modules made by mypyc import for their code, by the name in it."""
+    try:
+        with open(location, "rb") as file:
+            found = _SHARED.findall(file.read())
+    except OSError:
+        return []
+    return sorted({name.decode("ascii", "replace") for name in found})

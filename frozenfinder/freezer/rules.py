@@ -28,6 +28,7 @@ def _name_sysconfig_data() -> list[str]:
 
 
 SHIPPED: dict[str, list[str] | Callable[[], list[str]]] = {
+    "awscli": ["package awscli", "lay-out awscli"],  # it has botocore under another name
     "cryptography.hazmat.bindings._rust": ["package _cffi_backend"],
     "dbm": ["package dbm"],
     "django": ["package django", "lay-out django"],  # settings name modules; templates are files
