@@ -66,6 +66,8 @@ def make_parser() -> Parser:
     ):
         what.add_argument(option, metavar=metavar, action="append", default=[], help=text)
     _add_ways(parser)
+    _add_embedding(parser)
+    _add_reports(parser)
     return parser
 
 
@@ -87,6 +89,15 @@ def _add_ways(parser: Parser) -> None:
     how.add_argument(
         "-j", "--jobs", metavar="N", type=_positive, help="processes (default: one for each CPU)"
     )
+    how.add_argument(
+        "--sign",
+        metavar="KEY",
+        help="sign the registry with the Ed25519 key in this PEM file (needs frozenfinder[sign])",
+    )
+
+
+def _add_embedding(parser: Parser) -> None:
+    how = parser.add_argument_group("for closed mode")
     sources = how.add_mutually_exclusive_group()
     sources.add_argument(
         "--with-source", action="store_true", help="embed the sources, for closed mode's tracebacks"
@@ -116,11 +127,9 @@ def _add_ways(parser: Parser) -> None:
         help="extension modules: refer to the files where they are, or embed them, and the shared "
         "libraries, for closed mode (default: refer)",
     )
-    how.add_argument(
-        "--sign",
-        metavar="KEY",
-        help="sign the registry with the Ed25519 key in this PEM file (needs frozenfinder[sign])",
-    )
+
+
+def _add_reports(parser: Parser) -> None:
     told = parser.add_argument_group("what to tell")
     told.add_argument(
         "--write-manifest", metavar="FILE", help="write a manifest that asks for the same"
@@ -207,7 +216,8 @@ def main(options: argparse.Namespace) -> int:
     check_request(options, manifest)
     output = find_output(options, manifest)
     manifest, unseen = add_trace(options, manifest, Path(output).absolute())
-    plan = discover(manifest, program_path())
+    with Progress("following imports", quiet=options.quiet) as progress:
+        plan = discover(manifest, program_path(), progress)
     Path(output).absolute().parent.mkdir(parents=True, exist_ok=True)
     if options.write_manifest is not None:
         write_manifest(options.write_manifest, manifest, plan.optimize)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.machinery import ModuleSpec
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from frozenfinder.errors import FreezeError
 
@@ -21,6 +22,9 @@ from .roots import find_root, stdlib_directory
 from .scan import Scan
 from .search import Search
 from .spec import climb, plan_modules
+
+if TYPE_CHECKING:
+    from .content import Progress
 
 TEST_PACKAGES = (
     "ctypes.test",
@@ -36,10 +40,15 @@ _NOT_STDLIB = ("site-packages", "dist-packages", "lib-dynload")
 _WILDCARD = re.compile(r"[*?\[]")
 
 
-def discover(manifest: Manifest, search_path: Sequence[str] | None = None) -> Plan:
+def discover(
+    manifest: Manifest,
+    search_path: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Plan:
     """The plan of what `manifest` asks for; FreezeError names what cannot be found.
 
-    `search_path` is None for `sys.path`.
+    `search_path` is None for `sys.path`. `progress` is called as the imports of entries are
+    followed, with how many modules were read, of how many that were reached, and the name of one.
     """
     scanned_ns = time.time_ns()
     search = Search([*manifest.searches, *(sys.path if search_path is None else search_path)])
@@ -55,7 +64,8 @@ def discover(manifest: Manifest, search_path: Sequence[str] | None = None) -> Pl
         asked=format_manifest(manifest, optimize, lambda path: str(find_root(path))),
         scanned_ns=scanned_ns,
     )
-    plans = [asked, *_plan_reached(manifest, search, optimize), *_plan_asked(manifest, search)]
+    reached = _plan_reached(manifest, search, optimize, progress)
+    plans = [asked, *reached, *_plan_asked(manifest, search)]
     plan = merge(plans, search.directories)
     _check_lay_out(plan, manifest.lay_out)
     return plan if plan.embed else _leave_libraries(plan)
@@ -84,7 +94,9 @@ def _plan_asked(manifest: Manifest, search: Search) -> Iterator[Plan]:
         yield _plan_recorded(manifest.recorded, search)
 
 
-def _plan_reached(manifest: Manifest, search: Search, optimize: int) -> Iterator[Plan]:
+def _plan_reached(
+    manifest: Manifest, search: Search, optimize: int, progress: Progress | None
+) -> Iterator[Plan]:
     """The plans of what the entries reach, and of what rules ask for that is there."""
     if not manifest.entries:
         return
@@ -93,7 +105,7 @@ def _plan_reached(manifest: Manifest, search: Search, optimize: int) -> Iterator
     from .reach import reach
     from .rules import Rules
 
-    reached = reach(manifest, search, optimize, Rules())
+    reached = reach(manifest, search, optimize, Rules(), progress)
     yield reached.plan
     roots = {each.root.directory for each in reached.plan.modules if each.table == "app"}
     tops = {each.name for each in reached.plan.modules if each.table == "app"}

@@ -130,7 +130,7 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
     modules, shadowed = _resolve(
         [m for plan in plans for m in plan.modules if not is_excluded(m.name, excludes)], roots
     )
-    excluded = [m for plan in plans for m in plan.modules if is_excluded(m.name, excludes)]
+    kept_out = _explain_excluded([m for plan in plans for m in plan.modules], excludes)
     files = [f for plan in plans for f in plan.files if not _is_file_excluded(f, excludes)]
     libraries = [f for plan in plans for f in plan.libraries if not _is_file_excluded(f, excludes)]
     scans = [plan.scanned_ns for plan in plans if plan.scanned_ns]
@@ -140,12 +140,7 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
         files=_first_of_each_path(files, roots),
         libraries=_first_of_each_path(libraries, roots),
         omitted=_distinct([*chain.from_iterable(plan.omitted for plan in plans), *shadowed]),
-        excluded=_distinct(
-            [
-                *chain.from_iterable(plan.excluded for plan in plans),
-                *_explain_excluded(excluded, excludes),
-            ]
-        ),
+        excluded=_distinct([*chain.from_iterable(plan.excluded for plan in plans), *kept_out]),
         boot=_distinct(chain.from_iterable(plan.boot for plan in plans)),
         reached=_distinct(chain.from_iterable(plan.reached for plan in plans)),
         missing=_distinct(chain.from_iterable(plan.missing for plan in plans)),
@@ -200,9 +195,10 @@ def is_excluded(name: str, globs: Iterable[str]) -> bool:
 
 
 def _explain_excluded(modules: Iterable[Module], globs: Sequence[str]) -> Iterator[Omission]:
+    """What the globs keep out, without what is below it."""
     for module in modules:
-        if not is_excluded(module.name.rpartition(".")[0], globs):
-            glob = next(glob for glob in globs if is_excluded(module.name, [glob]))
+        glob = next((glob for glob in globs if is_excluded(module.name, [glob])), None)
+        if glob is not None and not is_excluded(module.name.rpartition(".")[0], globs):
             yield Omission(module.name, module.location, f"is excluded by {glob!r}")
 
 

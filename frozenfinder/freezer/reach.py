@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from typing import TYPE_CHECKING
 
 from frozenfinder.errors import FreezeError
 
@@ -21,6 +22,9 @@ from .scan import Scan
 from .search import Search
 from .spec import plan_modules
 
+if TYPE_CHECKING:
+    from .content import Progress
+
 _STANDARD = sys.stdlib_module_names | {"__main__"}  # what other platforms have, and this one lacks
 
 
@@ -32,37 +36,48 @@ class Reached:
     asked: Manifest
 
 
-def reach(manifest: Manifest, search: Search, optimize: int, rules: Rules) -> Reached:
+def reach(
+    manifest: Manifest,
+    search: Search,
+    optimize: int,
+    rules: Rules,
+    progress: Progress | None = None,
+) -> Reached:
     """Follow the entries; FreezeError for one that is not there, or has no code."""
     graph = Graph(search, optimize, manifest.excludes)
     for entry in manifest.entries:
         _add_entry(graph, search, entry, manifest.excludes, optimize)
     asked = Manifest()
-    for name in graph.follow():
+    for number, name in enumerate(graph.follow(), 1):
+        if progress is not None:
+            progress(number, len(graph.modules), name)
         rule = rules.apply(name)
         if rule is not None:
             asked = merge_manifests([asked, rule])
             for package in rule.packages:
                 _add_package(graph, search, package, f"the rule for {name}")
+    return Reached(_plan_graph(graph, search), asked)
+
+
+def _plan_graph(graph: Graph, search: Search) -> Plan:
+    plan = plan_modules(graph.modules, search)
     beside = list(_plan_data(graph.modules, search))
-    plan = replace(
-        plan_modules(graph.modules, search),
+    stdlib = {module.name for module in plan.modules if module.table == "stdlib"}
+    return replace(
+        plan,
         files=tuple(file for each in beside for file in each.files),
         libraries=tuple(file for each in beside for file in each.libraries),
         reached=tuple(sorted(graph.modules)),
+        missing=tuple(
+            (name, importer)
+            for name, importer in sorted(graph.missing.items())
+            if importer not in stdlib and name.partition(".")[0] not in _STANDARD
+        ),
+        excluded=tuple(
+            Omission(name, "", f"is excluded, and imported by {importer}")
+            for name, importer in sorted(graph.excluded.items())
+        ),
     )
-    stdlib = {module.name for module in plan.modules if module.table == "stdlib"}
-    missing = [
-        (name, importer)
-        for name, importer in sorted(graph.missing.items())
-        if importer not in stdlib and name.partition(".")[0] not in _STANDARD
-    ]
-    excluded = [
-        Omission(name, "", f"is excluded, and imported by {importer}")
-        for name, importer in sorted(graph.excluded.items())
-    ]
-    plan = replace(plan, missing=tuple(missing), excluded=tuple(excluded))
-    return Reached(plan, asked)
 
 
 def _add_entry(

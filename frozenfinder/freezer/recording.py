@@ -58,7 +58,11 @@ def trace(command: Sequence[str]) -> Recording:
         source = Path(recorder.__file__).read_bytes()
         (home / f"{recorder.NAME}.py").write_bytes(source)
         searched = [str(home), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(searched)}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(searched),
+            "FROZENFINDER": "off",  # what a registry serves has no file to be found at
+        }
         try:
             done = subprocess.run(command, env=environment, stdout=sys.stderr, check=False)
         except OSError as error:
