@@ -89,6 +89,17 @@ class TestOwnerAndPermissions:
         file.chmod(mode)
         assert frozenfinder.install(file).registry is not None
 
+    def test_looking_at_the_users_own_file_costs_no_system_call(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """But the `fstat` that opening makes anyway."""
+
+        def fail(_: object) -> os.stat_result:
+            raise AssertionError
+
+        monkeypatch.setattr("frozenfinder.registry._os.stat", fail)
+        assert Registry.open(file).distrust is None
+
     def test_closed_mode_refuses_it_too(self, file: Path) -> None:
         file.chmod(0o666)
         assert "has mode 0666" in refuse(file, mode="closed")
