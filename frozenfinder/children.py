@@ -9,6 +9,9 @@ one follows the options of the interpreter, which
 import sys
 from _frozen_importlib_external import PathFinder
 
+from . import modules
+from .activation import locate
+from .hooks import environment
 from .registry import Registry
 from .roots import SEPARATOR
 
@@ -50,15 +53,16 @@ def watch(
 def hand_on(finder: "ClosedFinder", util: "ModuleType") -> None:
     """Have `multiprocessing` start its processes by `run`, for as long as `finder` is installed.
 
-    Not from a registry that a process could not open by its path.
+    Not where they get the registry anyway: one that is the whole world would hide `run` from them.
+    Nor from a registry that they could not open by its path.
     """
-    if not finder.registry.reopens:
+    if is_inherited(finder.registry) or not finder.registry.reopens:
         return
     stock = util._args_from_interpreter_flags
     options: "list[str]" = []
 
     def _args_from_interpreter_flags() -> "list[str]":
-        if finder not in sys.meta_path:
+        if finder not in (getattr(sys, "meta_path", None) or ()):
             return stock()  # type: ignore[no-any-return]
         if not options:
             options[:] = make_options(finder.registry)
@@ -67,10 +71,23 @@ def hand_on(finder: "ClosedFinder", util: "ModuleType") -> None:
     util._args_from_interpreter_flags = _args_from_interpreter_flags  # type: ignore[attr-defined]
 
 
+def is_inherited(registry: Registry) -> bool:
+    """Whether each Python that this process starts installs the registry in closed mode."""
+    handed = environment("FROZENFINDER_RUN") or ""
+    if "mode=closed" in handed and handed.endswith(f":{registry.path}"):
+        return True
+    enabled = modules.get_module("_frozenfinder_enabled")
+    return (
+        enabled is not None
+        and enabled.OPTIONS["mode"] == "closed"
+        and locate(enabled.REGISTRY) == registry.path
+    )
+
+
 def make_options(registry: Registry) -> "list[str]":
     """What makes the command line of an interpreter that of a `run` in closed mode."""
-    folder = SEPARATOR.join([__file__.rpartition(SEPARATOR)[0], "startup"])
-    options = [folder, "--mode=closed"]
+    folder = __file__.rpartition(SEPARATOR)[0]
+    options = [SEPARATOR.join([folder, "startup", "run.py"]), "--mode=closed"]
     if registry.pinned:
         # deferred: only who pins a registry needs it
         from .trust import find_sha256

@@ -257,11 +257,13 @@ def test_a_registry_in_memory_is_not_handed_on(programs: Programs) -> None:
 # -- the environment that `run` hands on
 
 
-SITE = """\
+SITE = """
 import sys
-hooks = sys.modules.get('frozenfinder.hooks')
-modes = [finder.mode for finder in hooks.installed()] if hooks else []
-print('sitecustomize', __file__, modes, flush=True)
+def tell(who):
+    hooks = sys.modules.get("frozenfinder.hooks")
+    modes = [finder.mode for finder in hooks.installed()] if hooks else []
+    print(who, __file__, modes, flush=True)
+tell("run")
 """
 CHILD = "import subprocess, sys; sys.exit(subprocess.run([sys.executable, {}]).returncode)"
 TELL = "import sys; print('frozenfinder.hooks' in sys.modules, sys.path[1:2])"
@@ -269,12 +271,13 @@ TELL = "import sys; print('frozenfinder.hooks' in sys.modules, sys.path[1:2])"
 
 def test_the_sitecustomize_that_is_hidden_has_its_turn(programs: Programs) -> None:
     site = write_tree(programs.root / "site", {"sitecustomize.py": SITE}) / "sitecustomize.py"
-    code = CHILD.format("'-c', 'import sitecustomize; print(sitecustomize.__file__)'")
+    tell = "import sitecustomize; sitecustomize.tell(sitecustomize.__name__)"
+    code = CHILD.format(f"'-c', {tell!r}")
     done = programs.start(*programs.run(), "-c", code, env={"PYTHONPATH": str(site.parent)})
     assert done.stdout.splitlines() == [
-        f"sitecustomize {site} []",
+        f"run {site} []",
+        f"run {site} []",
         f"sitecustomize {site} ['closed']",
-        str(site),
     ]
 
 
@@ -313,3 +316,25 @@ def test_a_run_inside_a_run_takes_its_place(programs: Programs) -> None:
     done = programs.start(*programs.run(), "-c", CHILD.format(f"*{[*inner, code]!r}"))
     settings = f"{sys.implementation.cache_tag},mode=overlay:{programs.registry}"
     assert done.stdout == f"{STARTUP} {settings}\n"
+
+
+@pytest.mark.parametrize("flags", [[], ["-I"]], ids=" ".join)
+def test_a_world_is_handed_on_too(programs: Programs, world: Path, flags: list[str]) -> None:
+    """Nothing outside the registry can be imported, by the processes neither."""
+    code = f"{IMPORTS}try:\n    import outside\nexcept ImportError:\n{CARRIED}"
+    run = (*flags, "-m", "frozenfinder", "run", "--mode=closed", str(world))
+    done = programs.start(*run, "-c", code, *METHODS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == [["closed"]] * len(METHODS)
+
+
+@pytest.fixture(scope="module")
+def world(programs: Programs) -> Path:
+    registry = programs.root / "world.frz"
+    (programs.root / "outside.py").write_text("")
+    done = programs.start(
+        *("-m", "frozenfinder", "freeze", "--stdlib", "--path", programs.lib),
+        *("--world", "-o", registry, "--quiet"),
+    )
+    assert done.returncode == 0, done.stderr
+    return registry

@@ -1,9 +1,9 @@
 """Has the Python processes that a program of `frozenfinder run` starts boot as the program did.
 
 `run` puts this file's folder before PYTHONPATH, so that `site` imports it in each of them, in place
-of the `sitecustomize` that there may be; that one's turn comes after. Any Python may come to read
-this, so it keeps to what all of them understand, and leaves alone those that are not like the one
-that `run` was called with.
+of the `sitecustomize` that there may be; that one's turn comes first, as it did in the program. Any
+Python may come to read this, so it keeps to what all of them understand, and leaves alone those
+that are not like the one that `run` was called with.
 """
 
 import os
@@ -47,5 +47,7 @@ def step_aside():
 
 
 if __name__ == "sitecustomize":
-    activate_as_run()
-    step_aside()
+    try:
+        step_aside()
+    finally:
+        activate_as_run()
