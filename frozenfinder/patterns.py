@@ -8,6 +8,7 @@ the module asks: nothing is patched, and what a cache without them would give is
 import marshal
 
 from . import modules
+from .layout import digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Patterns:
     def add(self, packed: "bytes | memoryview") -> None:
         """Hand over what `freezer.patterns` packed; into the cache it goes now, or at `flush`.
 
-        A microsecond or two for each pattern. `packed` was checked against its digest.
+        A microsecond or two for each pattern. What `seal` has not sealed is left alone.
         """
         self.pending.append(bytes(packed))
         self.flush()
@@ -42,6 +43,14 @@ class Patterns:
             _fill(cache, self.pending.pop())
 
 
+def seal(marshalled: bytes) -> bytes:
+    """The packed form of patterns: with a digest of their own before them.
+
+    That of the blob holds what is in the blob, and not where in it the patterns begin.
+    """
+    return digest(marshalled).to_bytes(8, "little") + marshalled
+
+
 def _fill(cache: "dict[Any, Any]", packed: bytes) -> None:
     """Add what the cache lacks, as `re._compile` does, for as long as there is room.
 
@@ -50,8 +59,11 @@ def _fill(cache: "dict[Any, Any]", packed: bytes) -> None:
     # deferred: built in, and imported by `re` anyway
     import _sre  # type: ignore[import-not-found]
 
+    marshalled = packed[8:]
+    if packed != seal(marshalled):
+        return
     try:
-        magic, patterns = marshal.loads(packed)
+        magic, patterns = marshal.loads(marshalled)
         if magic != _sre.MAGIC:
             return
         for flags, arguments in patterns:

@@ -36,6 +36,7 @@ from frozenfinder.finder import FrozenFinder
 from frozenfinder.layout import FrozenEntry
 from frozenfinder.lock import ImportLock
 from frozenfinder.parcel import unpack_parcel
+from frozenfinder.patterns import Patterns
 from frozenfinder.registry import Registry
 
 PATIENCE = 20.0
@@ -86,7 +87,7 @@ def _probes(registry: Registry, mutant: Mutant, thorough: bool) -> "Iterator[Cal
     yield lambda: _read(registry, registry.entries(), mutant)
     yield lambda: _read(registry, registry.files(), mutant)
     yield lambda: list(registry.file_names())
-    finder = ClosedFinder(registry, ImportLock())
+    finder = ClosedFinder(registry, ImportLock(), patterns=Patterns())
     for name in (*NAMES, *ABSENT):
         yield lambda name=name: _find(registry, name)  # type: ignore[misc]
         yield lambda name=name: _run(finder, name, mutant)  # type: ignore[misc]

@@ -4,6 +4,7 @@ import hashlib
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from registries import (
@@ -20,6 +21,7 @@ from registries import (
 )
 
 from frozenfinder import layout
+from frozenfinder.freezer.patterns import pack
 
 INTERESTING = (
     0,
@@ -168,6 +170,7 @@ FIELDS = (
     (8, 1),
     (9, 1),
     (10, 1),
+    (12, 4),
     *((offset, 8) for offset in (16, 24, 32, 48, 56, 64)),
     (40, 4),
     (44, 4),
@@ -242,6 +245,14 @@ def _module(name: str, **fields: object) -> Frozen:
     return frozen(name, source, text=source.encode(), **fields)
 
 
+def _compiling(name: str) -> Frozen:
+    """A module with regular expressions behind its code."""
+    module = _module(name)
+    patterns = pack([("a+", 0), ("b", 2)])
+    fields = {**module.fields, "patterns_size": len(patterns)}
+    return replace(module, blob=module.blob + patterns, fields=fields)
+
+
 def _extension(name: str) -> Frozen:
     content = b"\x7fELF" + name.encode()
     path = name.replace(".", "/") + ".so"
@@ -257,7 +268,7 @@ def _namespace(name: str) -> Frozen:
 INFO = b'{"frozenfinder": "0", "asked": ["path /src"]}'
 SMALL = build_registry(
     _module("pkg", is_package=True),
-    _module("pkg.mod"),
+    _compiling("pkg.mod"),
     _module("alias", origname="pkg.mod", table="stdlib"),
     _module("core", table="bootstrap"),
     _module("tested", table="test"),

@@ -10,7 +10,7 @@ from conftest import Python, RunPython
 from overlays import Tree
 
 from frozenfinder.freezer.patterns import find_patterns, may_have_patterns, pack, pack_patterns
-from frozenfinder.patterns import LIMIT, Patterns
+from frozenfinder.patterns import LIMIT, Patterns, seal
 
 MAGIC: int = vars(re)["_compiler"]._sre.MAGIC
 
@@ -127,15 +127,28 @@ def test_what_the_cache_has_stays(cache: dict[object, object]) -> None:
 def test_what_is_no_pattern_of_this_interpreter_is_left_to_re(
     packed: bytes, cache: dict[object, object]
 ) -> None:
-    Patterns().add(packed)
+    Patterns().add(seal(packed))
     assert cache == {}
 
 
+def test_what_is_not_sealed_does_not_reach_marshal(cache: dict[object, object]) -> None:
+    """A size that is not theirs would have it unmarshal the end of some code, and crash."""
+    packed = pack([("a", 0)])
+    for size in range(len(packed)):
+        Patterns().add(packed[size + 1 :])
+        Patterns().add(packed[:size])
+        Patterns().add(b"?" + packed)
+    assert cache == {}
+    Patterns().add(packed)
+    assert len(cache) == 1
+
+
 def test_code_that_sre_refuses_is_left_to_re(cache: dict[object, object]) -> None:
-    magic, [(flags, (source, compiled, code, *rest))] = marshal.loads(pack([("a", 0)]))
+    magic, [(flags, (source, compiled, code, *rest))] = marshal.loads(pack([("a", 0)])[8:])
     broken = source, compiled, b"\xff" * len(code), *rest
-    Patterns().add(marshal.dumps((magic, [(flags, broken)])))
-    Patterns().add(marshal.dumps((magic, [(flags, (source, compiled, code[:-1], *rest))])))
+    Patterns().add(seal(marshal.dumps((magic, [(flags, broken)]))))
+    shorter = source, compiled, code[:-1], *rest
+    Patterns().add(seal(marshal.dumps((magic, [(flags, shorter)]))))
     assert cache == {}
 
 

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from types import CodeType
 from typing import Any
 
+from frozenfinder.patterns import seal
+
 _NAMES = ("compile", "search", "match", "fullmatch", "split", "findall", "finditer", "sub", "subn")
 _FUNCTIONS = {getattr(re, name): name for name in _NAMES}  # from 3.15 on `match` has another name
 _LAST_FLAGS = {"sub": 4, "subn": 4, "split": 3}  # where a call has them by position
@@ -71,7 +73,7 @@ def pack(keys: Iterable[Key]) -> bytes:
         if (arguments := _compile(pattern, flags)) is not None
     ]
     # in the oldest form: the same bytes whatever objects are shared
-    return marshal.dumps((_sre_magic(), compiled), 0) if compiled else b""
+    return seal(marshal.dumps((_sre_magic(), compiled), 0)) if compiled else b""
 
 
 def find_patterns(tree: ast.Module) -> Iterator[Key]:
