@@ -149,7 +149,9 @@ result = round(root, 4), scipy.special.gamma(5), round(scipy.linalg.det([[1, 2],
 import io, pyarrow, pyarrow.parquet
 buffer = io.BytesIO()
 pyarrow.parquet.write_table(pyarrow.table({'a': [1, 2, 3]}), buffer)
-result = pyarrow.parquet.read_table(io.BytesIO(buffer.getvalue()), use_threads=False).to_pydict()
+in_this_thread = {'use_threads': False, 'pre_buffer': False}
+table = pyarrow.parquet.read_table(io.BytesIO(buffer.getvalue()), **in_this_thread)
+result = table.to_pydict()
 """,
     "zmq": """
 import zmq

@@ -1,0 +1,97 @@
+"""What is measured of a side: times and memory, system calls, instructions."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from sides import HERE, Command, Unavailable
+
+from frozenfinder.bench import run
+
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+FILE_CALLS = re.compile(r"stat|open|read|lseek|close|access|getdents|getcwd|ioctl")
+TIMEOUT = 600
+
+
+class Boot(NamedTuple):
+    """One fresh process: seconds of its imports and of all, of CPU time, and bytes of memory."""
+
+    imports: float
+    wall: float
+    cpu: float
+    rss: int
+    served: int
+
+
+def boot(command: Command, env: Mapping[str, str] = {}) -> Boot:
+    """Run a side once; ProcessError."""
+    with tempfile.NamedTemporaryFile(suffix=".txt") as output:
+        usage = run(command.argv, env=os.environ | command.env | env, output=Path(output.name))
+        seconds, served = Path(output.name).read_text("utf-8").split()
+    return Boot(float(seconds), usage.wall, usage.cpu or 0, usage.rss or 0, int(served))
+
+
+def empty_page_cache() -> None:
+    os.sync()
+    DROP_CACHES.write_text("3", "utf-8")
+
+
+def build_slow_files(folder: Path) -> dict[str, str]:
+    """The environment in which each call for metadata takes a millisecond more; Unavailable."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if sys.platform != "linux" or shutil.which(compiler) is None:
+        raise Unavailable("there is no C compiler, or no LD_PRELOAD")
+    library = folder / "slow_files.so"
+    command = [compiler, "-shared", "-fPIC", "-O1", HERE / "slow_files.c", "-o", library, "-ldl"]
+    subprocess.run(command, check=True)
+    return {"LD_PRELOAD": str(library), "SLOW_FILES_US": "1000"}
+
+
+def count_calls(command: Command) -> dict[str, int]:
+    """The system calls of a boot, all and those on files; Unavailable without strace."""
+    if shutil.which("strace") is None:
+        raise Unavailable("strace is not there")
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as table:
+        trace = ["strace", "-f", "-c", "-U", "name,calls", "-o", table.name, *command.argv]
+        run(trace, env=os.environ | command.env)
+        calls = dict(re.findall(r"^(\w+) +(\d+)$", table.read(), re.MULTILINE))
+    calls.pop("total", None)
+    counts = {name: int(count) for name, count in calls.items()}
+    files = sum(count for name, count in counts.items() if FILE_CALLS.search(name))
+    return {"all": sum(counts.values()), "files": files}
+
+
+def count_instructions(command: Command) -> int:
+    """The instructions of a boot, as callgrind counts them; Unavailable without valgrind."""
+    if shutil.which("valgrind") is None:
+        raise Unavailable("valgrind is not there")
+    argv = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command.argv]
+    error = run(argv, env=os.environ | command.env | {"PYTHONHASHSEED": "0"}).error
+    found = re.search(r"Collected : (\d+)", error)
+    if found is None:
+        raise Unavailable("callgrind says nothing")
+    return int(found[1])
+
+
+def describe_machine() -> dict[str, object]:
+    """Where it was measured."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        named = re.search(r"^model name\s*: (.*)$", cpuinfo.read_text("utf-8"), re.MULTILINE)
+        processor = named[1] if named else processor
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": processor,
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }

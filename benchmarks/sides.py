@@ -1,0 +1,186 @@
+"""The sides of the benchmark: the same imports, made by frozenfinder and by its peers.
+
+Every side is a program that prints the seconds that its imports took, with all that its importer
+needs to be set up, and how many modules frozenfinder has served.
+"""
+
+import marshal
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from importlib.util import MAGIC_NUMBER, find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from frozenfinder import Registry
+
+HERE = Path(__file__).parent
+
+PROGRAM = """\
+import sys, time
+begin = time.perf_counter()
+{setup}
+{imports}
+seconds = time.perf_counter() - begin
+finders = getattr(sys.modules.get("frozenfinder"), "installed", list)()
+print(seconds, sum(finder.served for finder in finders))
+"""
+
+INSTALL = "import frozenfinder; frozenfinder.install({registry!r}, mode={mode!r})"
+FLOOR = """\
+sys.path.insert(0, {here!r})
+import floor
+floor.install({file!r})
+begin = time.perf_counter()"""
+CDS = "sys.path.append({home!r}); import cds; cds.init_from_env()"
+ZIP = "sys.path.insert(0, {file!r})"
+
+
+class Workload(NamedTuple):
+    """Imports, and the distribution that they are of; None: the standard library."""
+
+    imports: str
+    distribution: str | None = None
+
+
+WORKLOADS = {
+    "stdlib": Workload("import asyncio, email.mime.multipart, http.client, json, logging.config"),
+    "django": Workload("import django.db.models", "Django"),
+    "boto3": Workload("import boto3", "boto3"),
+    "flask": Workload("import flask", "Flask"),
+    "sqlalchemy": Workload("import sqlalchemy.orm", "SQLAlchemy"),
+    "sympy": Workload("import sympy", "sympy"),
+    "pandas": Workload("import pandas", "pandas"),
+    "black": Workload("import black", "black"),
+}
+
+SIDES = {
+    "stock": "stock, every `.pyc` there",
+    "overlay": "frozenfinder, overlay",
+    "closed": "frozenfinder, closed",
+    "run": "frozenfinder, closed, by `run`",
+    "floor": "code objects in memory",
+    "zip": "zipimport, stored",
+    "pyinstaller": "PyInstaller, one directory",
+    "pycds": "code-data-share",
+}
+"""What the page calls them."""
+
+
+class Command(NamedTuple):
+    """How a side is run."""
+
+    argv: list[str]
+    env: dict[str, str]
+
+
+class Unavailable(Exception):  # noqa: N818 - a side that cannot take part is no error
+    """Why a side cannot take part."""
+
+
+class Build:
+    """What the sides of one workload need, built in a folder that may be kept."""
+
+    def __init__(self, workload: Workload, folder: Path) -> None:
+        self.workload = workload
+        self.folder = folder
+        self.registry = folder / "registry.frz"
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def find_command(self, side: str) -> Command:
+        """How to run a side, after it was built if it was not yet; Unavailable."""
+        make: Callable[[], Command] = getattr(self, f"make_{side}")
+        try:
+            return make()
+        except subprocess.CalledProcessError as error:
+            last = (error.stderr or "").strip().splitlines()[-1:] or ["it said nothing"]
+            raise Unavailable(f"cannot be built: {last[0]}") from error
+
+    def make_stock(self) -> Command:
+        return self._program("stock")
+
+    def make_overlay(self) -> Command:
+        return self._installed("overlay")
+
+    def make_closed(self) -> Command:
+        return self._installed("closed")
+
+    def make_run(self) -> Command:
+        registry = self._freeze()
+        run = ["-m", "frozenfinder", "run", str(registry), "--mode=closed"]
+        return Command([sys.executable, *run, *self.make_stock().argv[1:]], {})
+
+    def make_floor(self) -> Command:
+        file = self.folder / "floor.bin"
+        if not file.exists():
+            _call([sys.executable, HERE / "floor.py", self.workload.imports, file])
+        return self._program("floor", FLOOR.format(here=str(HERE), file=str(file)))
+
+    def make_zip(self) -> Command:
+        file = self.folder / "stored.zip"
+        if not file.exists():
+            write_zip(self._freeze(), file)
+        return self._program("zip", ZIP.format(file=str(file)))
+
+    def make_pyinstaller(self) -> Command:
+        if find_spec("PyInstaller") is None:
+            raise Unavailable("is not installed")
+        program = self.folder / "dist" / "stock" / "stock"
+        if not program.exists():
+            folders = [f"--{name}path={self.folder / name}" for name in ("dist", "work", "spec")]
+            options = ["--onedir", "--noconfirm", "--log-level=ERROR", *folders]
+            _call([sys.executable, "-m", "PyInstaller", *options, *self.make_stock().argv[1:]])
+        return Command([str(program)], {})
+
+    def make_pycds(self) -> Command:
+        if sys.version_info >= (3, 13):
+            raise Unavailable("has no release for this version")
+        # not among the distributions: its .pth file would have every process import it
+        home = self.folder.parent / "code-data-share"
+        if not home.exists():
+            _call(
+                [sys.executable, "-m", "pip", "install", "-q", "--target", home, "code-data-share"]
+            )
+        archive, names = self.folder / "archive.img", self.folder / "archive.lst"
+        command = self._program("pycds", CDS.format(home=str(home)))
+        if not archive.exists():
+            _call(command.argv, {"PYCDSMODE": "TRACE", "PYCDSLIST": str(names)})
+            dump = f"sys.path.append({str(home)!r}); import cds.dump; cds.dump.run_dump"
+            _call([sys.executable, "-c", f"import sys; {dump}({str(names)!r}, {str(archive)!r})"])
+        return command._replace(env={"PYCDSMODE": "SHARE", "PYCDSARCHIVE": str(archive)})
+
+    def _program(self, side: str, setup: str = "") -> Command:
+        path = self.folder / f"{side}.py"
+        path.write_text(PROGRAM.format(setup=setup, imports=self.workload.imports), "utf-8")
+        return Command([sys.executable, str(path)], {})
+
+    def _installed(self, mode: str) -> Command:
+        return self._program(mode, INSTALL.format(registry=str(self._freeze()), mode=mode))
+
+    def _freeze(self) -> Path:
+        """Freeze the standard library and the distribution, what the imports need first."""
+        if not self.registry.exists():
+            command = [sys.executable, "-m", "frozenfinder", "freeze", "--quiet", "--stdlib"]
+            command += ["--extensions=embed", "-o", str(self.registry)]
+            if self.workload.distribution is not None:
+                command += ["--with-dependencies", f"--distribution={self.workload.distribution}"]
+            _call([*command, "--trace", "--", *self.make_stock().argv])
+        return self.registry
+
+
+def write_zip(registry: Path, file: Path) -> None:
+    """Write what a registry has of Python code to a zip file, as `.pyc` files, not compressed."""
+    frozen = Registry.open(str(registry))
+    head = MAGIC_NUMBER + bytes(12)
+    with zipfile.ZipFile(file.with_suffix(".tmp"), "w") as archive:
+        for entry in frozen.entries():
+            if entry.path.endswith(".py") and (code := frozen.get_frozen_object(entry.name)):
+                archive.writestr(f"{entry.path}c", head + marshal.dumps(code))
+    shutil.move(file.with_suffix(".tmp"), file)
+
+
+def _call(argv: list[str | Path] | list[str], env: dict[str, str] | None = None) -> None:
+    subprocess.run(argv, env=os.environ | (env or {}), check=True, capture_output=True, text=True)
