@@ -321,11 +321,11 @@ def report(bench: Bench, suites: list[str], differences: list[Difference]) -> bo
     unserved = [suite for suite in suites if not bench.is_served(suite)]
     for suite in unserved:
         say(f"not served from the registry: {suite}")
-    cells = sum(len(bench.runs[suite, "stock"][0].cells) for suite in suites)
+    tests = sum(len(bench.runs[suite, "stock"][0].cells.keys() - {EXIT}) for suite in suites)
     served = sum(len(bench.runs[suite, "frozen"][0].served) for suite in suites)
     unknown = sum(found.reason is None for found in differences)
     say(
-        f"Python {sys.version.split()[0]}: {len(suites)} suites, {cells} cells, "
+        f"Python {sys.version.split()[0]}: {len(suites)} suites, {tests} tests, "
         f"{len(differences)} differ, {unknown} of them undocumented; {served} modules served"
     )
     return not unknown and not unserved
