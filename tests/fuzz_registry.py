@@ -42,6 +42,9 @@ from frozenfinder.registry import Registry
 PATIENCE = 20.0
 """Seconds after which a mutant counts as hung."""
 
+STARTUP = 120.0
+"""Seconds that a worker may take to begin."""
+
 MEMORY = 2 << 30
 """Bytes that a worker may have: a wild number that is allocated for is an error of its own."""
 
@@ -227,8 +230,8 @@ class Worker:
         self._start()
 
     def _start(self) -> None:
-        self._note = self._next
-        self._progress.write_bytes(self._next.to_bytes(8, "little"))
+        self._note: int | None = None
+        self._progress.write_bytes(b"")
         argv = [self._next, self._end - self._next, self._seed, self._progress]
         self._since = time.monotonic()
         self._process = subprocess.Popen(
@@ -242,7 +245,8 @@ class Worker:
         if number != self._note:
             self._note, self._since = number, time.monotonic()
         if status is None:
-            if time.monotonic() - self._since < PATIENCE:
+            patience = STARTUP if number is None else PATIENCE
+            if time.monotonic() - self._since < patience:
                 return False
             self._process.kill()
             kind = "hang"
@@ -254,6 +258,7 @@ class Worker:
             tally.outcomes.update(result["outcomes"])
             tally.findings += result["findings"]
             return True
+        number = self._next if number is None else number
         tally.find(number, kind, _name_status(self._process.returncode))
         # what the process had found before died with it: its mutants are judged again, apart
         if number > self._next:
@@ -266,8 +271,10 @@ class Worker:
         self._start()
         return False
 
-    def _read_progress(self) -> int:
-        return int.from_bytes(self._progress.read_bytes(), "little")
+    def _read_progress(self) -> int | None:
+        """The mutant that is being judged, None before the first."""
+        written = self._progress.read_bytes()
+        return int.from_bytes(written, "little") if written else None
 
 
 def _name_status(status: int) -> str:
