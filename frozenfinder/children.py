@@ -12,7 +12,7 @@ from _frozen_importlib_external import PathFinder
 from . import modules
 from .activation import locate
 from .hooks import environment
-from .registry import Registry
+from .registry import Registry, _os
 from .roots import SEPARATOR
 
 TYPE_CHECKING = False
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .closed_finder import ClosedFinder
 
 MODULE = "multiprocessing.util"
+SCRIPT = SEPARATOR.join([__file__.rpartition(SEPARATOR)[0], "startup", "run.py"])
 
 
 def watch(
@@ -54,9 +55,9 @@ def hand_on(finder: "ClosedFinder", util: "ModuleType") -> None:
     """Have `multiprocessing` start its processes by `run`, for as long as `finder` is installed.
 
     Not where they get the registry anyway: one that is the whole world would hide `run` from them.
-    Nor from a registry that they could not open by its path.
+    Nor where they could not open the registry, or the script that runs them, by its path.
     """
-    if is_inherited(finder.registry) or not finder.registry.reopens:
+    if is_inherited(finder.registry) or not finder.registry.reopens or not is_file(SCRIPT):
         return
     stock = util._args_from_interpreter_flags
     options: "list[str]" = []
@@ -84,10 +85,18 @@ def is_inherited(registry: Registry) -> bool:
     )
 
 
+def is_file(path: str) -> bool:
+    """Whether there is a file; what lies in a zip file is none."""
+    try:
+        _os.stat(path)
+    except OSError:
+        return False
+    return True
+
+
 def make_options(registry: Registry) -> "list[str]":
     """What makes the command line of an interpreter that of a `run` in closed mode."""
-    folder = __file__.rpartition(SEPARATOR)[0]
-    options = [SEPARATOR.join([folder, "startup", "run.py"]), "--mode=closed"]
+    options = [SCRIPT, "--mode=closed"]
     if registry.pinned:
         # deferred: only who pins a registry needs it
         from .trust import find_sha256

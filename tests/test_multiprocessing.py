@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,16 @@ def test_a_registry_in_memory_is_not_handed_on(programs: Programs) -> None:
         "frozenfinder.install(data, mode='closed')\n" + ARGUMENTS
     )
     assert programs.start("-c", code).stdout == "[]\n[]\n"
+
+
+def test_a_package_in_a_zip_file_hands_nothing_on(programs: Programs, tmp_path: Path) -> None:
+    package = STARTUP.parent
+    with zipfile.ZipFile(tmp_path / "own.zip", "w") as archive:
+        for path in package.rglob("*.py"):
+            archive.write(path, Path("frozenfinder") / path.relative_to(package))
+    code = programs.install("closed") + ARGUMENTS
+    done = programs.start("-c", code, env={"PYTHONPATH": str(tmp_path / "own.zip")})
+    assert (done.stdout, done.stderr) == ("[]\n[]\n", "")
 
 
 # -- the environment that `run` hands on
