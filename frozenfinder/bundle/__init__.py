@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from frozenfinder.freezer import Plan, Report
     from frozenfinder.freezer.content import Progress
 
+    from .archive import find_registry
     from .entry import Entry, find_program, parse_entry
     from .tables import Tables, emit_c
 
-__all__ = ["Entry", "Tables", "bundle", "emit_c", "find_program", "parse_entry"]
+__all__ = ["Entry", "Tables", "bundle", "emit_c", "find_program", "find_registry", "parse_entry"]
 
 _HOMES = {
     "Entry": "entry",
     "Tables": "tables",
     "emit_c": "tables",
     "find_program": "entry",
+    "find_registry": "archive",
     "parse_entry": "entry",
 }
 
