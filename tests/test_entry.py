@@ -124,6 +124,11 @@ def test_the_standard_library_keeps_its_table_and_roots(tmp_path: Path) -> None:
     assert "sys" not in plan.reached
 
 
+def test_the_standard_library_does_not_lead_to_its_tests() -> None:
+    reached = discover(Manifest(entries=("multiprocessing.util", "heapq"))).reached
+    assert {"doctest", "test", "test.support", "setuptools"}.isdisjoint(reached)
+
+
 def test_a_star_import_brings_the_modules_that_a_package_exports(tmp_path: Path) -> None:
     files = {
         "m.py": "from package import *",

@@ -159,9 +159,10 @@ subprocess.run([sys.executable, "-W", "ignore", "-c", "pass", "-E"])
 def test_what_is_opened_for_reading_is_recorded(record: Record, tmp_path: Path) -> None:
     code = """
 import os
+from pathlib import Path
 open("read.txt").close()
 open("written.txt", "w").close()
-os.close(os.open("low.txt", os.O_RDONLY))
+os.close(os.open(Path("low.txt"), os.O_RDONLY))
 open("module.py").close()
 try:
     open("absent.txt")
@@ -238,7 +239,7 @@ def test_a_command_that_runs_no_interpreter_is_refused() -> None:
     with pytest.raises(FreezeError) as caught:
         trace([sys.executable, "-I", "-c", "pass"])
     assert str(caught.value) == (
-        f"trace '{sys.executable} -I -c pass': no interpreter could be recorded, expected one for "
+        f"trace '{sys.executable} -I -c pass': no interpreter could be recorded, expected "
         f"{sys.implementation.cache_tag}, not started with -I, -E or -S"
     )
 

@@ -26,7 +26,9 @@ from .commands import program_path
 from .parser import Parser
 from .progress import Progress
 
-SUMMARY = "write a registry of the standard library, packages, distributions or directories"
+SUMMARY = (
+    "write a registry of a program, packages, distributions, directories, the standard library"
+)
 SHOWN = 5  # of what was left out, unless more is asked for
 
 

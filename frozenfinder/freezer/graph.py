@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourcelessFileLoader
-from sys import builtin_module_names
+from sys import builtin_module_names, stdlib_module_names
 from types import CodeType
 
 from .compile import Compiler
@@ -91,7 +91,7 @@ class Graph:
         package = name if is_package else name.rpartition(".")[0]
         for each in set(find_imports(code)):
             target = each.resolve(package)
-            if target and self.add(target, name):
+            if target and not _is_test(name, target) and self.add(target, name):
                 for tail in self._submodules(target, each):
                     self.add(f"{target}.{tail}", name)
 
@@ -109,6 +109,18 @@ class Graph:
             code = self.load(spec)
             strings |= set() if code is None else find_strings(code)
         return {string for string in strings if string.isidentifier()}
+
+
+def _is_test(importer: str, name: str) -> bool:
+    """Whether a module of the standard library imports this to test itself, or to be tested.
+
+    It does what is not its own (`test` does not count as that), and `doctest`. Were they followed,
+    nearly every module would lead to half of the standard library, and to setuptools.
+    """
+    top, imported = importer.partition(".")[0], name.partition(".")[0]
+    return top in stdlib_module_names and (
+        imported not in stdlib_module_names or imported == "doctest"
+    )
 
 
 def _find_shared(location: str) -> list[str]:

@@ -102,9 +102,9 @@ class Recorder:
         except Exception:  # noqa: BLE001
             pass  # whatever the program gave, it is not ours to refuse
 
-    def _note_open(self, path: object, mode: object, flags: int) -> None:
-        if not isinstance(path, (str, bytes)):
-            return
+    def _note_open(self, path: "Any", mode: object, flags: int) -> None:
+        if isinstance(path, int):
+            return  # a descriptor
         writes = flags & (os.O_WRONLY | os.O_RDWR) if mode is None else set("wax+") & set(str(mode))
         location = os.path.abspath(os.fsdecode(path))
         if not writes and not location.endswith(_CODE) and not location.startswith(self._folder):

@@ -27,6 +27,7 @@ from .plan import path_below
 from .search import Search
 from .spec import climb
 
+_UNSEEN = "it is of another version, or started with -I, -E or -S, or with another PYTHONPATH"
 _LIBRARIES = (".so", ".pyd", ".dll", ".dylib")
 
 
@@ -88,21 +89,19 @@ def _describe(status: int) -> str:
 
 def _read(folder: Path, shown: str) -> Recording:
     notes: dict[str, dict[tuple[object, ...], None]] = {}
-    others: set[str] = set()
-    count = 0
+    tags = set()
     for file in sorted(folder.glob("*.txt")):
         lines = list(_parse(file.read_text("ascii", "replace")))
-        tag = str(lines[0][1]) if lines else ""
-        if tag != sys.implementation.cache_tag:
-            others.add(tag)
-            continue
-        count += 1
+        about = next((what for kind, *what in lines if kind == "process"), [])
+        tags.update(about[:1])
+        if about[:1] != [sys.implementation.cache_tag]:
+            lines = [("unseen", *about[2:])]
         for kind, *what in lines:
             notes.setdefault(str(kind), {}).setdefault(tuple(what))
-    if not count:
-        found = f"only interpreters for {', '.join(sorted(others))}" if others else "no interpreter"
+    if sys.implementation.cache_tag not in tags:
+        found = f"only {', '.join(sorted(map(str, tags)))}" if tags else "no interpreter"
         raise FreezeError(
-            f"trace {shown!r}: {found} could be recorded, expected one for "
+            f"trace {shown!r}: {found} could be recorded, expected "
             f"{sys.implementation.cache_tag}, not started with -I, -E or -S"
         )
     return _make_recording(notes)
@@ -160,10 +159,7 @@ def name_recorded(
         for name in dict.fromkeys(map(normalise, (*asked, *recording.distributions)))
         if has_metadata(name, search.directories)
     ]
-    unseen = [
-        f"{words}: was not recorded: it was started with -I, -E or -S, or another PYTHONPATH"
-        for words in recording.unseen
-    ]
+    unseen = [f"{words}: was not recorded: {_UNSEEN}" for words in recording.unseen]
     manifest = Manifest(
         recorded=tuple(names), searches=tuple(tops), data=tuple(data), metadata=tuple(metadata)
     )
