@@ -332,22 +332,22 @@ def pack_boot(offset: int, size: int, count: int) -> bytes:
     return pack_words([offset, size, count])
 
 
-def unpack_boot(data: bytes, limit: int, path: str) -> "tuple[int, int, int]":
-    """The (offset, size, count) of `pack_boot`, all 0 for an empty section.
+def unpack_boot(data: bytes, limit: int, path: str, at: int = 0) -> "tuple[int, int, int]":
+    """The (offset, size, count) of `pack_boot`, for a section that lies `at` this offset.
 
-    The range lies in the first `limit` bytes of the blobs.
+    All 0 for an empty section. The range lies in the first `limit` bytes of the blobs.
     """
     if not data:
         return 0, 0, 0
     if len(data) < BOOT_SIZE:
-        raise _error(path, f"section 'boot' has {len(data)} bytes, expected {BOOT_SIZE}", 0)
+        raise _error(path, f"section 'boot' has {len(data)} bytes, expected {BOOT_SIZE}", at)
     offset, size, count = unpack_words(data[:BOOT_SIZE])
     if offset + size > limit:
         raise _error(
             path,
             f"section 'boot' names the blobs from {offset} to {offset + size}, "
             f"expected none from {limit} on",
-            offset,
+            at,
         )
     return offset, size, count
 

@@ -371,12 +371,12 @@ class Registry:
         self._index_window = _Window(source, INDEX_WINDOW)
         self._blob_window = _Window(source, BLOB_WINDOW)
         self._boot_window = _Window(source, BOOT_WINDOW)
-        blobs_size = self.header.sections["blobs"][1]
-        begin, size, _ = layout.unpack_boot(self._section("boot"), blobs_size, source.path)
-        self._boot = range(begin, begin + size)
-        self.roots = layout.unpack_roots(
-            self._section("roots"), source.path, self.header.sections["roots"][0]
+        sections = self.header.sections
+        begin, size, _ = layout.unpack_boot(
+            self._section("boot"), sections["blobs"][1], source.path, sections["boot"][0]
         )
+        self._boot = range(begin, begin + size)
+        self.roots = layout.unpack_roots(self._section("roots"), source.path, sections["roots"][0])
         self.mismatch = self._find_mismatch()
         self._modules = _Index(self, "modules", "module_shards")
         self._files = _Index(self, "files", "file_shards")

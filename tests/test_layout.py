@@ -253,6 +253,32 @@ class TestRoots:
         assert caught.value.offset == 355
 
 
+class TestBoot:
+    @pytest.mark.parametrize("after", [b"", b"more"])
+    def test_a_range_comes_back(self, after: bytes) -> None:
+        packed = layout.pack_boot(8, 90, 3)
+        assert layout.unpack_boot(packed + after, 98, PATH) == (8, 90, 3)
+
+    def test_an_empty_section_names_nothing(self) -> None:
+        assert layout.unpack_boot(b"", 0, PATH) == (0, 0, 0)
+
+    def test_a_section_that_is_too_short_is_refused(self) -> None:
+        with pytest.raises(RegistryError) as caught:
+            layout.unpack_boot(b"?" * 23, 100, PATH, 400)
+        assert str(caught.value) == (
+            "registry '/x/app.frz': section 'boot' has 23 bytes, expected 24"
+        )
+
+    def test_a_range_beyond_the_blobs_is_refused(self) -> None:
+        with pytest.raises(RegistryError) as caught:
+            layout.unpack_boot(layout.pack_boot(8, 90, 3), 97, PATH, 400)
+        assert str(caught.value) == (
+            "registry '/x/app.frz': section 'boot' names the blobs from 8 to 98, expected none "
+            "from 97 on"
+        )
+        assert caught.value.offset == 400
+
+
 class TestIndex:
     @quick
     @given(st.lists(entries, max_size=20, unique_by=lambda entry: (entry.table, entry.name)))
