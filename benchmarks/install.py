@@ -2,7 +2,7 @@
 
 Fresh processes take turns: one imports json, which is measured beside it for scale, the others
 import frozenfinder and install a registry of 100 and of 100,000 modules. Targets: 1.5 ms for the
-small one, and at most 1.1 times as much for the large one. The exit status is 1 where one is missed.
+small one, at most 1.1 times as much for the large one. The exit status is 1 where one is missed.
 """
 
 import argparse
