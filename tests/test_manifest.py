@@ -15,7 +15,7 @@ from frozenfinder.freezer.manifest import (
 
 WORDS = (
     "distribution, entry, exclude, extensions, include-data, lay-out, metadata, optimize, package, "
-    "path, recorded, search, stdlib, stdlib-tests, strip-docstrings, with-dependencies, "
+    "path, pattern, recorded, search, stdlib, stdlib-tests, strip-docstrings, with-dependencies, "
     "with-source, world"
 )
 EVERYTHING = """\

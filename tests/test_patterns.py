@@ -3,13 +3,23 @@
 import ast
 import marshal
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import Python, RunPython
 from overlays import Tree
 
-from frozenfinder.freezer.patterns import find_patterns, may_have_patterns, pack, pack_patterns
+from frozenfinder.errors import FreezeError
+from frozenfinder.freezer.manifest import parse_manifest
+from frozenfinder.freezer.patterns import (
+    find_patterns,
+    format_key,
+    may_have_patterns,
+    pack,
+    pack_patterns,
+    parse_key,
+)
 from frozenfinder.patterns import LIMIT, Patterns, seal
 
 MAGIC: int = vars(re)["_compiler"]._sre.MAGIC
@@ -225,3 +235,56 @@ def test_a_second_freeze_takes_them_over(tmp_path: Path, python: Python) -> None
     python("-c", "import sys, pathlib; pathlib.Path(sys.argv[1], 'third.py').unlink()", tree.lib)
     tree.freeze()
     assert tree.registry.read_bytes() == before
+
+
+@pytest.mark.parametrize("key", [*VARIED, ("a # b  c\n\\#", 0), (b" #", 2), ("\udc80", 0)])
+def test_a_key_is_a_line_of_a_manifest(key: tuple[str | bytes, int]) -> None:
+    line = f"pattern {format_key(key)}"
+    [read] = parse_manifest(f"  {line}  # and a comment", ".").patterns
+    assert parse_key(read) == key
+
+
+@pytest.mark.parametrize(
+    "line", ["pattern", "pattern 1", "pattern x 'a'", "pattern 1 2", "pattern 1 a"]
+)
+def test_a_line_that_is_no_key_is_refused(line: str) -> None:
+    with pytest.raises(FreezeError, match=r"^manifest 'm' line 1: 'pattern' is followed by "):
+        parse_manifest(line, ".", "m")
+
+
+def test_what_a_recorded_run_compiled_is_there_before_any_module_asks(
+    tmp_path: Path, python: Python
+) -> None:
+    tree = Tree(tmp_path, python)
+    tree.write(
+        {
+            "app.py": "import re\nname = 'x'.upper()\nP = re.compile(f'{name}+#', re.I)\n"
+            "Q = re.compile('static')\n"
+        }
+    )
+    manifest = tmp_path / "manifest"
+    freeze = ["-m", "frozenfinder", "freeze", "--stdlib", "--path", str(tree.lib)]
+    freeze += ["-o", str(tree.registry)]
+    traced = "import sys; sys.path.insert(0, 'lib'); import app"
+    trace = ["--trace", "--", sys.executable, "-c", traced]
+    python(*freeze, "--write-manifest", manifest, *trace, cwd=tmp_path)
+    first = tree.registry.read_bytes()
+    assert "pattern 2 'X+\\x23'" in manifest.read_text().splitlines()
+    code = """
+import sys, frozenfinder
+for name in [name for name in sys.modules if name.partition(".")[0] == "re"]:
+    del sys.modules[name]
+frozenfinder.install(sys.argv[1])
+sys.path.insert(0, sys.argv[2])
+import re
+compiled, compile = [], re._compiler.compile
+re._compiler.compile = lambda *arguments: compiled.append(arguments) or compile(*arguments)
+import app
+print(compiled)
+"""
+    assert python("-c", code, tree.registry, tree.lib).stdout == "[]\n"
+    python("-m", "frozenfinder", "freeze", "--manifest", manifest, "-o", tree.registry)
+    assert tree.registry.read_bytes() == first
+    python(*freeze)
+    found = python("-c", code, tree.registry, tree.lib).stdout
+    assert found == "[('X+#', 2)]\n", "what was recorded for another registry is gone"

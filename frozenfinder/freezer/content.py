@@ -44,6 +44,7 @@ class Content:
         }
         if tasks:
             self._compile(tasks, jobs, progress)
+        self._add_patterns()
         self._add_aliases()
         self.omitted.sort(key=lambda omission: omission.name)
         self.warnings.sort()
@@ -151,6 +152,30 @@ class Content:
         entry = self._entry(module, compiled.mtime, compiled.size)
         entry.patterns_size = len(compiled.patterns)
         return Frozen(entry, (compiled.code or b"") + compiled.patterns, compiled.text)
+
+    def _add_patterns(self) -> None:
+        """Give `re` the recorded patterns that no module has: in its cache they are there for all.
+
+        It has none of its own, so whatever a registry before had there was recorded for that one.
+        """
+        place = next((at for at, each in self._modules.items() if each.entry.name == "re"), None)
+        if place is None:
+            return
+        frozen = self._modules[place]
+        if not self._plan.patterns and not frozen.entry.patterns_size:
+            return
+        # deferred: `ast` and `re` take long to import
+        from .patterns import pack, parse_key, unpack_keys
+
+        known: set[object] = set()
+        for each in self._modules.values():
+            size = each.entry.patterns_size if each is not frozen else 0
+            known.update(unpack_keys(each.blob[-size:] if size else b""))
+        missing = sorted(set(map(parse_key, self._plan.patterns)) - known, key=repr)
+        code = frozen.blob[: len(frozen.blob) - frozen.entry.patterns_size]
+        packed = pack(missing)
+        frozen.entry.patterns_size = len(packed)
+        self._modules[place] = frozen._replace(blob=code + packed)
 
     def _add_aliases(self) -> None:
         """Give each alias the code of what it stands for."""

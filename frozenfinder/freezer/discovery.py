@@ -61,6 +61,7 @@ def discover(
         embed=manifest.extensions == "embed",
         excludes=manifest.excludes,
         lay_out=manifest.lay_out,
+        patterns=manifest.patterns,
         asked=format_manifest(manifest, optimize, lambda path: str(find_root(path))),
         scanned_ns=scanned_ns,
     )

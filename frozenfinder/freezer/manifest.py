@@ -7,6 +7,7 @@ nothing. A folder is relative to the manifest's own.
     stdlib-tests            # and its test packages, in the table `test`
     entry flask.cli:main    # what a module imports, as far as the code says, and what that imports
     recorded click          # one module, in the order in which a recorded run imported them
+    pattern 2 '[a-z]+'      # a regular expression that it compiled: its flags, and its text
     package flask           # a package or module that can be imported, with everything below it
     distribution SQLAlchemy # the files of an installed distribution
     with-dependencies       # and those of the installed distributions that it requires
@@ -32,6 +33,8 @@ from dataclasses import dataclass, fields
 
 from frozenfinder.errors import FreezeError
 
+from .patterns import format_key, parse_key
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -50,6 +53,7 @@ class Manifest:
     data: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     lay_out: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
     optimize: int | None = None
     strip_docstrings: bool = False
     with_source: bool = False
@@ -76,6 +80,7 @@ _LISTS = {
     "exclude": "excludes",
     "lay-out": "lay_out",
     "recorded": "recorded",
+    "pattern": "patterns",
 }
 _FOLDERS = ("path", "search")  # whose arguments are folders
 _ORDERED = (*_FOLDERS, "recorded")
@@ -127,9 +132,20 @@ def _parse_line(line: str, folder: str, where: str) -> Manifest:
         raise FreezeError(f"{where}: begins with {word!r}, expected one of {known}")
     if not argument:
         raise FreezeError(f"{where}: {word!r} is followed by nothing, expected what to freeze")
+    return Manifest(**{_LISTS[word]: (_normalise(word, argument, folder, where),)})  # type: ignore[arg-type]
+
+
+def _normalise(word: str, argument: str, folder: str, where: str) -> str:
     if word in _FOLDERS:
-        argument = os.path.normpath(os.path.join(folder, argument))
-    return Manifest(**{_LISTS[word]: (argument,)})  # type: ignore[arg-type]
+        return os.path.normpath(os.path.join(folder, argument))
+    if word != "pattern":
+        return argument
+    try:
+        return format_key(parse_key(argument))
+    except (TypeError, ValueError) as error:
+        raise FreezeError(
+            f"{where}: 'pattern' is followed by {argument!r}, expected its flags and a literal"
+        ) from error
 
 
 def write_manifest(path: str | os.PathLike[str], manifest: Manifest, optimize: int) -> None:

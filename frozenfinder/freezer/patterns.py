@@ -38,6 +38,32 @@ Key = tuple[str | bytes, int]
 """A pattern's text and flags, as they are given to `re`."""
 
 
+def format_key(key: Key) -> str:
+    """The line of a manifest that asks for a pattern: its flags, and its text as a literal."""
+    pattern, flags = key
+    literal = ascii(pattern).replace("#", "\\x23").replace(" ", "\\x20")
+    return f"{flags} {literal}"
+
+
+def parse_key(line: str) -> Key:
+    """The inverse of `format_key`; ValueError, TypeError."""
+    flags, _, literal = line.partition(" ")
+    try:
+        pattern = ast.literal_eval(literal.strip())
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{literal!r} is no literal") from error
+    if not isinstance(pattern, (str, bytes)):
+        raise TypeError(f"{literal!r} is neither text nor bytes")
+    return pattern, int(flags)
+
+
+def unpack_keys(packed: bytes) -> list[Key]:
+    """The patterns that `pack` packed."""
+    if not packed:
+        return []
+    return [(arguments[0], flags) for flags, arguments in marshal.loads(packed[8:])[1]]
+
+
 def may_have_patterns(marshalled: bytes) -> bool:
     """Whether code that runs when the module is imported may call `re`; quickly."""
     called = {*_NAMES, "prefixmatch"}

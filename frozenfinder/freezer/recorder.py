@@ -87,6 +87,14 @@ class Recorder:
             if isinstance(name, str) and name not in self._found:
                 self.note_spec(kind, name, spec)
 
+    def note_end(self) -> None:
+        """Note what is known best when the program is done: modules, and what `re` compiled."""
+        self.note_loaded("loaded")
+        cache = getattr(sys.modules.get("re"), "_cache", None)
+        for kind, pattern, flags in list(cache) if type(cache) is dict else ():
+            if kind in (str, bytes):
+                self.note("pattern", pattern, int(flags))
+
     def audit(self, event: str, arguments: "tuple[Any, ...]") -> None:
         """The audit hook; see the table of audit events in CPython's documentation."""
         try:
@@ -175,7 +183,7 @@ def start() -> None:
     recorder.note_loaded("before")
     sys.meta_path.insert(0, RecordingFinder(recorder))
     sys.addaudithook(recorder.audit)
-    atexit.register(recorder.note_loaded, "loaded")
+    atexit.register(recorder.note_end)
     _import_own()
 
 

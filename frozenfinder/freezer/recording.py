@@ -23,6 +23,7 @@ from frozenfinder.errors import FreezeError
 from . import recorder
 from .distributions import METADATA_SUFFIXES, has_metadata, normalise
 from .manifest import Manifest
+from .patterns import Key, format_key
 from .plan import path_below
 from .search import Search
 from .spec import climb
@@ -38,13 +39,15 @@ class Recording:
     `modules` are (name, file), of a namespace package (name, None); those that were there before
     anything could be recorded come last. `opened` are paths that were opened for reading, there or
     not. `distributions` are names that metadata was asked for by. `unseen` are the command lines of
-    interpreters that were started so that they could not be recorded.
+    interpreters that were started so that they could not be recorded. `patterns` are the texts and
+    flags of regular expressions that were compiled.
     """
 
     modules: tuple[tuple[str, str | None], ...] = ()
     opened: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    patterns: tuple[Key, ...] = ()
 
 
 def trace(command: Sequence[str]) -> Recording:
@@ -123,6 +126,7 @@ def _make_recording(notes: dict[str, dict[tuple[object, ...], None]]) -> Recordi
         modules=tuple(modules.items()),
         opened=tuple(str(path) for (path,) in notes.get("open", ())),
         distributions=tuple(str(name) for (name,) in notes.get("distribution", ()) if name),
+        patterns=tuple((text, int(str(flags))) for text, flags in notes.get("pattern", ())),  # type: ignore[misc]
         unseen=tuple(shlex.join(map(str, words)) for words in notes.get("unseen", ())),
     )
 
@@ -161,7 +165,11 @@ def name_recorded(
     ]
     unseen = [f"{words}: was not recorded: {_UNSEEN}" for words in recording.unseen]
     manifest = Manifest(
-        recorded=tuple(names), searches=tuple(tops), data=tuple(data), metadata=tuple(metadata)
+        recorded=tuple(names),
+        searches=tuple(tops),
+        data=tuple(data),
+        metadata=tuple(metadata),
+        patterns=tuple(map(format_key, recording.patterns)),
     )
     return manifest, (*complaints, *unseen)
 
