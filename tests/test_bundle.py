@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from conftest import Python
 
 from frozenfinder.__main__ import main
 from frozenfinder.bundle import Entry, archive, parse_entry
+from frozenfinder.bundle.start import find_complaint
 from frozenfinder.registry import Registry
 
 MAIN = """\
@@ -398,6 +400,22 @@ def test_an_interpreter_of_another_magic_number_is_told_which_one_to_use(
     found = f"cpython {sys.version.split()[0]} ({sys.executable})"
     complaint = f"was built for CPython {version}, this is {found}; run it with python{version}"
     assert run("-S", other) == (1, "", f"{other}: {complaint}\n")
+
+
+def test_extension_modules_of_another_build_are_told() -> None:
+    found = ", ".join(EXTENSION_SUFFIXES)
+    assert find_complaint(".cpython-30-none.so", 0) == (
+        f"holds extension modules that end in '.cpython-30-none.so', {sys.executable} loads "
+        f"{found}; build it again with this interpreter"
+    )
+    assert find_complaint(EXTENSION_SUFFIXES[0], sys.hexversion) is None
+
+
+def test_the_standard_library_of_another_release_is_told() -> None:
+    assert find_complaint("", 0x030D01F0) == (
+        f"holds the standard library of Python 3.13.1, {sys.executable} is Python "
+        f"{sys.version.split()[0]}; run it with that release, or build it again"
+    )
 
 
 # -- what is in it
