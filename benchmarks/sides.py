@@ -6,13 +6,15 @@ needs to be set up, and how many modules frozenfinder has served.
 
 import marshal
 import os
-import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Callable
+from functools import cached_property
 from importlib.util import MAGIC_NUMBER, find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import CodeType
 from typing import NamedTuple
 
 from frozenfinder import Registry
@@ -40,10 +42,11 @@ ZIP = "sys.path.insert(0, {file!r})"
 
 
 class Workload(NamedTuple):
-    """Imports, and the distribution that they are of; None: the standard library."""
+    """Imports, the distribution that they are of, and options that freezing it needs."""
 
     imports: str
     distribution: str | None = None
+    options: tuple[str, ...] = ()
 
 
 WORKLOADS = {
@@ -54,7 +57,7 @@ WORKLOADS = {
     "sqlalchemy": Workload("import sqlalchemy.orm", "SQLAlchemy"),
     "sympy": Workload("import sympy", "sympy"),
     "pandas": Workload("import pandas", "pandas"),
-    "black": Workload("import black", "black"),
+    "black": Workload("import black", "black", ("--lay-out=blib2to3",)),
 }
 
 SIDES = {
@@ -82,13 +85,26 @@ class Unavailable(Exception):  # noqa: N818 - a side that cannot take part is no
 
 
 class Build:
-    """What the sides of one workload need, built in a folder that may be kept."""
+    """What the sides of one workload need, built in a folder.
+
+    All of it is built anew, but for what PyInstaller takes long to build.
+    """
 
     def __init__(self, workload: Workload, folder: Path) -> None:
         self.workload = workload
         self.folder = folder
-        self.registry = folder / "registry.frz"
         folder.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def registry(self) -> Path:
+        """The standard library and the distribution, what the imports need first."""
+        registry = self.folder / "registry.frz"
+        command = [sys.executable, "-m", "frozenfinder", "freeze", "--quiet", "--stdlib"]
+        command += ["--extensions=embed", "-o", str(registry), *self.workload.options]
+        if self.workload.distribution is not None:
+            command += ["--with-dependencies", f"--distribution={self.workload.distribution}"]
+        _call([*command, "--trace", "--", *self.make_stock().argv])
+        return registry
 
     def find_command(self, side: str) -> Command:
         """How to run a side, after it was built if it was not yet; Unavailable."""
@@ -109,20 +125,17 @@ class Build:
         return self._installed("closed")
 
     def make_run(self) -> Command:
-        registry = self._freeze()
-        run = ["-m", "frozenfinder", "run", str(registry), "--mode=closed"]
+        run = ["-m", "frozenfinder", "run", str(self.registry), "--mode=closed"]
         return Command([sys.executable, *run, *self.make_stock().argv[1:]], {})
 
     def make_floor(self) -> Command:
         file = self.folder / "floor.bin"
-        if not file.exists():
-            _call([sys.executable, HERE / "floor.py", self.workload.imports, file])
+        _call([sys.executable, HERE / "floor.py", self.workload.imports, file])
         return self._program("floor", FLOOR.format(here=str(HERE), file=str(file)))
 
     def make_zip(self) -> Command:
         file = self.folder / "stored.zip"
-        if not file.exists():
-            write_zip(self._freeze(), file)
+        write_zip(self.registry, file)
         return self._program("zip", ZIP.format(file=str(file)))
 
     def make_pyinstaller(self) -> Command:
@@ -146,10 +159,9 @@ class Build:
             )
         archive, names = self.folder / "archive.img", self.folder / "archive.lst"
         command = self._program("pycds", CDS.format(home=str(home)))
-        if not archive.exists():
-            _call(command.argv, {"PYCDSMODE": "TRACE", "PYCDSLIST": str(names)})
-            dump = f"sys.path.append({str(home)!r}); import cds.dump; cds.dump.run_dump"
-            _call([sys.executable, "-c", f"import sys; {dump}({str(names)!r}, {str(archive)!r})"])
+        _call(command.argv, {"PYCDSMODE": "TRACE", "PYCDSLIST": str(names)})
+        dump = f"sys.path.append({str(home)!r}); import cds.dump; cds.dump.run_dump"
+        _call([sys.executable, "-c", f"import sys; {dump}({str(names)!r}, {str(archive)!r})"])
         return command._replace(env={"PYCDSMODE": "SHARE", "PYCDSARCHIVE": str(archive)})
 
     def _program(self, side: str, setup: str = "") -> Command:
@@ -158,28 +170,30 @@ class Build:
         return Command([sys.executable, str(path)], {})
 
     def _installed(self, mode: str) -> Command:
-        return self._program(mode, INSTALL.format(registry=str(self._freeze()), mode=mode))
-
-    def _freeze(self) -> Path:
-        """Freeze the standard library and the distribution, what the imports need first."""
-        if not self.registry.exists():
-            command = [sys.executable, "-m", "frozenfinder", "freeze", "--quiet", "--stdlib"]
-            command += ["--extensions=embed", "-o", str(self.registry)]
-            if self.workload.distribution is not None:
-                command += ["--with-dependencies", f"--distribution={self.workload.distribution}"]
-            _call([*command, "--trace", "--", *self.make_stock().argv])
-        return self.registry
+        return self._program(mode, INSTALL.format(registry=str(self.registry), mode=mode))
 
 
 def write_zip(registry: Path, file: Path) -> None:
-    """Write what a registry has of Python code to a zip file, as `.pyc` files, not compressed."""
+    """Write what a registry has of Python code to a zip file, as `.pyc` files, not compressed.
+
+    Of an extension module the source takes the place that may lie beside it.
+    """
     frozen = Registry.open(str(registry))
-    head = MAGIC_NUMBER + bytes(12)
-    with zipfile.ZipFile(file.with_suffix(".tmp"), "w") as archive:
-        for entry in frozen.entries():
-            if entry.path.endswith(".py") and (code := frozen.get_frozen_object(entry.name)):
-                archive.writestr(f"{entry.path}c", head + marshal.dumps(code))
-    shutil.move(file.with_suffix(".tmp"), file)
+    found: dict[str, CodeType] = {}
+    for entry in frozen.entries():
+        if entry.path.endswith(".py"):
+            found[entry.path] = frozen.get_frozen_object(entry.name)
+        elif entry.kind == "extension":
+            path = f"{entry.path.partition('.')[0]}.py"
+            source = Path(sysconfig.get_path("purelib"), path)
+            if source.exists():
+                found[path] = compile(source.read_bytes(), path, "exec", dont_inherit=True)
+    folders = {str(folder) for path in found for folder in PurePosixPath(path).parents} - {"."}
+    with zipfile.ZipFile(file, "w") as archive:
+        for folder in sorted(folders):  # without them namespace packages are not found
+            archive.writestr(f"{folder}/", b"")
+        for path, code in found.items():
+            archive.writestr(f"{path}c", MAGIC_NUMBER + bytes(12) + marshal.dumps(code))
 
 
 def _call(argv: list[str | Path] | list[str], env: dict[str, str] | None = None) -> None:

@@ -1,8 +1,8 @@
 """How fast programs boot, beside every peer: `python benchmarks/speed.py [WORKLOAD ...]`.
 
 Fresh processes of all sides take turns; what counts is the ratio to stock within a round. What a
-side needs is built first and kept in `--work`, so that only the first run takes long. The figures
-go to a JSON file for each version of Python, from which the page and its plots are made:
+side needs is built first; what PyInstaller builds, which takes long, is kept in `--work`. The
+figures go to a JSON file for each version of Python, from which the page and its plots are made:
 
     docs/explanation/speed/cpython-313.json
     docs/explanation/speed.md
@@ -67,7 +67,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / f"{sys.implementation.cache_tag}.json"
     for name in options.workloads or WORKLOADS:
-        say(f"{name}: builds what is not there yet")
+        say(f"{name}: builds its sides")
         commands, missing = build(name, options.work)
         measured: Figures = {"imports": WORKLOADS[name].imports, "unavailable": missing}
         measured |= measure(name, commands, options, partial(say_of, say, name))
