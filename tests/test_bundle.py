@@ -539,6 +539,10 @@ LACKING = (
         ("-m nonesuch", "entry 'nonesuch': module 'nonesuch'" + LACKING),
         ("-m tool --lay-out x", "lay-out 'x': is no top-level package of what is frozen"),
         (
+            "-m tool --world",
+            "--world needs --stdlib: nothing outside the bundle is to be found",
+        ),
+        (
             "-m tool --script tool",
             "argument --script: not allowed with argument -m; see 'frozenfinder bundle --help'",
         ),

@@ -5,7 +5,7 @@ import argparse
 from frozenfinder.bundle import bundle, find_program
 from frozenfinder.freezer import Manifest, discover, merge_manifests, read_manifest
 
-from . import DONE
+from . import DONE, UsageError
 from .commands import program_path
 from .freeze import _positive, summarise
 from .parser import Parser
@@ -79,7 +79,10 @@ def make_manifest(options: argparse.Namespace) -> Manifest:
         world=options.world,
         extensions="embed",
     )
-    return merge_manifests([*map(read_manifest, options.manifest), own])
+    manifest = merge_manifests([*map(read_manifest, options.manifest), own])
+    if manifest.world and not manifest.stdlib:
+        raise UsageError("--world needs --stdlib: nothing outside the bundle is to be found")
+    return manifest
 
 
 def main(options: argparse.Namespace) -> int:
