@@ -212,10 +212,14 @@ class Bench:
         name = suite if suite in self.borrowed else f"test.{suite}"
         return any(served.startswith(name) for served in self.runs[suite, "frozen"][0].served)
 
-    @staticmethod
-    def _call(*command: "str | Path") -> str:
+    def _call(self, *command: "str | Path") -> str:
         return subprocess.run(
-            command, env=environment(), check=True, text=True, stdout=subprocess.PIPE
+            command,
+            cwd=self.root,  # `-m` takes modules from here first
+            env=environment(),
+            check=True,
+            text=True,
+            stdout=subprocess.PIPE,
         ).stdout
 
 
