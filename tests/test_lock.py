@@ -1,6 +1,7 @@
 """The import lock by itself: ownership, depth, bounded waiting, interrupts."""
 
 import _thread
+import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import pytest
 from interrupts import at_every_event, code_of, interrupt
 
 from frozenfinder import lock as lock_module
-from frozenfinder.lock import ImportLock, _count_from_repr
+from frozenfinder.lock import ImportLock, _count_from_repr, is_importing
 
 
 @contextmanager
@@ -293,3 +294,29 @@ def test_the_count_in_the_repr_is_the_recursion_count() -> None:
         inner.acquire()
         assert _count_from_repr(inner) == expected
     assert elsewhere(lambda: _count_from_repr(inner)) == 0
+
+
+def test_a_module_is_being_imported_by_the_thread_that_imports_it_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def is_importing_elsewhere(name: str) -> bool:
+        found: list[bool] = []
+        thread = threading.Thread(target=lambda: found.append(is_importing(name)))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "imported_here":
+                seen.append(
+                    (is_importing(name), is_importing("json"), is_importing_elsewhere(name))
+                )
+
+    seen: list[tuple[bool, bool, bool]] = []
+    monkeypatch.setattr(sys, "meta_path", [Finder])
+    assert importlib.util.find_spec("imported_here") is None
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("imported_here")
+    assert seen == [(False, False, False), (True, False, False)]
