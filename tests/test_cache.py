@@ -455,7 +455,7 @@ def test_a_folder_above_that_is_another_users_is_refused(family: Family) -> None
 
 
 OTHER_USER = """
-import os, sys, frozenfinder, frozenfinder.extraction, _hashlib, _ctypes, shutil, tempfile
+import os, sys, frozenfinder, frozenfinder.extraction, frozenfinder.fixups, _hashlib, _ctypes, shutil, tempfile
 finder = frozenfinder.install(sys.argv[1], mode="closed")
 import family
 if not os.geteuid():
