@@ -61,8 +61,7 @@ def describe(module: ModuleType) -> dict[str, Any]:
     from importlib.machinery import SourceFileLoader
 
     spec = module.__spec__
-    own = getattr(module, "__loader__", None)
-    loader = own if spec is None else spec.loader  # a body may set its spec to None
+    loader = None if spec is None else spec.loader
     path = getattr(module, "__path__", None)
     return {
         "name": module.__name__,
@@ -72,14 +71,14 @@ def describe(module: ModuleType) -> dict[str, Any]:
         "cached": getattr(module, "__cached__", "absent"),
         "package": getattr(module, "__package__", "absent"),
         "doc": module.__doc__,
-        "loader is the spec's": own is loader,
+        "loader is the spec's": getattr(module, "__loader__", None) is loader,
         "repr": ADDRESS.sub("0x", repr(module)),
         "names": sorted(vars(module)),
         "types": sorted({type(value).__name__ for value in vars(module).values()}),
         "loader type": type(loader).__name__,
         "source loader": isinstance(loader, SourceFileLoader),
         "loader state": ADDRESS.sub("0x", repr(getattr(loader, "__dict__", None))),
-        "spec": None if spec is None else describe_spec(spec),
+        "spec": None if spec is None else describe_spec(spec),  # a body may set it to None
         "co_filename": sorted(file_names(module)),
         "source file": source_file(module),
         "source": source_size(module),

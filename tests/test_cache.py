@@ -455,7 +455,8 @@ def test_a_folder_above_that_is_another_users_is_refused(family: Family) -> None
 
 
 OTHER_USER = """
-import os, sys, frozenfinder, frozenfinder.extraction, frozenfinder.fixups, _hashlib, _ctypes, shutil, tempfile
+import os, shutil, sys, tempfile, _ctypes, _hashlib
+import frozenfinder, frozenfinder.extraction, frozenfinder.fixups
 finder = frozenfinder.install(sys.argv[1], mode="closed")
 import family
 if not os.geteuid():
