@@ -22,12 +22,11 @@ TIMEOUT = 600
 
 
 class Boot(NamedTuple):
-    """One fresh process: seconds of its imports and of all, of CPU time, and bytes of memory."""
+    """One fresh process: seconds of its imports and of all, and of CPU time."""
 
     imports: float
     wall: float
     cpu: float
-    rss: int
     served: int
 
 
@@ -36,7 +35,7 @@ def boot(command: Command, env: Mapping[str, str] = {}) -> Boot:
     with tempfile.NamedTemporaryFile(suffix=".txt") as output:
         usage = run(command.argv, env=os.environ | command.env | env, output=Path(output.name))
         seconds, served = Path(output.name).read_text("utf-8").split()
-    return Boot(float(seconds), usage.wall, usage.cpu or 0, usage.rss or 0, int(served))
+    return Boot(float(seconds), usage.wall, usage.cpu or 0, int(served))
 
 
 def empty_page_cache() -> None:

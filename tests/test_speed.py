@@ -106,7 +106,6 @@ FIGURES = {
                     "imports": [factor, factor],
                     "wall": [2 * factor, 3 * factor],
                     "cpu": [factor, factor],
-                    "rss": [1e7, 1e7],
                     "served": [20, 20],
                 }
                 for side, factor in {"stock": 1.0, "overlay": 0.8, "floor": 0.5, "run": 0.6}.items()

@@ -14,7 +14,8 @@ class Usage(NamedTuple):
     """What a process took: seconds by the clock, seconds of CPU time, and bytes of memory at most.
 
     `cpu` and `rss` count the process' own children too, and are None where the system does not
-    tell them. `error` is what it wrote to stderr.
+    tell them. It does not tell an `rss` that is below that of the process which measures: a new
+    process begins with its parent's. `error` is what it wrote to stderr.
     """
 
     wall: float
@@ -62,7 +63,12 @@ def _wait(process: "subprocess.Popen[bytes]") -> tuple[int, float | None, int | 
     """The exit status, the seconds of CPU time, and the bytes of memory at most."""
     if not hasattr(os, "wait4"):
         return process.wait(), None, None
+    # deferred: not on Windows, where there is no wait4 either
+    import resource
+
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     unit = 1 if sys.platform == "darwin" else 1024
-    return process.returncode, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit
+    inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rss = usage.ru_maxrss * unit if usage.ru_maxrss > inherited else None
+    return process.returncode, usage.ru_utime + usage.ru_stime, rss
