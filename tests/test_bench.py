@@ -1,13 +1,12 @@
 """Measuring boots: processes, turns, ratios, traces of imports and the page made of them."""
 
-import shutil
-import subprocess
 import sys
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import measure_widths
 
 from frozenfinder.bench import (
     Import,
@@ -152,26 +151,7 @@ def test_a_page_shows_the_longest_imports_only() -> None:
 
 
 def test_a_browser_draws_the_page(tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no headless browser here")
-    script = (
-        "<script>document.title = [...document.querySelectorAll('.bar')]"
-        ".map(bar => Math.round(bar.getBoundingClientRect().width)).join(' ')</script></body>"
-    )
-    page = tmp_path / "page.html"
-    page.write_text(make().replace("</body>", script), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    options += ["--no-first-run", "--disable-sync", "--disable-component-update"]
-    done = subprocess.run(
-        [browser, *options, f"--user-data-dir={tmp_path}", "--dump-dom", page.as_uri()],
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=100,
-    )
-    _, _, rest = done.stdout.partition("<title>")
-    widths = [int(width) for width in rest.partition("</title>")[0].split()]
+    widths = measure_widths(make(), ".bar", tmp_path)
     assert len(widths) == 6
     assert widths[0] > widths[1] > widths[2] > widths[3] > widths[4] > 0
     assert widths[4] == widths[5]

@@ -1,12 +1,11 @@
 """Reports: what a freeze tells of each package and of its imports, in three forms."""
 
 import json
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import measure_widths
 from conftest import Python
 from sources import write_tree
 from test_cli import Cli, call_cli
@@ -141,26 +140,7 @@ def test_a_page_leaves_out_what_there_is_nothing_of() -> None:
 
 
 def test_a_browser_draws_the_page(tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no headless browser here")
-    script = (
-        "<script>document.title = [...document.querySelectorAll('.bar span')]"
-        ".map(span => Math.round(span.getBoundingClientRect().width)).join(' ')</script></body>"
-    )
-    page = tmp_path / "page.html"
-    page.write_text(format_page(REPORT).replace("</body>", script), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    options += ["--no-first-run", "--disable-sync", "--disable-component-update"]
-    done = subprocess.run(
-        [browser, *options, f"--user-data-dir={tmp_path}", "--dump-dom", page.as_uri()],
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=100,
-    )
-    _, _, rest = done.stdout.partition("<title>")
-    code, data, less, none = map(int, rest.partition("</title>")[0].split())
+    code, data, less, none = measure_widths(format_page(REPORT), ".bar span", tmp_path)
     assert code > data > less > none == 0
     assert code == pytest.approx(3 * data, abs=3)
 
