@@ -11,6 +11,7 @@ error that is unknown to stock is named on stderr, with the seed that makes the 
     python tests/import_graphs.py cyclic --rounds 1 --seed 4006122213
 """
 
+import _frozen_importlib
 import argparse
 import faulthandler
 import importlib
@@ -18,13 +19,14 @@ import json
 import random
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec
-from types import CodeType
-from typing import NamedTuple
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
 
 from registries import build_registry, frozen
 
@@ -32,6 +34,20 @@ from frozenfinder import hooks
 
 THREADS = 16
 MODULES = 100
+
+LONGEST_PAUSE = 0.002
+"""Seconds."""
+
+LINES = [
+    (function.__code__, line)
+    for function in (
+        _frozen_importlib._find_and_load,  # type: ignore[attr-defined]
+        _frozen_importlib._find_and_load_unlocked,  # type: ignore[attr-defined]
+        _frozen_importlib._load_unlocked,  # type: ignore[attr-defined]
+    )
+    for line in sorted({line for _, _, line in function.__code__.co_lines() if line})
+]
+"""Where importlib looks at `sys.modules`, and changes it."""
 
 
 class Source(NamedTuple):
@@ -179,6 +195,30 @@ def import_all(
     return Outcome(totals, sorted(executed), Counter(errors))
 
 
+@contextmanager
+def held_up(rng: random.Random) -> Iterator[None]:
+    """Have the threads that start meanwhile pause, every other time, at some line of importlib.
+
+    A thread that looks a module up in `sys.modules`, and asks whether it is being initialized only
+    after it has failed, gets half a module. By itself it happens once in ten thousands of goes.
+    """
+    code, line = rng.choice(LINES)
+
+    def trace(frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
+        return pause if frame.f_code is code else None
+
+    def pause(frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
+        if frame.f_lineno == line and rng.random() < 0.5:
+            time.sleep(rng.random() * LONGEST_PAUSE)
+        return pause
+
+    threading.settrace(trace)
+    try:
+        yield
+    finally:
+        threading.settrace(None)
+
+
 def run_acyclic(rng: random.Random, goes: int) -> dict[str, int]:
     """One round: every module runs once, and none is seen half-made, as one thread would have it.
 
@@ -216,7 +256,8 @@ def run_cyclic(rng: random.Random, goes: int) -> dict[str, int]:
     """One round: nothing is raised of a kind that stock does not raise on the same graph.
 
     What stock raises depends on how its threads interleave: kinds that either raises once in
-    thousands of goes are among them. So stock gets up to `goes`, with more or fewer threads.
+    thousands of goes are among them. So stock gets up to `goes`, with more or fewer threads, which
+    are held up in every other go.
     """
     sources = make_graph(rng, cyclic=True)
     names = list(sources)
@@ -224,9 +265,10 @@ def run_cyclic(rng: random.Random, goes: int) -> dict[str, int]:
         found = import_all(names, rng).errors
     unknown, gone = set(found), 0
     while unknown and gone < goes:
+        threads = rng.choice((1, 2, 4, 16))
+        with from_stock(sources), held_up(rng) if gone % 2 else nullcontext():
+            unknown -= set(import_all(names, rng, threads=threads).errors)
         gone += 1
-        with from_stock(sources):
-            unknown -= set(import_all(names, rng, threads=rng.choice((1, 2, 4, 16))).errors)
     if unknown:
         print(f"unknown to stock: {unknown}", file=sys.stderr)  # noqa: T201
     return {"errors": found.total(), "unknown to stock": len(unknown), "goes of stock": gone}
