@@ -4,7 +4,9 @@ An import allocates containers by the thousand and frees almost none, so the col
 to find nothing. While the outermost import of a thread runs, its first threshold is raised; it is
 never switched off, so an import that does make garbage is collected, if later. When the import is
 done, what it left goes to the oldest generation at once, as it would after a few collections, so
-that the next collection does not go through all of it. What the program sets meanwhile stands.
+that the next collection does not go through all of it. In a long import that happens from time to
+time: the one collection that would come in the end takes as long as all those that were put off.
+What the program sets meanwhile stands.
 """
 
 from _frozen_importlib import _builtin_from_name  # type: ignore[attr-defined]
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 RELAXED = 100_000
 """Containers allocated, less those freed, before a collection; 700 or 2,000 is usual."""
 
+PROMOTED = RELAXED // 2
+"""Containers that wait, at most, for the import in progress to end."""
 
 FROZEN_AT_START = 1_000
 """More frozen objects than CPython has of its own: 3.12 starts with a few hundred, others none."""
@@ -44,18 +48,24 @@ class Collector:
             self._usual = thresholds
             gc.set_threshold(RELAXED, *thresholds[1:])
 
-    def restore(self) -> None:
-        """Put back what `relax` found, unless the program has set another threshold since.
+    def promote(self, beyond: int = PROMOTED) -> None:
+        """Move what there is to the oldest generation, if `relax` leaves the young `beyond` that.
 
         `gc.freeze` and `gc.unfreeze` move objects by whole generations, so that promoting them
         takes the same time for any number. A program that freezes objects of its own is left alone.
         """
-        gc, usual = self._gc, self._usual
-        if gc is None or usual is None or gc.get_threshold()[0] != RELAXED:
+        gc = self._gc
+        if gc is None or self._usual is None or not self._promotes or gc.get_count()[0] <= beyond:
             return
-        if self._promotes and gc.get_count()[0] > usual[0]:
-            self._promotes = gc.get_freeze_count() < FROZEN_AT_START
-            if self._promotes:
-                gc.freeze()
-                gc.unfreeze()
-        gc.set_threshold(*usual)
+        self._promotes = gc.get_freeze_count() < FROZEN_AT_START
+        if self._promotes:
+            gc.freeze()
+            gc.unfreeze()
+
+    def restore(self) -> None:
+        """Put back what `relax` found, unless the program has set another threshold since."""
+        gc, usual = self._gc, self._usual
+        if gc is not None and usual is not None and gc.get_threshold()[0] == RELAXED:
+            self.promote(usual[0])
+            gc.set_threshold(*usual)
+        self._usual = None

@@ -65,7 +65,7 @@ def call_locked(server: "Server", function: "Callable[..., _T]", *arguments: obj
     """Call what runs a module's body, under the import lock.
 
     The depth is put back twice, because a KeyboardInterrupt can arrive inside the first time.
-    For as long as the depth is over zero, the collector is relaxed.
+    For as long as the depth is over zero, the collector is relaxed, and promotes what is made.
     """
     lock = server.lock
     collector = server.collector
@@ -80,8 +80,11 @@ def call_locked(server: "Server", function: "Callable[..., _T]", *arguments: obj
             lock.rewind(mark)
     finally:
         lock.rewind(mark)
-        if not mark and collector is not None:
-            collector.restore()
+        if collector is not None:
+            if mark:
+                collector.promote()
+            else:
+                collector.restore()
 
 
 @importlib_frame

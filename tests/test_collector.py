@@ -8,7 +8,7 @@ import pytest
 from conftest import Python
 from overlays import Tree
 
-from frozenfinder.collector import FROZEN_AT_START, RELAXED, Collector
+from frozenfinder.collector import FROZEN_AT_START, PROMOTED, RELAXED, Collector
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,39 @@ def test_what_an_import_left_is_promoted_without_a_collection(thresholds: tuple[
     assert collections == []
     assert gc.get_freeze_count() < FROZEN_AT_START
     assert all(map(gc.is_tracked, left))
+
+
+def test_a_long_import_is_promoted_piece_by_piece_and_never_collected(
+    tmp_path: Path, python: Python
+) -> None:
+    tree = Tree(tmp_path, python)
+    part = f"made = [[] for _ in range({PROMOTED + 1000})]\n"
+    parts = [f"part{number}" for number in range(4)]
+    tree.write({f"{name}.py": part for name in parts})
+    tree.write({"whole.py": f"import {', '.join(parts)}\n"})
+    tree.freeze()
+    code = f"""
+import sys
+sys.path.insert(0, {str(tree.lib)!r})
+import gc, frozenfinder
+frozenfinder.install({str(tree.registry)!r})
+gc.collect()
+gc.callbacks.append(lambda phase, info: print(phase, info))
+import whole
+gc.callbacks.clear()
+print(gc.get_freeze_count() < {FROZEN_AT_START})
+"""
+    assert python("-c", code).stdout == "True\n"
+
+
+def test_less_than_that_waits_for_the_end_of_the_import() -> None:
+    collector = Collector()
+    collector.relax()
+    gc.collect()
+    left: list[list[object]] = [[] for _ in range(PROMOTED // 2)]
+    collector.promote()
+    assert gc.get_count()[0] >= len(left) - 100
+    collector.restore()
 
 
 def test_garbage_that_was_promoted_is_collected_in_the_end(thresholds: tuple[int, ...]) -> None:
