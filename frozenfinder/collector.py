@@ -7,6 +7,10 @@ done, what it left goes to the oldest generation at once, as it would after a fe
 that the next collection does not go through all of it. In a long import that happens from time to
 time: the one collection that would come in the end takes as long as all those that were put off.
 What the program sets meanwhile stands.
+
+The collector does not count what is promoted, and so would never come to look for the garbage in
+it. A program that keeps importing the same modules anew has its limit: from then on all that its
+imports leave is collected as ever.
 """
 
 from _frozen_importlib import _builtin_from_name  # type: ignore[attr-defined]
@@ -23,6 +27,9 @@ RELAXED = 100_000
 PROMOTED = RELAXED // 2
 """Containers that wait, at most, for the import in progress to end."""
 
+LIMIT = 500_000
+"""Containers that are promoted in all; of a large application's start, most."""
+
 FROZEN_AT_START = 1_000
 """More frozen objects than CPython has of its own: 3.12 starts with a few hundred, others none."""
 
@@ -30,12 +37,12 @@ FROZEN_AT_START = 1_000
 class Collector:
     """Raises the collector's first threshold, and puts it back."""
 
-    __slots__ = ("_gc", "_promotes", "_usual")
+    __slots__ = ("_allowance", "_gc", "_usual")
 
     def __init__(self) -> None:
         self._gc: "ModuleType | None" = None
         self._usual: "tuple[int, ...] | None" = None
-        self._promotes = True
+        self._allowance = LIMIT
 
     def relax(self) -> None:
         """Raise the threshold, unless the program has the collector off or later already."""
@@ -55,12 +62,16 @@ class Collector:
         takes the same time for any number. A program that freezes objects of its own is left alone.
         """
         gc = self._gc
-        if gc is None or self._usual is None or not self._promotes or gc.get_count()[0] <= beyond:
+        if gc is None or self._usual is None or self._allowance <= 0:
             return
-        self._promotes = gc.get_freeze_count() < FROZEN_AT_START
-        if self._promotes:
-            gc.freeze()
-            gc.unfreeze()
+        count = gc.get_count()[0]
+        if count > beyond:
+            if gc.get_freeze_count() < FROZEN_AT_START:
+                self._allowance -= count
+                gc.freeze()
+                gc.unfreeze()
+            else:
+                self._allowance = 0
 
     def restore(self) -> None:
         """Put back what `relax` found, unless the program has set another threshold since."""

@@ -8,7 +8,7 @@ import pytest
 from conftest import Python
 from overlays import Tree
 
-from frozenfinder.collector import FROZEN_AT_START, PROMOTED, RELAXED, Collector
+from frozenfinder.collector import FROZEN_AT_START, LIMIT, PROMOTED, RELAXED, Collector
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +112,21 @@ def test_garbage_that_was_promoted_is_collected_in_the_end(thresholds: tuple[int
         cycle.append(cycle)
     collector.restore()
     assert gc.collect() >= 2 * thresholds[0] - 1
+
+
+def test_garbage_of_imports_without_end_is_collected_while_they_go_on() -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+    collector = Collector()
+    for _ in range(4 * LIMIT // RELAXED):
+        collector.relax()
+        for _ in range(RELAXED // 2):
+            Cycle()
+        collector.restore()
+    left = sum(type(each) is Cycle for each in gc.get_objects())
+    assert 0 < left < LIMIT + 2 * RELAXED
 
 
 def test_what_the_program_has_frozen_stays_frozen(thresholds: tuple[int, ...]) -> None:
