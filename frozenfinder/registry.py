@@ -634,7 +634,7 @@ class Registry:
 
     def find_status(self, name: str) -> "tuple[str, FrozenEntry | None]":
         """The status of a look-up and the entry, as `find_frozen` in Python/import.c."""
-        if not _is_utf8(name):
+        if not layout.is_utf8(name):
             return BAD_NAME, None
         entry = self.find_entry(name)
         if entry is None or entry.kind not in _FROZEN_KINDS:
@@ -797,11 +797,3 @@ def _absolute(path: str) -> str:
         return f"{_os.getcwd().rstrip('/')}/{path}"
     except OSError:  # the current directory was removed
         return path
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

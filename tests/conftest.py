@@ -4,10 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
+
+if TYPE_CHECKING:
+    from families import Family
 
 TIMEOUT = 120
 """Seconds after which a fresh process counts as hung."""
@@ -71,6 +75,21 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def built_family(tmp_path_factory: pytest.TempPathFactory, python: Python) -> "Family":
+    """The registry and the libraries of `families`, built once."""
+    # deferred: it imports this module
+    from families import make_family
+
+    return make_family(tmp_path_factory.mktemp("family"), python)
+
+
+@pytest.fixture
+def family(built_family: "Family", tmp_path: Path) -> "Family":
+    """The same with a cache of the test's own."""
+    return replace(built_family, cache=tmp_path / "cache")
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from compiled import SUFFIX, compile_c, embedded, files_below
-from conftest import Python
-from families import LIBRARIES, LOAD, MODULES, Family, make_family
+from families import LIBRARIES, LOAD, MODULES, Family
 from registries import build_registry
 
 from frozenfinder.cache import ExtensionCache, UnusableError, abi, default_directory
@@ -22,16 +21,6 @@ from frozenfinder.parcel import Parcel, ParcelFile
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 NOBODY = 65534
 FILES = sorted([*MODULES, *LIBRARIES])
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, python: Python) -> Family:
-    return make_family(tmp_path_factory.mktemp("family"), python)
-
-
-@pytest.fixture
-def family(built: Family, tmp_path: Path) -> Family:
-    return replace(built, cache=tmp_path / "cache")
 
 
 # -- the default directory

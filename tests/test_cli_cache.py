@@ -4,27 +4,15 @@ import json
 import os
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from compiled import files_below
-from conftest import Python
-from families import LOAD, Family, make_family
+from families import LOAD, Family
 
 from frozenfinder.cache import DAY, abi
 from frozenfinder.cli.cache import list_shelves, prune
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, python: Python) -> Family:
-    return make_family(tmp_path_factory.mktemp("family"), python)
-
-
-@pytest.fixture
-def family(built: Family, tmp_path: Path) -> Family:
-    return replace(built, cache=tmp_path / "cache")
 
 
 def call(family: Family, *arguments: str) -> "subprocess.CompletedProcess[str]":

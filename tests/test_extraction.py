@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from compiled import SUFFIX, compile_c, embedded, extension, parcel_file
 from conftest import Python, RunPython
-from families import LOAD, Family, make_family
+from families import LOAD, Family
 from registries import Frozen, build_registry, data_file
 
 import frozenfinder
@@ -23,16 +23,6 @@ from frozenfinder.parcel import ParcelFile
 NO_CACHE = "/dev/null/cache"
 NO_CACHE_REASON = "File exists: '/dev/null'"
 INSTALL = LOAD.partition("import family.first")[0]
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, python: Python) -> Family:
-    return make_family(tmp_path_factory.mktemp("family"), python)
-
-
-@pytest.fixture
-def family(built: Family, tmp_path: Path) -> Family:
-    return replace(built, cache=tmp_path / "cache")
 
 
 # -- what a module looks like

@@ -15,6 +15,8 @@ from importlib.machinery import (
     SourcelessFileLoader,
 )
 
+from frozenfinder.layout import is_utf8
+
 from .plan import DataFile, Module, Omission, Plan, Root, path_below
 from .tree import Listing, Suffix, classify
 
@@ -103,11 +105,11 @@ class Scan:
     def _encodable(self, listing: Listing) -> Listing:
         """The listing without the names that no registry can hold."""
         for path in [*(found.path for found in listing.modules), *listing.files]:
-            if not _is_utf8(path):
+            if not is_utf8(path):
                 self._omit(path, "has a name that is not UTF-8")
         return Listing(
-            [found for found in listing.modules if _is_utf8(found.path)],
-            [path for path in listing.files if _is_utf8(path)],
+            [found for found in listing.modules if is_utf8(found.path)],
+            [path for path in listing.files if is_utf8(path)],
         )
 
     def _list(self, folder: str) -> list[os.DirEntry[str]]:
@@ -151,11 +153,3 @@ def _reason_to_omit(entry: os.DirEntry[str]) -> str | None:
     if entry.is_symlink():
         return f"is a symbolic link to {os.readlink(entry.path)!r}, which does not exist"
     return "is not a regular file"
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
