@@ -180,6 +180,13 @@ def test_from_run_of_a_module_that_only_the_registry_has(programs: Programs) -> 
     assert_alike(programs.ask(*programs.run(), "-m", "app.program"), "closed")
 
 
+def test_from_run_where_multiprocessing_was_imported_at_the_start(programs: Programs) -> None:
+    early = write_tree(programs.root / "early", {"sitecustomize.py": "import multiprocessing\n"})
+    script = programs.write(IMPORTS, PROGRAM, GUARD)
+    told = programs.ask(*programs.run(), script, env={"PYTHONPATH": str(early)})
+    assert_alike(told, "closed")
+
+
 # -- from `install`
 
 

@@ -271,7 +271,10 @@ def _make_main() -> "dict[str, Any]":
     if sys.version_info < (3, 14):
         namespace["__annotations__"] = {}
     namespace["__builtins__"] = builtins
+    previous = modules.get_module("__main__")
     modules.set_module("__main__", module)
+    if modules.get_module("__mp_main__") is previous:  # `multiprocessing` was imported before
+        modules.set_module("__mp_main__", module)
     return namespace
 
 
