@@ -48,17 +48,22 @@ def measure(run: Callable[[Callable[[], object], ImportLock], None], lock: Impor
     return (perf_counter() - start) / CALLS * 1e9
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=50)
-    rounds = range(parser.parse_args().rounds)
+def compare(rounds: int) -> tuple[float, float, float]:
+    """Nanoseconds for one call without the lock, under it, and where the thread holds it."""
     free, taken = ImportLock(), ImportLock()
     taken.acquire()
     samples = [
         (measure(run_without, free), measure(run_under, free), measure(run_under, taken))
-        for _ in rounds
+        for _ in range(rounds)
     ]
     without, outermost, nested = map(min, zip(*samples, strict=True))
+    return without, outermost, nested
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=50)
+    without, outermost, nested = compare(parser.parse_args().rounds)
     print(f"CPython {sys.version.split()[0]}: an empty body takes {without:.0f} ns without a lock,")
     print(f"  {outermost - without:.0f} ns more under the import lock,")
     print(f"  {nested - without:.0f} ns more where the thread holds it already")

@@ -17,7 +17,9 @@ from pathlib import Path, PurePosixPath
 from types import CodeType
 from typing import NamedTuple
 
-from frozenfinder import Registry
+from tricks import Trick
+
+from frozenfinder import Registry, layout
 
 HERE = Path(__file__).parent
 
@@ -37,6 +39,21 @@ sys.path.insert(0, {here!r})
 import floor
 floor.install({file!r})
 begin = time.perf_counter()"""
+FREEZE = """\
+import sys
+from frozenfinder import layout
+from frozenfinder.__main__ import main
+layout.MAX_SHARDS = {}
+sys.exit(main())
+"""
+UNMARSHAL = """\
+import marshal, time
+with open({file!r}, "rb") as stream:
+    blobs = [marshal.dumps(body[2]) for body in marshal.load(stream)]
+begin = time.perf_counter()
+codes = [marshal.loads(blob) for blob in blobs]
+print(time.perf_counter() - begin, 0)
+"""
 CDS = "sys.path.append({home!r}); import cds; cds.init_from_env()"
 ZIP = "sys.path.insert(0, {file!r})"
 
@@ -65,12 +82,16 @@ SIDES = {
     "overlay": "frozenfinder, overlay",
     "closed": "frozenfinder, closed",
     "run": "frozenfinder, closed, by `run`",
+    "fast_exit": "frozenfinder, closed, by `run --fast-exit`",
     "floor": "code objects in memory",
     "zip": "zipimport, stored",
     "pyinstaller": "PyInstaller, one directory",
     "pycds": "code-data-share",
 }
-"""What the page calls them."""
+"""What they are."""
+
+LABELS = {"fast_exit": "run --fast-exit"}
+"""What the page calls them where that is no name of Python's."""
 
 
 class Command(NamedTuple):
@@ -98,12 +119,25 @@ class Build:
     @cached_property
     def registry(self) -> Path:
         """The standard library and the distribution, what the imports need first."""
-        registry = self.folder / "registry.frz"
-        command = [sys.executable, "-m", "frozenfinder", "freeze", "--quiet", "--stdlib"]
+        return self._freeze("registry", "--trace", "--", *self.make_stock().argv)
+
+    @cached_property
+    def unordered(self) -> Path:
+        """The same without a recorded boot: in the order of names, and no regular expressions."""
+        return self._freeze("unordered")
+
+    @cached_property
+    def one_shard(self) -> Path:
+        """The same, its index in one piece."""
+        return self._freeze("one_shard", "--trace", "--", *self.make_stock().argv, max_shards=1)
+
+    def _freeze(self, name: str, *trace: str, max_shards: int = layout.MAX_SHARDS) -> Path:
+        registry = self.folder / f"{name}.frz"
+        command = [sys.executable, "-c", FREEZE.format(max_shards), "freeze", "--quiet", "--stdlib"]
         command += ["--extensions=embed", "-o", str(registry), *self.workload.options]
         if self.workload.distribution is not None:
             command += ["--with-dependencies", f"--distribution={self.workload.distribution}"]
-        _call([*command, "--trace", "--", *self.make_stock().argv])
+        _call([*command, *trace])
         return registry
 
     def find_command(self, side: str) -> Command:
@@ -124,9 +158,12 @@ class Build:
     def make_closed(self) -> Command:
         return self._installed("closed")
 
-    def make_run(self) -> Command:
-        run = ["-m", "frozenfinder", "run", str(self.registry), "--mode=closed"]
+    def make_run(self, *options: str) -> Command:
+        run = ["-m", "frozenfinder", "run", str(self.registry), "--mode=closed", *options]
         return Command([sys.executable, *run, *self.make_stock().argv[1:]], {})
+
+    def make_fast_exit(self) -> Command:
+        return self.make_run("--fast-exit")
 
     def make_floor(self) -> Command:
         file = self.folder / "floor.bin"
@@ -168,6 +205,20 @@ class Build:
         path = self.folder / f"{side}.py"
         path.write_text(PROGRAM.format(setup=setup, imports=self.workload.imports), "utf-8")
         return Command([sys.executable, str(path)], {})
+
+    def make_unmarshal(self) -> Command:
+        """Unmarshals the code of what the floor has recorded, and does no more."""
+        self.make_floor()
+        path = self.folder / "unmarshal.py"
+        file = self.folder / "floor.bin"
+        path.write_text(UNMARSHAL.format(file=str(file)), "utf-8")
+        return Command([sys.executable, str(path)], {})
+
+    def make_without(self, trick: Trick) -> Command:
+        """Overlay without one of its tricks."""
+        install = INSTALL.format(registry=str(getattr(self, trick.registry)), mode="overlay")
+        command = self._program(f"without-{trick.name}", f"{trick.patch}\n{install}")
+        return command._replace(env={"FROZENFINDER_WITHOUT": trick.switch})
 
     def _installed(self, mode: str) -> Command:
         return self._program(mode, INSTALL.format(registry=str(self.registry), mode=mode))

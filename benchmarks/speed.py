@@ -7,24 +7,36 @@ figures go to a JSON file for each version of Python, from which the page and it
     docs/explanation/speed/cpython-313.json
     docs/explanation/speed.md
 
+With `--only` the other figures in the file stay as they are. The parts:
+
     warm          every side of every workload, `--pairs` rounds
     cold          the page cache is emptied before each process (Linux, and only for root)
     slow          each call for a file's metadata takes a millisecond more (Linux)
+    tricks        overlay without each of its tricks and checks
+    unmarshal     what unmarshalling the code takes of the imports
+    costs         installing, starting, and the import lock
     calls         how many system calls are made (with strace)
-    instructions  how many are executed (with valgrind; `--instructions`, because it takes long)
+    instructions  how many are executed (with valgrind; only where asked for, it takes long)
+
+The last two are the same on a machine that has other work to do.
 """
 
 import argparse
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import install
+import lock
 import speed_page
+import start
 from measures import (
     DROP_CACHES,
     Boot,
@@ -33,19 +45,20 @@ from measures import (
     count_calls,
     count_instructions,
     describe_machine,
-    empty_page_cache,
 )
 from sides import SIDES, WORKLOADS, Build, Command, Unavailable
+from tricks import CHECKS, TRICKS
 
 from frozenfinder.bench import ProcessError, take_turns
 
 OURS = ("stock", "overlay", "closed", "run")
 """The sides that are measured where it takes long."""
 
-COLD = ("stdlib", "django", "sympy")
+FEW = ("stdlib", "django", "sympy")
 """The workloads that are."""
 
-COLD_ROUNDS, SLOW_ROUNDS = 10, 3
+PARTS = ("warm", "cold", "slow", "tricks", "unmarshal", "costs", "calls", "instructions")
+COLD_ROUNDS, SLOW_ROUNDS, TRICK_ROUNDS, COST_ROUNDS, UNMARSHALLINGS = 8, 3, 12, 40, 5
 NOTHING = Command([sys.executable, "-c", "pass"], {})
 
 Figures = dict[str, Any]
@@ -58,20 +71,21 @@ def main() -> None:
     def say(text: str) -> None:
         print(f"{time.monotonic() - begin:6.0f} s  {text}", flush=True)
 
-    figures: Figures = {
-        "machine": describe_machine(),
-        "pairs": options.pairs,
-        "nothing": try_to(lambda: count_calls(NOTHING)),
-        "workloads": {},
-    }
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / f"{sys.implementation.cache_tag}.json"
+    figures: Figures = {"workloads": {}}
+    if file.exists():
+        figures = json.loads(file.read_text("utf-8"))
+    figures |= {"machine": describe_machine(), "pairs": options.pairs}
+    if "calls" in options.only:
+        figures["nothing"] = try_to(lambda: count_calls(NOTHING))
+    if "costs" in options.only:
+        say("costs")
+        figures["costs"] = measure_costs()
     for name in options.workloads or WORKLOADS:
         say(f"{name}: builds its sides")
-        commands, missing = build(name, options.work)
-        measured: Figures = {"imports": WORKLOADS[name].imports, "unavailable": missing}
-        measured |= measure(name, commands, options, partial(say_of, say, name))
-        figures["workloads"][name] = measured
+        measured = measure(name, options, partial(say_of, say, name))
+        figures["workloads"][name] = figures["workloads"].get(name, {}) | measured
         file.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     say(f"wrote {file}")
     for written in speed_page.write(options.output):
@@ -83,8 +97,8 @@ def parse() -> argparse.Namespace:
     root = Path(__file__).parent.parent
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
     parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--instructions", action="store_true", help="count them; takes minutes")
-    parser.add_argument("--only-warm", action="store_true", help="nothing but times and memory")
+    but_last = PARTS[:-1]
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=but_last, metavar="PART")
     work = root / "build" / f"speed-{sys.implementation.cache_tag}"
     parser.add_argument("--work", type=Path, default=work, help=f"(default: {work})")
     output = root / "docs" / "explanation" / "speed"
@@ -99,11 +113,10 @@ def say_of(say: Callable[[str], None], name: str, what: str) -> None:
     say(f"{name}: {what}")
 
 
-def build(name: str, work: Path) -> tuple[dict[str, Command], dict[str, str]]:
+def build(builder: Build) -> tuple[dict[str, Command], dict[str, str]]:
     """The sides that can take part, and of the others why not. Each has run once."""
     commands: dict[str, Command] = {}
     missing: dict[str, str] = {}
-    builder = Build(WORKLOADS[name], work / name)
     for side in SIDES:
         try:
             command = builder.find_command(side)
@@ -111,36 +124,68 @@ def build(name: str, work: Path) -> tuple[dict[str, Command], dict[str, str]]:
         except Unavailable as reason:
             missing[side] = str(reason)
         except ProcessError as error:
-            missing[side] = f"fails: {error}"
+            # of no machine: the page is for everybody
+            missing[side] = f"fails: {error}".replace(f"{builder.folder}{os.sep}", "")
         else:
             commands[side] = command
     return commands, missing
 
 
-def measure(
-    name: str,
-    commands: Mapping[str, Command],
-    options: argparse.Namespace,
-    say: Callable[[str], None],
-) -> Figures:
+def measure(name: str, options: argparse.Namespace, say: Callable[[str], None]) -> Figures:
+    """The parts that were asked for, of one workload."""
+    builder = Build(WORKLOADS[name], options.work / name)
+    commands, missing = build(builder)
     ours = {side: commands[side] for side in OURS if side in commands}
-    say(f"warm, {len(commands)} sides")
-    found: Figures = {"warm": take_rounds(commands, options.pairs, boot)}
-    if options.only_warm:
-        return found
-    say("system calls")
-    found["calls"] = try_to(lambda: {side: count_calls(each) for side, each in commands.items()})
-    if name in COLD:
-        say("cold")
-        found["cold"] = take_cold_rounds(ours)
-        say("slow")
-        found["slow"] = try_to(lambda: take_slow_rounds(ours, options.work))
-    if options.instructions:
-        say("instructions")
-        found["instructions"] = try_to(
-            lambda: {side: count_instructions(each) for side, each in commands.items()}
-        )
+    few = name in FEW
+    parts: dict[str, Callable[[], Any]] = {
+        "warm": lambda: take_rounds(commands, options.pairs, boot),
+        "unmarshal": lambda: measure_unmarshalling(builder),
+        "calls": lambda: {side: count_calls(each) for side, each in commands.items()},
+    }
+    if few:
+        parts["cold"] = lambda: take_cold_rounds(ours)
+        parts["slow"] = lambda: take_slow_rounds(ours, options.work)
+        parts["tricks"] = lambda: take_rounds(build_tricks(builder), TRICK_ROUNDS, boot)
+        parts["instructions"] = lambda: count_all_instructions(commands | build_tricks(builder))
+    found: Figures = {"imports": WORKLOADS[name].imports, "unavailable": missing}
+    for part in PARTS:
+        if part in options.only and part in parts:
+            say(part)
+            found[part] = try_to(parts[part])
     return found
+
+
+def build_tricks(builder: Build) -> dict[str, Command]:
+    """Overlay, and overlay without each of its tricks and checks. Each has run once."""
+    commands = {"overlay": builder.make_overlay()}
+    for trick in (*TRICKS, *CHECKS):
+        commands[trick.name] = builder.make_without(trick)
+        boot(commands[trick.name])
+    return commands
+
+
+def measure_unmarshalling(builder: Build) -> list[float]:
+    """Seconds for the code of all bodies."""
+    command = builder.make_unmarshal()
+    return [boot(command).imports for _ in range(UNMARSHALLINGS)]
+
+
+def count_all_instructions(commands: Mapping[str, Command]) -> Figures:
+    """By side; several at once, which changes no count."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts = pool.map(count_instructions, commands.values())
+        return dict(zip(commands, counts, strict=True))
+
+
+def measure_costs() -> Figures:
+    with tempfile.TemporaryDirectory(prefix="frozenfinder-") as folder:
+        installing = install.measure(Path(folder), COST_ROUNDS)
+        starting = start.measure(Path(folder), 2 * COST_ROUNDS)
+    return {
+        "install": installing,
+        "start": dict(zip(("stock", "enabled"), starting, strict=True)),
+        "lock": dict(zip(("without", "outermost", "nested"), lock.compare(20), strict=True)),
+    }
 
 
 def try_to(measure_it: Callable[[], Any]) -> Any:
@@ -166,11 +211,7 @@ def take_cold_rounds(commands: Mapping[str, Command]) -> Figures:
     if not os.access(DROP_CACHES, os.W_OK):
         return {"unavailable": "the page cache cannot be emptied here"}
 
-    def boot_cold(command: Command) -> Boot:
-        empty_page_cache()
-        return boot(command)
-
-    return take_rounds(commands, COLD_ROUNDS, boot_cold)
+    return take_rounds(commands, COLD_ROUNDS, partial(boot, cache="cold"))
 
 
 def take_slow_rounds(commands: Mapping[str, Command], work: Path) -> Figures:

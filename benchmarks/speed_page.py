@@ -6,11 +6,12 @@ python benchmarks/speed_page.py      writes the page anew from what was measured
 import json
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from sides import SIDES
+from sides import LABELS
+from speed_plots import draw
+from tricks import CHECKS, TRICKS, Trick
 
 from frozenfinder.bench import Comparison, compare
 
@@ -20,7 +21,7 @@ HEAD = """\
 # Speed
 
 What importing takes with a registry, beside stock and beside other ways of having code in one file.
-This page is written by `tox -e speed`, a command that measures everything on it.
+This page is written by `tox -e speed`, a command that measures every figure in its tables.
 
 Each figure is of fresh processes. The sides of a workload take turns, so that what else the machine
 does meets them all, and a ratio is the median of the ratios to stock within the rounds; behind it
@@ -32,6 +33,7 @@ frozenfinder's own import, the opening of the registry, the directory of the zip
 | `stock` | CPython as it is, with every `.pyc` in its place |
 | `overlay`, `closed` | the program's first line installs the registry |
 | `run` | `python -m frozenfinder run --mode=closed`; only the whole process compares |
+| `run --fast-exit` | the same, and the end does not take every module and object apart |
 | `floor` | the same bodies, from code objects in memory: no importer can be faster |
 | `zip` | the registry's code as `.pyc` files in a zip file that is not compressed |
 | `pyinstaller` | PyInstaller's folder with its archive; only the whole process compares |
@@ -44,41 +46,44 @@ on. What the imports need lies first in it, in the order in which they need it.
 TRIED = """\
 ## What stands in the way
 
-Where a figure is not what was hoped for, this is what is known of the reason. The figures here were
-taken one by one on 3.13, on a machine with other work to do; they tell proportions.
+Where a figure is not what was hoped for, the tables of shares, of checks and of costs say why. No
+importer avoids what bodies take, and nothing in pure Python avoids unmarshalling: the registry's
+code takes as long as the `.pyc` files', and writing equal objects once makes it 1 % smaller and no
+quicker to read. What a process does before its first import and after its last is the same for all
+sides but `run --fast-exit`. Memory is what frozenfinder's own modules, the shards of the index and
+the windows that were read take.
 
-Of the 150 ms of CPU time that stock needs for `django.db.models`, bodies take about 95, with the
-collector's share of 5 in them. Unmarshalling takes 24, of the registry's code as of the `.pyc`
-files': writing equal objects once makes the blobs 1 % smaller and no quicker to read. This is the
-largest part of what lies between overlay and the floor, and nothing in pure Python avoids it.
+What was tried and not kept:
 
-| what | it costs | or saves |
-|---|---|---|
-| frozenfinder's own import, 12 modules | 2 ms for each process | |
-| the digest of each blob, which keeps damaged bytes from `marshal` | 3 ms for 289 modules | |
-| one `stat` for each module, which keeps overlay's promise | 0.4 ms for 319 modules | |
-| the collector's threshold raised, and promotion after it | | 5 % of the CPU time |
-| regular expressions compiled when they were frozen | 0.6 ms for 79 of Flask's 88 | 9 ms |
-| look-ups that remember the shard and decode less | 2.5 µs each | 2 µs each |
-| code of a recorded boot read in windows of 256 KB | | all but one read for about 13 modules |
-| `run --fast-exit` | | 50 of 194 ms of a process |
-
-Raising the threshold alone saved nothing: the collection after the outermost import took as long.
+- the collector's threshold raised, and nothing promoted: the collection after the outermost import
+  took as long as those that it replaced;
+- no digests, or no `stat`: they cost what the table says, and keep damaged bytes from `marshal` and
+  stale code from the program.
 """
 
 IMPORT_SIDES = ("overlay", "closed", "floor", "zip", "pycds")
-WHOLE_SIDES = ("overlay", "closed", "run", "zip", "pyinstaller", "pycds")
+WHOLE_SIDES = ("overlay", "closed", "run", "fast_exit", "zip", "pyinstaller", "pycds")
+MEMORY_SIDES = ("overlay", "closed", "run", "zip", "pyinstaller", "pycds")
 OURS = ("overlay", "closed")
 TABLES = (
     ("The imports, files in memory", "warm", "imports", IMPORT_SIDES),
     ("The whole process, files in memory", "warm", "wall", WHOLE_SIDES),
     ("CPU time of the whole process", "warm", "cpu", WHOLE_SIDES),
+    ("Memory at most", "warm", "memory", MEMORY_SIDES),
     ("The imports, page cache empty", "cold", "imports", OURS),
     ("The whole process, page cache empty", "cold", "wall", (*OURS, "run")),
     ("The imports, a millisecond for each look at a file", "slow", "imports", OURS),
     ("The whole process, a millisecond for each look at a file", "slow", "wall", (*OURS, "run")),
 )
 """Of each its title, and what it shows of which sides."""
+
+UNITS = {
+    "imports": ("ms", 1e3),
+    "wall": ("ms", 1e3),
+    "cpu": ("ms", 1e3),
+    "memory": ("MB", 1 / 1024),
+}
+"""Of what is measured its unit on the page, and how many of them one is."""
 
 PEERS = ("zip", "pyinstaller", "pycds")
 
@@ -92,7 +97,12 @@ def write(folder: Path) -> Iterator[Path]:
         parts += describe(figures, file.stem, folder.name)
         for kind in ("imports", "wall"):
             plot = folder / f"{file.stem}-{kind}.svg"
-            plot.write_text(draw(figures, kind), "utf-8")
+            sides = IMPORT_SIDES if kind == "imports" else WHOLE_SIDES
+            found = {
+                name: compare_sides(workload.get("warm", {}), kind, sides)
+                for name, workload in figures["workloads"].items()
+            }
+            plot.write_text(draw(sides, found), "utf-8")
             yield plot
     parts.append(TRIED)
     page = folder.with_suffix(".md")
@@ -115,9 +125,12 @@ def describe(figures: Figures, stem: str, folder: str) -> Iterator[str]:
             yield f"### {title}\n"
             if kind == "warm" and field in ("imports", "wall"):
                 yield f"![{title}, by workload and side]({folder}/{stem}-{field}.svg)\n"
-            yield table(["", "stock, ms", *sides], rows)
+            yield table(["", f"stock, {UNITS[field][0]}", *map(label, sides)], rows)
     yield from describe_calls(figures)
     yield from describe_instructions(workloads)
+    yield from describe_tricks(workloads)
+    yield from describe_shares(workloads)
+    yield from describe_costs(figures.get("costs", {}))
     yield from describe_missing(workloads)
     yield "### What was hoped for\n"
     yield table(["", "hoped for", "measured"], judge(figures))
@@ -132,14 +145,12 @@ def compare_workloads(
         found = compare_sides(workload.get(kind, {}), field, sides)
         if not found:
             continue
-        stock = statistics.median(workload[kind]["stock"][field]) * 1e3
+        stock = statistics.median(workload[kind]["stock"][field]) * UNITS[field][1]
         cells = []
         for side in sides:
             if (each := found.get(side)) is not None:
                 ratios[side].append(each.ratio)
-            cells.append(
-                "" if each is None else f"{each.ratio:.2f} ({each.low:.2f} to {each.high:.2f})"
-            )
+            cells.append(show(each))
         yield [name, f"{stock:.1f}", *cells]
     if any(ratios.values()):
         yield [
@@ -150,38 +161,41 @@ def compare_workloads(
 
 
 def compare_sides(measured: Figures, field: str, sides: Iterable[str]) -> dict[str, Comparison]:
-    stock = measured.get("stock")
-    if stock is None:
+    stock = measured.get("stock", {})
+    if field not in stock:
         return {}
     return {
         side: compare(stock[field], measured[side][field]) for side in sides if side in measured
     }
 
 
+def show(each: Comparison | None) -> str:
+    return "" if each is None else f"{each.ratio:.2f} ({each.low:.2f} to {each.high:.2f})"
+
+
+def label(side: str) -> str:
+    return LABELS.get(side, side)
+
+
 def describe_calls(figures: Figures) -> Iterator[str]:
-    """System calls for each module that was served, over those of `python -c pass`."""
-    nothing = figures.get("nothing", {}).get("files")
+    """System calls, and for each module that was served those on files."""
+    sides = ("stock", "overlay", "closed", "zip")
     rows = []
     for name, workload in figures["workloads"].items():
-        calls = workload.get("calls", {})
-        if nothing is None or "stock" not in calls:
-            continue
-        row = [name]
-        served = workload["warm"]["overlay"]["served"][0] if "overlay" in workload["warm"] else 0
-        for side in ("stock", "overlay", "closed", "zip"):
-            if side in calls:
-                each = (calls[side]["files"] - nothing) / (served or 1)
-                row.append(f"{calls[side]['all']} / {calls[side]['files']} / {each:.1f}")
-            else:
-                row.append("")
-        rows.append(row)
+        row = []
+        for side in sides:
+            each = calls_each(figures, name, side)
+            calls = workload.get("calls", {}).get(side)
+            row.append("" if each is None else f"{calls['all']} / {calls['files']} / {each:.1f}")
+        if any(row):
+            rows.append([name, *row])
     if rows:
         yield "### System calls\n"
         yield (
             "All of them, those on files, and these for each served module, without those of "
             "`python -c pass`.\n"
         )
-        yield table(["", "stock", "overlay", "closed", "zip"], rows)
+        yield table(["", *sides], rows)
 
 
 def describe_instructions(workloads: Figures) -> Iterator[str]:
@@ -196,7 +210,86 @@ def describe_instructions(workloads: Figures) -> Iterator[str]:
             rows.append([name, f"{counts['stock'] / 1e6:.0f}", *ratios])
     if rows:
         yield "### Instructions of the whole process\n"
-        yield table(["", "stock, millions", *WHOLE_SIDES], rows)
+        yield table(["", "stock, millions", *map(label, WHOLE_SIDES)], rows)
+
+
+def describe_tricks(workloads: Figures) -> Iterator[str]:
+    """What overlay is without each of its tricks, over what it is with all of them."""
+    measured = {
+        name: each for name, each in workloads.items() if "overlay" in each.get("tricks", ())
+    }
+    if not measured:
+        return
+    yield "### What each trick is worth, and what each check costs\n"
+    yield (
+        "The imports of overlay without it, over those of overlay as it is, and behind the stroke "
+        "the instructions of the whole process so. Above 1 it saves that much, below 1 it costs "
+        "it. A spread around 1 says that it makes no difference that can be measured here.\n"
+    )
+    rows = (
+        [trick.what, describe_switch(trick), *(weigh(each, trick) for each in measured.values())]
+        for trick in (*TRICKS, *CHECKS)
+    )
+    yield table(["", "left off by", *measured], rows)
+
+
+def describe_switch(trick: Trick) -> str:
+    if trick.registry == "unordered":
+        return "`freeze` without `--trace`; both without `patterns`"
+    if trick.switch:
+        return f"`FROZENFINDER_WITHOUT={trick.switch}`"
+    return "a patch of the benchmark" if trick.patch else "a registry of one shard"
+
+
+def weigh(workload: Figures, trick: Trick) -> str:
+    """The ratios of times and of instructions, without a trick over with it."""
+    times = workload["tricks"]
+    shown = show(compare(times[trick.beside]["imports"], times[trick.name]["imports"]))
+    counts = workload.get("instructions", {})
+    if trick.name in counts and trick.beside in counts:
+        shown += f" / {counts[trick.name] / counts[trick.beside]:.3f}"
+    return shown
+
+
+def describe_shares(workloads: Figures) -> Iterator[str]:
+    rows = []
+    for name, workload in workloads.items():
+        warm, unmarshal = workload.get("warm", {}), workload.get("unmarshal")
+        if isinstance(unmarshal, list) and {"stock", "overlay", "floor"} <= warm.keys():
+            stock, overlay, bodies = (
+                statistics.median(warm[side]["imports"]) for side in ("stock", "overlay", "floor")
+            )
+            loading = statistics.median(unmarshal)
+            shares = (stock, bodies, loading, overlay - bodies - loading, stock - overlay)
+            rows.append([name, *(f"{share * 1e3:.1f}" for share in shares)])
+    if rows:
+        yield "### Where the time of the imports goes\n"
+        yield (
+            "Milliseconds: of stock, of the bodies (that is the floor), of unmarshalling their "
+            "code, which overlay does as stock does, and of all else in overlay.\n"
+        )
+        yield table(["", "stock", "bodies", "unmarshalling", "all else", "saved"], rows)
+
+
+def describe_costs(costs: Figures) -> Iterator[str]:
+    """Installing, starting, and the lock."""
+    if not costs:
+        return
+    installing = {name: statistics.median(each) for name, each in costs["install"].items()}
+    larger = compare(costs["install"]["small"], costs["install"]["large"])
+    starting, lock = costs["start"], costs["lock"]
+    yield "### What it costs a program that imports nothing\n"
+    rows = (
+        ["`import json`, for scale", f"{installing['json']:.2f} ms"],
+        ["`import frozenfinder` and `install()`, 100 modules", f"{installing['small']:.2f} ms"],
+        ["the same, the fastest", f"{min(costs['install']['small']):.2f} ms"],
+        ["100,000 modules over 100", show(larger)],
+        ["the start of `python -c pass`, CPU time, the least", f"{starting['stock']:.1f} ms"],
+        ["the same with a registry enabled", f"{starting['enabled']:.1f} ms"],
+        ["the import lock, for a module", f"{lock['outermost'] - lock['without']:.0f} ns"],
+        ["the same inside of another import", f"{lock['nested'] - lock['without']:.0f} ns"],
+    )
+    yield table(["", ""], rows)
 
 
 def describe_missing(workloads: Figures) -> Iterator[str]:
@@ -221,17 +314,44 @@ def judge(figures: Figures) -> Iterator[list[str]]:
         found = []
         for workload in workloads.values():
             measured = workload.get(kind, {})
-            if side in measured and to in measured:
+            if field in measured.get(side, ()) and field in measured.get(to, ()):
                 found.append(compare(measured[to][field], measured[side][field]).ratio)
         return found
 
     for what, limit, kind, field, (side, to), summary in HOPES:
         if values := ratios(kind, field, side, to):
             yield [what, f"at most {limit:.2f}", f"{summary(values):.2f}"]
+    yield from judge_others(figures)
     for side in PEERS:
         field, ours = ("imports", "overlay") if side != "pyinstaller" else ("wall", "run")
         if values := ratios("warm", field, ours, side):
             yield [f"{ours} over `{side}`, {field}, worst", "below 1", f"{max(values):.2f}"]
+
+
+def judge_others(figures: Figures) -> Iterator[list[str]]:
+    """What is no ratio of rounds to stock: calls on files, and the cost of installing."""
+    for side, limit in (("overlay", 1.2), ("closed", 0.2)):
+        calls = [each for name in figures["workloads"] if (each := calls_each(figures, name, side))]
+        if calls:
+            what = f"{side}, calls on files for each served module, median"
+            yield [what, f"at most {limit:.2f}", f"{MEDIAN(calls):.2f}"]
+    if costs := figures.get("costs"):
+        small, large = costs["install"]["small"], costs["install"]["large"]
+        yield ["import and install, 100 modules", "at most 1.5 ms", f"{MEDIAN(small):.2f} ms"]
+        ratio = compare(small, large).ratio
+        yield ["import and install, 100,000 over 100", "at most 1.10", f"{ratio:.2f}"]
+
+
+def calls_each(figures: Figures, workload: str, side: str) -> float | None:
+    """The calls on files for each module that overlay serves, over those of `python -c pass`."""
+    measured = figures["workloads"][workload]
+    served = measured.get("warm", {}).get("overlay", {}).get("served", [0])[0]
+    calls = measured.get("calls", {}).get(side)
+    nothing = figures.get("nothing", {}).get("files")
+    if nothing is None or not calls or not served:
+        return None
+    each: float = (calls["files"] - nothing) / served
+    return each
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -245,88 +365,23 @@ HOPES: tuple[tuple[str, float, str, str, tuple[str, str], Callable[[list[float]]
     ("overlay, imports, median", 0.75, "warm", "imports", ("overlay", "stock"), MEDIAN),
     ("overlay, imports, worst", 0.85, "warm", "imports", ("overlay", "stock"), max),
     ("`run`, whole process, median", 0.65, "warm", "wall", ("run", "stock"), MEDIAN),
+    (
+        "`run --fast-exit`, whole process, median",
+        0.65,
+        "warm",
+        "wall",
+        ("fast_exit", "stock"),
+        MEDIAN,
+    ),
     ("overlay over floor, imports, worst", 1.35, "warm", "imports", ("overlay", "floor"), max),
     ("overlay, imports, cold, median", 0.5, "cold", "imports", ("overlay", "stock"), MEDIAN),
     ("closed, imports, cold, median", 0.5, "cold", "imports", ("closed", "stock"), MEDIAN),
     ("overlay, imports, slow, median", 0.25, "slow", "imports", ("overlay", "stock"), MEDIAN),
     ("closed, imports, slow, median", 0.08, "slow", "imports", ("closed", "stock"), MEDIAN),
+    ("overlay, memory, worst", 1.02, "warm", "memory", ("overlay", "stock"), max),
+    ("closed, memory, worst", 1.02, "warm", "memory", ("closed", "stock"), max),
 )
 """Of each the most that is hoped for, and what of it is measured how."""
-
-COLOURS = {
-    "overlay": "#c2410c",
-    "closed": "#ea580c",
-    "run": "#fdba74",
-    "floor": "#64748b",
-    "zip": "#0891b2",
-    "pyinstaller": "#4f46e5",
-    "pycds": "#16a34a",
-}
-BAR, GAP, LEFT, WIDTH, HEIGHT = 12, 14, 44, 880, 300
-
-
-def draw(figures: Figures, field: str) -> str:
-    """Bars of the ratios to stock, which is a line at 1; the quartiles are lines on the bars."""
-    sides = IMPORT_SIDES if field == "imports" else WHOLE_SIDES
-    found = {
-        name: compare_sides(workload.get("warm", {}), field, sides)
-        for name, workload in figures["workloads"].items()
-    }
-    highest = max((each.high for group in found.values() for each in group.values()), default=1)
-    top = min(max(1.2, highest), 2.0)
-
-    def y(ratio: float) -> float:
-        return HEIGHT - 60 - (HEIGHT - 90) * min(ratio, top) / top
-
-    shapes = list(draw_axis(y, top))
-    x = LEFT + GAP
-    for name, group in found.items():
-        begin = x
-        for side, each in group.items():
-            shapes.append(draw_bar(x, y, side, each, f"{name}, {SIDES[side]}"))
-            x += BAR
-        shapes.append(text((begin + x) / 2, HEIGHT - 44, name, "middle"))
-        x += GAP
-    x = LEFT
-    for side in sides:
-        if any(side in group for group in found.values()):
-            shapes.append(
-                f'<rect x="{x}" y="{HEIGHT - 20}" width="10" height="10" fill="{COLOURS[side]}"/>'
-            )
-            shapes.append(text(x + 14, HEIGHT - 11, side, "start"))
-            x += 30 + 8 * len(side)
-    body = "\n".join(shapes)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'font-family="sans-serif" font-size="12" fill="#64748b">\n{body}\n</svg>\n'
-    )
-
-
-def draw_axis(y: Callable[[float], float], top: float) -> Iterator[str]:
-    for step in range(int(top / 0.25) + 1):
-        ratio = step * 0.25
-        stroke, width = ("#94a3b8", 1.5) if ratio == 1 else ("#cbd5e1", 0.5)
-        yield (
-            f'<line x1="{LEFT}" x2="{WIDTH}" y1="{y(ratio):.1f}" y2="{y(ratio):.1f}" '
-            f'stroke="{stroke}" stroke-width="{width}"/>'
-        )
-        yield text(LEFT - 6, y(ratio) + 4, f"{ratio:.2f}", "end")
-
-
-def draw_bar(x: float, y: Callable[[float], float], side: str, each: Comparison, title: str) -> str:
-    middle = x + BAR / 2 - 1
-    return (
-        f"<g><title>{escape(title)}: {each.ratio:.2f} ({each.low:.2f} to {each.high:.2f})</title>"
-        f'<rect x="{x}" y="{y(each.ratio):.1f}" width="{BAR - 2}" '
-        f'height="{y(0) - y(each.ratio):.1f}" fill="{COLOURS[side]}"/>'
-        f'<line x1="{middle}" x2="{middle}" y1="{y(each.low):.1f}" y2="{y(each.high):.1f}" '
-        'stroke="#0f172a"/></g>'
-    )
-
-
-def text(x: float, y: float, words: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
-
 
 if __name__ == "__main__":
     for path in write(Path(__file__).parent.parent / "docs" / "explanation" / "speed"):

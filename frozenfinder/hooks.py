@@ -14,7 +14,7 @@ from .finder import FrozenFinder, NullFinder
 from .loader import Locked
 from .lock import ImportLock
 from .patterns import Patterns
-from .registry import Registry, _os
+from .registry import BLOB_WINDOW, Registry, _os
 from .roots import SEPARATOR
 
 TYPE_CHECKING = False
@@ -84,6 +84,8 @@ def serve(opened: Registry, mode: str, tests: bool = False) -> "Finder":
     without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
     collector = None if "collector" in without else Collector()
     patterns = None if "patterns" in without else Patterns()
+    if "windows" in without or "read-ahead" in without:
+        opened.narrow(0 if "windows" in without else BLOB_WINDOW)
     finder = finder_type(opened, import_lock, report, tests, collector, patterns)
     _insert(finder)
     _prepare_fork()

@@ -345,6 +345,9 @@ class _Window:
     def forget(self) -> None:
         self._content = (0, b"")
 
+    def narrow(self, size: int) -> None:
+        self._size = min(size, self._size)
+
 
 class Registry:
     """A registry open for reading: tables of entries and the code behind them.
@@ -491,6 +494,11 @@ class Registry:
         return pinned
 
     # -- reading
+
+    def narrow(self, window: int) -> None:
+        """From now on read that many bytes at once at most, but what was asked for in any case."""
+        for each in (self._index_window, self._blob_window, self._boot_window):
+            each.narrow(window)
 
     def read_all(self) -> bytes:
         """Every byte, unchecked."""

@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,63 @@ def test_every_look_at_a_file_takes_a_millisecond_more(tmp_path: Path, load: Any
     assert measures.boot(command, slow).imports > 0.150
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="there is no posix_spawn")
+def test_memory_is_that_of_the_process_alone(load: Any) -> None:
+    """Whatever the process has that measures it."""
+    ballast = b"x" * 200_000_000
+
+    def measure(code: str) -> int:
+        argv = [sys.executable, "-c", f"{code}; print(0, 0)"]
+        memory: int = load("measures").boot(load("sides").Command(argv, {})).memory
+        return memory
+
+    assert measure("pass") < 100_000 < measure("b'x' * 150_000_000") < len(ballast) / 1000
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="there is no posix_spawn")
+def test_a_side_that_fails_is_an_error(load: Any) -> None:
+    command = load("sides").Command([sys.executable, "-c", "exit('wrong')"], {})
+    with pytest.raises(ProcessError, match="exit status 1: wrong"):
+        load("measures").boot(command)
+
+
+LEFT_OFF = """
+import sys
+from frozenfinder import install
+finder = install(sys.argv[1], mode="closed")
+windows = finder.registry._index_window, finder.registry._blob_window, finder.registry._boot_window
+print(*[window._size for window in windows])
+import pkg.part
+print(finder.served)
+"""
+
+
+@pytest.mark.parametrize(
+    ("without", "windows"),
+    [("", "65536 16384 262144"), ("read-ahead", "16384 16384 16384"), ("windows", "0 0 0")],
+)
+def test_reading_ahead_can_be_left_off(
+    without: str, windows: str, tmp_path: Path, python: Python
+) -> None:
+    registry = tmp_path / "p.frz"
+    part = frozen("pkg.part", "value = 3")
+    registry.write_bytes(build_registry(frozen("pkg", "", is_package=True), part))
+    done = python("-c", LEFT_OFF, registry, env={"FROZENFINDER_WITHOUT": without})
+    assert done.stdout == f"{windows}\n2\n"
+
+
+def test_every_trick_can_be_left_off(tmp_path: Path, load: Any) -> None:
+    sides, tricks = load("sides"), load("tricks")
+    builder = sides.Build(sides.Workload("import colorsys"), tmp_path)
+    freeze = [sys.executable, "-m", "frozenfinder", "freeze", "--quiet", "--package=colorsys"]
+    for name in ("registry", "unordered", "one_shard"):
+        registry = tmp_path / f"{name}.frz"
+        subprocess.run([*freeze, "-o", registry], check=True)
+        vars(builder)[name] = registry
+    for trick in (*tricks.TRICKS, *tricks.CHECKS):
+        assert load("measures").boot(builder.make_without(trick)).served == 1, trick.name
+
+
 def test_system_calls_are_counted(load: Any) -> None:
     if shutil.which("strace") is None:
         pytest.skip("there is no strace")
@@ -93,10 +152,18 @@ def test_system_calls_are_counted(load: Any) -> None:
     assert 500 <= more["files"] - less["files"] < 520
 
 
+SIDES = {"stock": 1.0, "overlay": 0.8, "floor": 0.5, "run": 0.6, "fast_exit": 0.4}
+WITHOUT = {"overlay": 1.0, "patterns": 1.5, "order": 3.0, "shards": 1.0, "attributes": 1.0}
+WITHOUT |= {"windows": 1.0, "read-ahead": 1.0, "collector": 1.0, "digest": 0.75, "stat": 1.0}
 FIGURES = {
     "machine": {"python": "3.13.0", "system": "S", "processor": "P", "cpus": 2, "load": 0.5},
     "pairs": 2,
     "nothing": {"all": 100, "files": 50},
+    "costs": {
+        "install": {"json": [2.0, 2.0], "small": [1.0, 1.0], "large": [1.25, 1.25]},
+        "start": {"stock": 10.0, "enabled": 12.0},
+        "lock": {"without": 100.0, "outermost": 700.0, "nested": 400.0},
+    },
     "workloads": {
         "one": {
             "imports": "import one",
@@ -106,10 +173,14 @@ FIGURES = {
                     "imports": [factor, factor],
                     "wall": [2 * factor, 3 * factor],
                     "cpu": [factor, factor],
+                    "memory": [int(10240 * factor)] * 2,
                     "served": [20, 20],
                 }
-                for side, factor in {"stock": 1.0, "overlay": 0.8, "floor": 0.5, "run": 0.6}.items()
+                for side, factor in SIDES.items()
             },
+            "unmarshal": [0.1, 0.1],
+            "tricks": {name: {"imports": [factor, factor]} for name, factor in WITHOUT.items()},
+            "instructions": {"stock": 2_000_000, "overlay": 1_000_000, "patterns": 1_250_000},
             "calls": {"stock": {"all": 400, "files": 250}, "overlay": {"all": 200, "files": 90}},
             "cold": {"unavailable": "the page cache cannot be emptied here"},
         }
@@ -130,6 +201,16 @@ def test_the_page_shows_what_was_measured(tmp_path: Path, load: Any) -> None:
     page = (tmp_path / "speed.md").read_text("utf-8")
     assert "| one | 1000.0 | 0.80 (0.80 to 0.80) |  | 0.50 (0.50 to 0.50) |  |  |" in page
     assert "| one | 400 / 250 / 10.0 | 200 / 90 / 2.0 |  |  |" in page
+    assert "| one | 10.0 | 0.80 (0.80 to 0.80) |  | 0.60 (0.60 to 0.60) |  |  |  |" in page
+    assert "`FROZENFINDER_WITHOUT=patterns` | 1.50 (1.50 to 1.50) / 1.250 |" in page
+    assert "both without `patterns` | 2.00 (2.00 to 2.00) |" in page
+    assert "| one | 1000.0 | 500.0 | 100.0 | 200.0 | 200.0 |" in page
+    assert "| the import lock, for a module | 600 ns |" in page
+    assert "| `run --fast-exit`, whole process, median | at most 0.65 | 0.40 |" in page
+    assert "| import and install, 100,000 over 100 | at most 1.10 | 1.25 |" in page
+    assert (
+        "| overlay, calls on files for each served module, median | at most 1.20 | 2.00 |" in page
+    )
     assert "| overlay over floor, imports, worst | at most 1.35 | 1.60 |" in page
     assert "- `pycds`: has no release for this version" in page
     assert "page cache empty" not in page

@@ -1,0 +1,53 @@
+"""What overlay does to be fast and what it does to be safe, each with a way to leave it off."""
+
+from typing import NamedTuple
+
+
+class Trick(NamedTuple):
+    """How overlay does without it: by `FROZENFINDER_WITHOUT`, another registry, or a patch.
+
+    `beside` is what that is compared with: overlay, or overlay without another of the tricks.
+    """
+
+    name: str
+    what: str
+    switch: str = ""
+    registry: str = "registry"
+    patch: str = ""
+    beside: str = "overlay"
+
+
+TRICKS = (
+    Trick("shards", "an index in shards, of which a program reads its own", registry="one_shard"),
+    Trick(
+        "attributes",
+        "a spec's `cached` made from what is at hand",
+        patch="from frozenfinder import finder; finder._CACHED_ENDING = ''",
+    ),
+    Trick("windows", "code and index read in windows", switch="windows"),
+    Trick("read-ahead", "wider windows for a recorded boot", switch="read-ahead"),
+    Trick("collector", "the collector kept out of the way", switch="collector"),
+    Trick("patterns", "regular expressions compiled when frozen", switch="patterns"),
+    Trick(
+        "order",
+        "code in the order of a recorded boot",
+        switch="patterns",
+        registry="unordered",
+        beside="patterns",
+    ),
+)
+"""Above 1 says what each is worth."""
+
+CHECKS = (
+    Trick(
+        "digest",
+        "the digest of all that is read, before it is used",
+        patch="from frozenfinder import layout; layout.check = lambda *_: None",
+    ),
+    Trick(
+        "stat",
+        "the `stat` of each source",
+        patch="from frozenfinder import finder; finder.check_fresh = lambda *_: None",
+    ),
+)
+"""Below 1 says what each costs. Nothing may do without them."""
