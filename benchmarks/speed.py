@@ -17,8 +17,6 @@ With `--only` the other figures in the file stay as they are. The parts:
     costs         installing, starting, and the import lock
     calls         how many system calls are made (with strace)
     instructions  how many are executed (with valgrind; only where asked for, it takes long)
-
-The last two are the same on a machine that has other work to do.
 """
 
 import argparse
@@ -58,6 +56,9 @@ FEW = ("stdlib", "django", "sympy")
 """The workloads that are."""
 
 PARTS = ("warm", "cold", "slow", "tricks", "unmarshal", "costs", "calls", "instructions")
+COUNTED = ("calls", "instructions")
+"""The parts that are the same on a machine that has other work to do."""
+
 COLD_ROUNDS, SLOW_ROUNDS, TRICK_ROUNDS, COST_ROUNDS, UNMARSHALLINGS = 8, 3, 12, 40, 5
 NOTHING = Command([sys.executable, "-c", "pass"], {})
 
@@ -76,7 +77,8 @@ def main() -> None:
     figures: Figures = {"workloads": {}}
     if file.exists():
         figures = json.loads(file.read_text("utf-8"))
-    figures |= {"machine": describe_machine(), "pairs": options.pairs}
+    if "machine" not in figures or set(options.only) - set(COUNTED):
+        figures |= {"machine": describe_machine(), "pairs": options.pairs}
     if "calls" in options.only:
         figures["nothing"] = try_to(lambda: count_calls(NOTHING))
     if "costs" in options.only:
@@ -140,13 +142,15 @@ def measure(name: str, options: argparse.Namespace, say: Callable[[str], None]) 
     parts: dict[str, Callable[[], Any]] = {
         "warm": lambda: take_rounds(commands, options.pairs, boot),
         "unmarshal": lambda: measure_unmarshalling(builder),
-        "calls": lambda: {side: count_calls(each) for side, each in commands.items()},
+        "calls": lambda: count_each(count_calls, commands),
     }
     if few:
         parts["cold"] = lambda: take_cold_rounds(ours)
         parts["slow"] = lambda: take_slow_rounds(ours, options.work)
         parts["tricks"] = lambda: take_rounds(build_tricks(builder), TRICK_ROUNDS, boot)
-        parts["instructions"] = lambda: count_all_instructions(commands | build_tricks(builder))
+        parts["instructions"] = lambda: count_each(
+            count_instructions, commands | build_tricks(builder), os.cpu_count() or 1
+        )
     found: Figures = {"imports": WORKLOADS[name].imports, "unavailable": missing}
     for part in PARTS:
         if part in options.only and part in parts:
@@ -170,11 +174,20 @@ def measure_unmarshalling(builder: Build) -> list[float]:
     return [boot(command).imports for _ in range(UNMARSHALLINGS)]
 
 
-def count_all_instructions(commands: Mapping[str, Command]) -> Figures:
-    """By side; several at once, which changes no count."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        counts = pool.map(count_instructions, commands.values())
-        return dict(zip(commands, counts, strict=True))
+def count_each(
+    count: Callable[[Command], Any], commands: Mapping[str, Command], at_once: int = 1
+) -> Figures:
+    """By side, but for those that cannot be counted; several at once changes no count."""
+
+    def try_count(command: Command) -> Any:
+        try:
+            return count(command)
+        except (Unavailable, ProcessError):
+            return None
+
+    with ThreadPoolExecutor(at_once) as pool:
+        counts = zip(commands, pool.map(try_count, commands.values()), strict=True)
+        return {side: counted for side, counted in counts if counted is not None}
 
 
 def measure_costs() -> Figures:

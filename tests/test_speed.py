@@ -221,6 +221,41 @@ def test_the_page_shows_what_was_measured(tmp_path: Path, load: Any) -> None:
     ]
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="there is no posix_spawn")
+def test_what_is_not_measured_anew_stays(
+    tmp_path: Path, load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speed, sides = load("speed"), load("sides")
+    monkeypatch.setattr(speed, "WORKLOADS", {"one": sides.Workload("import colorsys")})
+    monkeypatch.setattr(speed, "SIDES", ("stock", "floor"))
+    output = tmp_path / "speed"
+    output.mkdir()
+    file = output / f"{sys.implementation.cache_tag}.json"
+    file.write_text(json.dumps(FIGURES))
+    options = ["--only", "warm", "--pairs=3", f"--work={tmp_path}", f"--output={output}"]
+    monkeypatch.setattr(sys, "argv", ["speed.py", *options])
+    speed.main()
+    figures = json.loads(file.read_text("utf-8"))
+    one = figures["workloads"]["one"]
+    assert figures["pairs"] == 3
+    assert list(one["warm"]) == ["stock", "floor"]
+    assert len(one["warm"]["floor"]["memory"]) == 3
+    assert one["calls"] == FIGURES["workloads"]["one"]["calls"]  # type: ignore[index]
+    assert (tmp_path / "speed.md").exists()
+
+
+def test_what_fails_is_named_without_the_folders_of_a_machine(
+    tmp_path: Path, load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speed, sides = load("speed"), load("sides")
+    monkeypatch.setattr(speed, "SIDES", ("stock",))
+    failing = f"raise OSError(20, 'no folder', {str(tmp_path / 'one' / 'stored.zip')!r})"
+    _, missing = speed.build(sides.Build(sides.Workload(failing), tmp_path / "one"))
+    assert missing == {
+        "stock": "fails: exit status 1: NotADirectoryError: [Errno 20] no folder: 'stored.zip'"
+    }
+
+
 def test_the_command_says_which_workloads_there_are(python: Python) -> None:
     done = python(BENCHMARKS / "speed.py", "absent", check=False)
     assert done.returncode == 2
