@@ -25,7 +25,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -88,10 +88,18 @@ def main() -> None:
         say(f"{name}: builds its sides")
         measured = measure(name, options, partial(say_of, say, name))
         figures["workloads"][name] = figures["workloads"].get(name, {}) | measured
-        file.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+        write(figures, file, (options.work, sys.prefix, sys.base_prefix))
     say(f"wrote {file}")
     for written in speed_page.write(options.output):
         say(f"wrote {written}")
+
+
+def write(figures: Figures, file: Path, folders: Iterable[str | Path]) -> None:
+    """Write the figures, without the folders of this machine that errors have named."""
+    text = json.dumps(figures, indent=1)
+    for folder in folders:
+        text = text.replace(f"{folder}{os.sep}", "")
+    file.write_text(f"{text}\n", "utf-8")
 
 
 def parse() -> argparse.Namespace:
@@ -126,8 +134,7 @@ def build(builder: Build) -> tuple[dict[str, Command], dict[str, str]]:
         except Unavailable as reason:
             missing[side] = str(reason)
         except ProcessError as error:
-            # of no machine: the page is for everybody
-            missing[side] = f"fails: {error}".replace(f"{builder.folder}{os.sep}", "")
+            missing[side] = f"fails: {error}"
         else:
             commands[side] = command
     return commands, missing
