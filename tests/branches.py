@@ -1,0 +1,69 @@
+"""Branch coverage of the tests, of every process that they start, and the limits that hold it.
+
+    python tests/branches.py                     # arguments are for pytest
+
+The tests run as they are; then some of them once more, with the frames shown that the loaders hide
+(`shown_frames`). Whether they pass is for the other environments to say: some look at just what
+coverage changes, such as trace functions. What is left out of the reckoning, and what coverage
+cannot enter, pyproject.toml lists with the reasons.
+"""
+
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from test_layers import DEFERRED, RUN
+
+ROOT = Path(__file__).parent.parent
+PYTEST = Path(sysconfig.get_path("scripts"), "pytest")
+
+RUN_TIME_LIMIT, PACKAGE_LIMIT = 100, 95
+"""Per cent of the statements and branches of the run-time half, and of the whole package."""
+
+SHOWN = ("collector", "extensions", "fork", "hooks", "lock", "patterns", "protocol")
+"""The tests that run enough modules to reach everything in the hidden frames."""
+
+
+def coverage(*argv: str | Path) -> int:
+    program = [sys.executable, "-m", "coverage", *argv]
+    return subprocess.run(program, cwd=ROOT, check=False).returncode
+
+
+def test(*argv: str | Path) -> bool:
+    """Whether the tests came to their end, passed or failed."""
+    return coverage("run", PYTEST, "-n", "2", "--dist", "loadgroup", *argv) < 2
+
+
+@contextmanager
+def shown_frames() -> Iterator[None]:
+    """Have every process of this environment show the frames, from its start."""
+    script = Path(__file__).with_name("shown_frames.py")
+    file = Path(sysconfig.get_path("purelib"), "a0_shown_frames.pth")
+    file.write_text(f"import runpy; runpy.run_path({str(script)!r})\n", encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.unlink()
+
+
+def report() -> bool:
+    """Print what is missing, of the run-time half and of all; whether it is within the limits."""
+    modules = ",".join(f"frozenfinder/{name}.py" for name in ("__init__", *RUN, *DEFERRED))
+    half = coverage("report", f"--include={modules}", f"--fail-under={RUN_TIME_LIMIT}")
+    whole = coverage("report", f"--fail-under={PACKAGE_LIMIT}")
+    return not half and not whole
+
+
+def main(argv: list[str]) -> int:
+    coverage("erase")
+    ended = test(*argv)
+    with shown_frames():
+        ended &= test(*(ROOT / "tests" / f"test_{name}.py" for name in SHOWN))
+    return int(bool(coverage("combine", "-q")) or not report() or not ended)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
