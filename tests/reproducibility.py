@@ -102,7 +102,7 @@ def freeze_once(tree: Path, number: int, *, with_source: bool = True) -> bytes:
         }
         env = {**os.environ, "PYTHONHASHSEED": str(number), "TZ": rng.choice(("UTC", "JST-9"))}
         if rng.random() < 0.5:
-            env["SOURCE_DATE_EPOCH"] = str(rng.randrange(2**31))
+            env["SOURCE_DATE_EPOCH"] = str(rng.randrange(2**32, 2**33))  # later than any file
         subprocess.run(
             [sys.executable, *flags, "-c", FREEZE, json.dumps(options)], check=True, env=env
         )

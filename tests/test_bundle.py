@@ -564,6 +564,25 @@ def test_what_there_is_not_is_told_in_one_line(
     assert not path.exists()
 
 
+@pytest.mark.parametrize("options", [["-m", "broken"], ["--entry", "broken:main"]])
+def test_a_program_that_does_not_compile_is_not_bundled(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+) -> None:
+    write_tree(tmp_path, {"broken.py": "def"})
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "app.pyz"
+    assert main(["bundle", "-o", str(path), "--path", ".", *options]) == 2
+    assert capsys.readouterr().err == (
+        f"frozenfinder: module 'broken': {str(tmp_path / 'broken.py')!r} does not compile: "
+        "SyntaxError: invalid syntax (broken.py, line 1); it was asked for by name, so that it is "
+        "not left out\n"
+    )
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [

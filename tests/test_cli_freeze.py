@@ -326,6 +326,52 @@ def test_a_module_that_cannot_be_frozen_is_told_and_the_rest_is_frozen(
     assert "broken" not in names(output)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "broken"),
+    [
+        (["--package", "broken"], "broken.py"),
+        (["--package", "package"], "package/__init__.py"),
+        (["--manifest", "app.txt"], "broken.py"),
+    ],
+)
+def test_a_module_that_was_named_and_cannot_be_frozen_is_an_error(
+    cli: Cli, lib: Path, output: Path, arguments: list[str], broken: str
+) -> None:
+    (lib / "app.txt").write_text("package broken")
+    freeze = ["freeze", "--path", lib, *arguments, "-o", output]
+    (lib / "broken.py").write_text("")
+    assert cli(*freeze, cwd=lib).returncode == 0
+    old = output.read_bytes()
+    (lib / broken).write_text("def")
+    name = broken.removesuffix("/__init__.py").removesuffix(".py")
+    assert_refused(
+        cli(*freeze, cwd=lib),
+        f"module {name!r}: {str(lib / broken)!r} does not compile: SyntaxError: invalid syntax "
+        f"({Path(broken).name}, line 1); it was asked for by name, so that it is not left out",
+    )
+    assert output.read_bytes() == old
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is(
+    cli: Cli, lib: Path, output: Path
+) -> None:
+    page = output.with_name("out.frz.html")
+    page.mkdir()
+    assert_refused(
+        cli("freeze", "--path", lib, "-o", output, "--report", "html"),
+        f"output {str(page)!r}: is a directory, expected a report or nothing",
+    )
+    assert not output.exists()
+
+
+def test_files_newer_than_the_source_date_epoch_are_told(cli: Cli, lib: Path, output: Path) -> None:
+    done = cli("freeze", "--path", lib, "-o", output, env={"SOURCE_DATE_EPOCH": "1000"})
+    assert (
+        "Files newer than SOURCE_DATE_EPOCH: 4, of which overlay serves those that are given that "
+        "time.\n"
+    ) in done.stdout
+
+
 def test_a_directory_is_not_written_over(cli: Cli, lib: Path, output: Path) -> None:
     output.mkdir()
     assert_refused(

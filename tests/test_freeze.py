@@ -242,14 +242,73 @@ def test_processes_flags_hash_seeds_and_clocks_make_no_difference(
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, lib / package, ignore=ignored)
     outputs = []
-    for number, (flags, jobs, seed) in enumerate(
-        [([], "1", "1"), ([], "2", "2"), (["-OO"], "3", "3"), (["-X", "utf8=0"], "1", "random")]
+    for number, (flags, jobs, seed, latest) in enumerate(
+        [
+            ([], "1", "1", ""),
+            ([], "2", "2", str(2**32)),
+            (["-OO"], "3", "3", str(2**33)),
+            (["-X", "utf8=0"], "1", "random", ""),
+        ]
     ):
         output = tmp_path / f"{number}.frz"
-        environment = {"PYTHONHASHSEED": seed, "SOURCE_DATE_EPOCH": seed if seed.isdigit() else ""}
+        environment = {"PYTHONHASHSEED": seed, "SOURCE_DATE_EPOCH": latest}
         python(*flags, "-c", FREEZE, lib, output, jobs, env=environment)
         outputs.append(output.read_bytes())
     assert outputs[0] == outputs[1] == outputs[2] == outputs[3]
+
+
+def set_times(lib: Path, seconds: int) -> None:
+    for path in lib.rglob("*.*"):
+        os.utime(path, (seconds, seconds))
+
+
+def test_no_time_is_recorded_that_is_later_than_the_source_date_epoch(
+    lib: Path, output: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_times(lib, 2_000_000)
+    os.utime(lib / "m.py", (1_000_000, 1_000_000))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1500000")
+    report = freeze(plan(lib), output)
+    registry = opened()
+    entries = [*registry.entries(), *registry.files()]
+    times = {each.path: each.mtime for each in entries if each.kind in ("source", "data")}
+    assert times.pop("m.py") == 1_000_000
+    assert set(times.values()) == {1_500_000}
+    assert report.clamped == 3
+
+
+def test_files_newer_than_the_source_date_epoch_may_have_any_time(
+    lib: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1500000")
+    outputs = []
+    for seconds in (1_600_000, 1_700_000):
+        set_times(lib, seconds)
+        freeze(plan(lib), output)
+        outputs.append(output.read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+def test_a_source_newer_than_the_source_date_epoch_is_compiled_again(
+    lib: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1500000")
+    freeze(plan(lib), output)
+    write_tree(lib, {"m.py": FILES["m.py"].replace("first", "other")})
+    assert freeze(plan(lib), output).written
+
+
+@pytest.mark.parametrize("value", ["yesterday", "-1", "1.5", "\u0661"])
+def test_a_source_date_epoch_that_is_no_time_is_an_error(
+    lib: Path, output: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", value)
+    with pytest.raises(FreezeError) as caught:
+        freeze(plan(lib), output)
+    assert str(caught.value) == (
+        f"SOURCE_DATE_EPOCH is {value!r}, expected whole seconds since 1970"
+    )
+    assert not output.exists()
 
 
 def test_places_orders_and_much_else_make_no_difference() -> None:
@@ -410,6 +469,38 @@ def test_a_freeze_that_cannot_write_leaves_everything_as_it_was(
     )
     assert leftovers(output) == []
     assert (output.read_bytes() if before else None) == old
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_report_that_cannot_be_written_leaves_everything_as_it_was(
+    lib: Path, output: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    page = output.with_suffix(".html")
+    freeze(plan(lib), output, page=page)
+    old = output.read_bytes(), page.read_bytes()
+    write_tree(lib, {"new.py": ""})
+    planned = plan(lib)
+    monkeypatch.setattr(os, call, fail(errno.ENOSPC))
+    with pytest.raises(FreezeError) as caught:
+        freeze(planned, output, page=page)
+    monkeypatch.undo()
+    first = page if call == "fsync" else output
+    assert str(caught.value) == (
+        f"output {str(first)!r}: cannot be written: No space left on device"
+    )
+    assert (output.read_bytes(), page.read_bytes()) == old
+    assert leftovers(output) == [page.name]
+
+
+def test_a_report_is_not_written_where_something_else_is(lib: Path, output: Path) -> None:
+    page = output.with_suffix(".html")
+    page.mkdir()
+    with pytest.raises(FreezeError) as caught:
+        freeze(plan(lib), output, page=page)
+    assert str(caught.value) == (
+        f"output {str(page)!r}: is a directory, expected a report or nothing"
+    )
+    assert leftovers(output) == [page.name]
 
 
 def test_an_interrupted_freeze_leaves_everything_as_it_was(

@@ -51,10 +51,14 @@ def bundle(
 
     Any CPython that has the magic number of this one runs it, with nothing installed. `python` is
     what follows `#!` in its first line. `jobs` and `progress` are as `freeze` takes them.
-    FreezeError if there is no such entry, or the file cannot be written.
+    FreezeError if there is no such entry, or what was asked for by name cannot be compiled, or the
+    file cannot be written.
     """
     # deferred: activation does without them
-    from frozenfinder.freezer import Report, _count_cpus
+    from dataclasses import replace
+
+    from frozenfinder.freezer import _count_cpus
+    from frozenfinder.freezer.report import make_report
 
     from . import archive
     from .contents import assemble
@@ -63,19 +67,9 @@ def bundle(
     path = os.path.abspath(output)
     archive.check_output(path)
     entry.check(plan)
+    main = () if entry.function else (f"{entry.module}.__main__",)
+    plan = replace(plan, named=(*plan.named, entry.module, *main))
     contents = assemble(plan, jobs=jobs or _count_cpus(), progress=progress)
     size = archive.write(path, contents, entry, python or archive.default_python())
-    content = contents.content
-    return Report(
-        output=path,
-        size=size,
-        modules=len(content.modules),
-        files=len(content.files),
-        compiled=content.compiled,
-        from_pyc=content.from_pyc,
-        reused=0,
-        written=True,
-        seconds=time.perf_counter() - begin,
-        omitted=(*plan.omitted, *content.omitted),
-        warnings=tuple(content.warnings),
-    )
+    report = make_report(plan, contents.content, output=path, size=size)
+    return replace(report, seconds=time.perf_counter() - begin)

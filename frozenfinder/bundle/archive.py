@@ -17,13 +17,13 @@ import stat
 import sys
 import zipfile
 from collections.abc import Iterable
-from contextlib import suppress
 from importlib.resources import files
 from importlib.util import MAGIC_NUMBER, source_hash
 from typing import IO
 
 from frozenfinder import __version__
 from frozenfinder.errors import FreezeError
+from frozenfinder.freezer.write import check_place, replacing
 
 from .contents import Contents
 from .entry import Entry
@@ -83,39 +83,13 @@ def _command() -> str:
 
 def write(path: str, contents: Contents, entry: Entry, python: str) -> int:
     """Put the bundle at `path` in one step; its size. FreezeError if that fails."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
-    try:
-        try:
-            with open(temporary, "xb") as file:
-                size = _write(file, contents, entry, python)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, _MODE)
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        reason = error.strerror or error
-        raise FreezeError(f"output {path!r}: cannot be written: {reason}") from error
-    return size
+    with replacing(path, mode=_MODE) as file:
+        return _write(file, contents, entry, python)
 
 
 def check_output(path: str) -> None:
     """FreezeError unless a bundle may be written at `path`: nothing else is there to be lost."""
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise FreezeError(f"output {path!r}: its folder does not exist; create it first")
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return
-    if not stat.S_ISREG(mode):
-        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-        raise FreezeError(f"output {path!r}: is {kind}, expected a bundle or nothing")
-    if os.path.getsize(path) and find_registry(path) is None:
+    if check_place(path, "a bundle") and os.path.getsize(path) and find_registry(path) is None:
         raise FreezeError(
             f"output {path!r}: is a file and not a bundle; remove it, or choose another name"
         )

@@ -17,7 +17,6 @@ from frozenfinder.freezer import (
     write_manifest,
 )
 from frozenfinder.freezer.manifest import EXTENSIONS
-from frozenfinder.freezer.page import format_page
 from frozenfinder.freezer.write import check_output
 from frozenfinder.hooks import default_registry
 
@@ -218,14 +217,22 @@ def main(options: argparse.Namespace) -> int:
     check_request(options, manifest)
     output = find_output(options, manifest)
     manifest, unseen = add_trace(options, manifest, Path(output).absolute())
+    page = f"{output}.html" if options.report == "html" else None
     with Progress("following imports", quiet=options.quiet) as progress:
         plan = discover(manifest, program_path(), progress)
     Path(output).absolute().parent.mkdir(parents=True, exist_ok=True)
     if options.write_manifest is not None:
         write_manifest(options.write_manifest, manifest, plan.optimize)
     with Progress("freezing", quiet=options.quiet) as progress:
-        report = freeze(plan, output, jobs=options.jobs, progress=progress, sign=options.sign)
-    tell(options, replace(report, unseen=unseen))
+        report = freeze(
+            replace(plan, unseen=unseen),
+            output,
+            jobs=options.jobs,
+            progress=progress,
+            sign=options.sign,
+            page=page,
+        )
+    tell(options, report, page)
     return DONE
 
 
@@ -242,18 +249,15 @@ def add_trace(
     return merge_manifests([manifest, recorded]), unseen
 
 
-def tell(options: argparse.Namespace, report: Report) -> None:
+def tell(options: argparse.Namespace, report: Report, page: str | None = None) -> None:
     """Report on stdout, in the way that is asked for."""
-    if options.report == "html":
-        page = Path(f"{report.output}.html")
-        page.write_text(format_page(report), encoding="utf-8")
     if options.json or options.report == "json":
         print(report.to_json())
     elif not options.quiet:
         print(summarise(report, verbose=options.verbose))
         if options.report == "table":
             print(tabulate(report))
-        elif options.report == "html":
+        elif page is not None:
             print(f"Report: {page}")
 
 
@@ -265,6 +269,11 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
         f"{done} {report.output}: {held}, in {report.seconds:.1f} s.",
         f"Code: {report.compiled} compiled, {report.from_pyc} from a .pyc, {report.reused} kept.",
     ]
+    if report.clamped:
+        lines.append(
+            f"Files newer than SOURCE_DATE_EPOCH: {report.clamped}, of which overlay serves those "
+            "that are given that time."
+        )
     if report.verify_key is not None:
         lines.append(f"Signed: install(..., verify_key={report.verify_key!r}).")
     for title, items in (

@@ -15,6 +15,8 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .content import Progress
     from .discovery import discover
     from .manifest import (
@@ -89,24 +91,31 @@ def freeze(
     jobs: int | None = None,
     progress: Progress | None = None,
     sign: str | os.PathLike[str] | None = None,
+    page: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Freeze what is planned to the file `output`; FreezeError if it cannot be written.
 
-    What cannot be compiled or read is left out and reported. `jobs` is the number of processes, by
-    default one for each CPU. `progress` is called with how many modules are done, of how many, and
-    the name of the last. `sign` is a PEM file with the Ed25519 key to sign with.
+    What cannot be compiled or read is left out and reported, but for what was asked for by name:
+    that is a FreezeError. `jobs` is the number of processes, by default one for each CPU.
+    `progress` is called with how many modules are done, of how many, and the name of the last.
+    `sign` is a PEM file with the Ed25519 key to sign with, and `page` the file that the report is
+    written to as HTML. Where an error is raised nothing was written.
     """
     # deferred: see above
+    from dataclasses import replace
+
     from .content import Content
     from .plan import anchor
     from .previous import Previous
     from .report import make_report
     from .sign import Signer
-    from .write import check_output, pack, write
+    from .write import check_output, check_place, pack, write
 
     begin = time.perf_counter()
     path = os.path.abspath(output)
     check_output(path)
+    if page is not None:
+        check_place(os.path.abspath(page), "a report")
     signer = None if sign is None else Signer(sign)
     plan = anchor(plan, os.path.dirname(path))
     content = Content(plan)
@@ -117,16 +126,28 @@ def freeze(
         previous.close()
     content.add_files()
     pieces = pack(plan, content.modules, content.files, signer)
-    written = write(path, pieces, plan.scanned_ns)
-    return make_report(
-        plan,
-        content,
-        output=path,
-        size=sum(map(len, pieces)),
-        written=written,
-        verify_key=None if signer is None else signer.verify_key,
-        seconds=time.perf_counter() - begin,
-    )
+    key = None if signer is None else signer.verify_key
+    report = make_report(plan, content, output=path, size=sum(map(len, pieces)), verify_key=key)
+    report = replace(report, seconds=time.perf_counter() - begin)
+    if page is None:
+        written = write(path, pieces, plan.scanned_ns)
+    else:
+        written = _write_with_page(path, pieces, plan.scanned_ns, os.path.abspath(page), report)
+    return replace(report, written=written, seconds=time.perf_counter() - begin)
+
+
+def _write_with_page(
+    path: str, pieces: Sequence[bytes], scanned_ns: int, page: str, report: Report
+) -> bool:
+    """As `write`, and the report at `page`: both or neither."""
+    # deferred: see above
+    from .page import format_page
+    from .write import replacing, sync, write
+
+    with replacing(page) as file:
+        file.write(format_page(report).encode("utf-8", "backslashreplace"))
+        sync(file)
+        return write(path, pieces, scanned_ns)
 
 
 def _count_cpus() -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 
+from frozenfinder.errors import FreezeError
 from frozenfinder.layout import FrozenEntry
 
 from .compile import Compiled, Compiler, Task, stamp
+from .epoch import read_epoch
 from .plan import DataFile, Module, Omission, Plan
 from .previous import Previous
 from .write import Frozen
@@ -18,16 +20,20 @@ _BARE = ("namespace", "excluded")  # kinds that are an entry and nothing else
 
 
 class Content:
-    """What was made of a plan so far, what was left out, and how many modules came from where."""
+    """What was made of a plan so far, what was left out, and how many modules came from where.
+
+    `clamped` counts the modules whose files are newer than SOURCE_DATE_EPOCH.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._latest = read_epoch()
         self._numbers = {root: number for number, root in enumerate(plan.roots)}
         self._modules: dict[int, Frozen] = {}  # by their places in the plan
         self.files: list[Frozen] = []
         self.omitted: list[Omission] = []
         self.warnings: list[tuple[str, str]] = []
-        self.compiled = self.from_pyc = self.reused = 0
+        self.compiled = self.from_pyc = self.reused = self.clamped = 0
 
     @property
     def modules(self) -> list[Frozen]:
@@ -35,7 +41,10 @@ class Content:
         return [self._modules[place] for place in sorted(self._modules)]
 
     def add_modules(self, previous: Previous, jobs: int, progress: Progress | None) -> None:
-        """Everything but the aliases, and then those; `previous` saves what it can."""
+        """Everything but the aliases, and then those; `previous` saves what it can.
+
+        FreezeError where what was asked for by name cannot be frozen.
+        """
         modules = self._plan.modules
         tasks = {
             place: size
@@ -103,7 +112,7 @@ class Content:
                 mtime, size = stamp(os.stat(module.location))
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            self._omit(module.name, module.location, f"cannot be read: {reason}")
+            self._leave_out(module, f"cannot be read: {reason}")
             return None
         if module.kind not in _COMPILED:
             self._modules[place] = Frozen(self._entry(module, mtime, size), content)
@@ -139,7 +148,7 @@ class Content:
 
     def _add_compiled(self, place: int, module: Module, compiled: Compiled) -> None:
         if compiled.code is None:
-            self._omit(module.name, module.location, compiled.reason or "")
+            self._leave_out(module, compiled.reason or "")
             return
         self._modules[place] = self._freeze(module, compiled)
         self.warnings += [(module.name, warning) for warning in compiled.warnings]
@@ -186,17 +195,27 @@ class Content:
             target = targets.get(module.origname or "")
             if target is None:
                 reason = f"stands for {module.origname!r}, which is not in the registry"
-                self._omit(module.name, module.location, reason)
+                self._leave_out(module, reason)
                 continue
             entry = self._entry(module, target.entry.mtime, target.entry.source_size)
             entry.kind, entry.is_package = target.entry.kind, target.entry.is_package
             entry.patterns_size = target.entry.patterns_size
             self._modules[place] = target._replace(entry=entry)
 
+    def _leave_out(self, module: Module, reason: str) -> None:
+        if module.name in self._plan.named:
+            raise FreezeError(
+                f"module {module.name!r}: {module.location!r} {reason}; "
+                "it was asked for by name, so that it is not left out",
+                module=module.name,
+            )
+        self._omit(module.name, module.location, reason)
+
     def _omit(self, name: str, location: str, reason: str) -> None:
         self.omitted.append(Omission(name, location, reason))
 
     def _entry(self, module: Module, mtime: int = 0, size: int = 0) -> FrozenEntry:
+        self.clamped += mtime > self._latest
         return FrozenEntry(
             module.name,
             origname=module.origname,
@@ -206,7 +225,7 @@ class Content:
             lay_out=module.name in self._plan.lay_out,
             root=self._numbers[module.root],
             path=module.path,
-            mtime=mtime,
+            mtime=min(mtime, self._latest),
             source_size=size,
         )
 
@@ -216,7 +235,7 @@ class Content:
             kind="data",
             root=self._numbers[file.root],
             path=file.path,
-            mtime=mtime,
+            mtime=min(mtime, self._latest),
             source_size=size,
         )
 

@@ -94,7 +94,8 @@ class Plan:
     the import graph of an entry has; `missing` are names that it lacks, with a module that imports
     them; the standard library counts as complete. `lay_out` names top-level packages that closed
     mode has to give real files. `patterns` are regular expressions of a recorded run, as a manifest
-    has them.
+    has them. `named` are modules that were asked for by name: they are not left out, but the freeze
+    fails where one cannot be frozen. `unseen` says in words what a recorded run did not record.
     `asked` says in words what was asked for. `scanned_ns` is the time before which the directories
     were not looked at, 0 where nothing was: what a directory came to hold after it is not planned.
     """
@@ -110,6 +111,8 @@ class Plan:
     missing: tuple[tuple[str, str], ...] = ()
     lay_out: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     optimize: int = 0
     strip_docstrings: bool = False
     with_source: bool = False
@@ -148,6 +151,8 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
         missing=_distinct(chain.from_iterable(plan.missing for plan in plans)),
         lay_out=_distinct(chain.from_iterable(plan.lay_out for plan in plans)),
         patterns=_distinct(chain.from_iterable(plan.patterns for plan in plans)),
+        named=_distinct(chain.from_iterable(plan.named for plan in plans)),
+        unseen=_distinct(chain.from_iterable(plan.unseen for plan in plans)),
         strip_docstrings=any(plan.strip_docstrings for plan in plans),
         optimize=max((plan.optimize for plan in plans), default=0),
         with_source=any(plan.with_source for plan in plans),

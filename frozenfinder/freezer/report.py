@@ -35,7 +35,8 @@ class Report:
     `reused` taken over from the registry that was there before. `warnings` has a module's name and
     what the compiler warned of; modules that were not compiled have none. `size` is in bytes, and
     `written` tells whether the registry differs from what was there before. `verify_key` is what
-    `install` has to be given for a signed one.
+    `install` has to be given for a signed one. Of `clamped` modules the files are newer than
+    SOURCE_DATE_EPOCH, which the registry has in their times' place.
 
     `shares` has the largest top-level name first. `recorded_only` names modules that a recorded run
     imported and no import statement does, and `static_only` the opposite; both are empty where
@@ -56,6 +57,7 @@ class Report:
     excluded: tuple[Omission, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
     verify_key: str | None = None
+    clamped: int = 0
 
     shares: tuple[Share, ...] = ()
     recorded_only: tuple[str, ...] = ()
@@ -73,10 +75,9 @@ def make_report(
     *,
     output: str,
     size: int,
-    written: bool,
-    seconds: float,
-    verify_key: str | None,
+    verify_key: str | None = None,
 ) -> Report:
+    """The report of what is yet to be written, in no time."""
     names = {frozen.entry.name for frozen in content.modules}
     recorded, reached = set(plan.boot), set(plan.reached)
     both = bool(recorded and reached)
@@ -88,9 +89,10 @@ def make_report(
         compiled=content.compiled,
         from_pyc=content.from_pyc,
         reused=content.reused,
-        written=written,
-        seconds=seconds,
+        written=True,
+        seconds=0.0,
         verify_key=verify_key,
+        clamped=content.clamped,
         omitted=(*plan.omitted, *content.omitted),
         excluded=plan.excluded,
         warnings=tuple(content.warnings),
@@ -98,6 +100,7 @@ def make_report(
         recorded_only=tuple(sorted(names & recorded - reached)) if both else (),
         static_only=tuple(sorted(names & reached - recorded)) if both else (),
         missing=plan.missing,
+        unseen=plan.unseen,
     )
 
 

@@ -13,10 +13,10 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import MAGIC_NUMBER
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from frozenfinder import __version__
 from frozenfinder.errors import FreezeError
@@ -98,19 +98,11 @@ def pack_info(plan: Plan) -> bytes:
 
 def check_output(path: str) -> None:
     """FreezeError unless a registry may be written at `path`: nothing else is there to be lost."""
+    if not check_place(path, "a registry"):
+        return
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise FreezeError(f"output {path!r}: is {kind}, expected a registry or nothing")
         with open(path, "rb") as file:
             start = file.read(len(MAGIC))
-    except FileNotFoundError:
-        if not os.path.isdir(os.path.dirname(path)):
-            raise FreezeError(
-                f"output {path!r}: its folder does not exist; create it first"
-            ) from None
-        return
     except OSError as error:
         raise _unwritable(path, error) from error
     if start and start != MAGIC:
@@ -118,6 +110,24 @@ def check_output(path: str) -> None:
             f"output {path!r}: is a file that begins with {start!r} and not a registry; "
             "remove it, or choose another name"
         )
+
+
+def check_place(path: str, expected: str) -> bool:
+    """Whether a file is at `path`; FreezeError where there is something else, or no folder."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if not os.path.isdir(os.path.dirname(path)):
+            raise FreezeError(
+                f"output {path!r}: its folder does not exist; create it first"
+            ) from None
+        return False
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        raise FreezeError(f"output {path!r}: is {kind}, expected {expected} or nothing")
+    return True
 
 
 def write(path: str, pieces: Sequence[bytes], scanned_ns: int = 0) -> bool:
@@ -134,10 +144,8 @@ def write(path: str, pieces: Sequence[bytes], scanned_ns: int = 0) -> bool:
             return False
     except OSError:
         pass  # not there, or not ours
-    try:
-        _replace(path, pieces, moment_ns)
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    with replacing(path, modified_ns=moment_ns) as file:
+        file.writelines(pieces)
     return True
 
 
@@ -148,24 +156,40 @@ def _holds(path: str, pieces: Sequence[bytes]) -> bool:
         )
 
 
-def _replace(path: str, pieces: Iterable[bytes], moment_ns: int) -> None:
-    """Write a temporary file beside `path` and give it that name, or leave nothing behind."""
+@contextmanager
+def replacing(
+    path: str, *, mode: int = _MODE, modified_ns: int | None = None
+) -> Iterator[IO[bytes]]:
+    """A file to write beside `path`, which it is given the name of when the block is done.
+
+    Nothing is left of it where the block raises. FreezeError if it cannot be written; the block's
+    own OSErrors are taken for that.
+    """
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, _MODE)
     try:
-        with open(descriptor, "wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        os.utime(temporary, ns=(moment_ns, moment_ns))
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+        descriptor = os.open(temporary, flags, mode)
+        try:
+            with open(descriptor, "wb") as file:
+                yield file
+                sync(file)
+            if modified_ns is not None:
+                os.utime(temporary, ns=(modified_ns, modified_ns))
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
     _sync_folder(folder)
+
+
+def sync(file: IO[bytes]) -> None:
+    """Have on the disk what was written; OSError where it does not fit, or fails."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: str) -> None:
