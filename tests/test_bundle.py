@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Python
@@ -365,6 +366,42 @@ def registry_of(path: Path) -> Registry:
     offset = archive.find_registry(os.fspath(path))
     assert offset is not None
     return Registry.open(path, offset=offset)
+
+
+def test_commands_look_into_the_registry_of_a_bundle(
+    tool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(*arguments: str) -> Any:
+        assert main([*arguments, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    registry, bundle = registry_of(tool), str(tool)
+    bare = tmp_path / "tool.frz"
+    bare.write_bytes(registry.read_all())
+    listed = ask("ls", bundle)
+    assert (listed["registry"], len(listed["modules"])) == (bundle, registry.header.modules)
+    assert ask("info", bundle)["size"] == registry.header.size
+    assert ask("verify", bundle)["sha256"] == ask("verify", str(bare))["sha256"]
+    assert ask("diff", bundle, str(bare))["modules"] == []
+
+
+def test_why_looks_into_the_registry_of_a_bundle(tool: Path, python: Python) -> None:
+    asked = ["why", "tool.inner", "--mode", "closed", "--registry", str(tool)]
+    answer = python("-m", "frozenfinder", *asked).stdout
+    assert answer == (
+        f"tool.inner: served from registry {str(tool)!r}, closed mode: "
+        f"{tool}/tool/inner/__init__.py\n"
+    )
+
+
+def test_a_zip_archive_that_is_no_bundle_is_no_registry_either(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "other.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("notes.txt", "x" * 400)
+    assert main(["ls", str(path)]) == 2
+    assert capsys.readouterr().err.startswith(f"frozenfinder: registry {str(path)!r}: begins with ")
 
 
 def test_damage_to_the_run_time_is_told_in_one_line(tool: Path, tmp_path: Path) -> None:

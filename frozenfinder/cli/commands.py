@@ -5,15 +5,18 @@ import io
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
 
-from frozenfinder import __version__
-from frozenfinder.errors import FrozenFinderError
+from frozenfinder import __version__, hooks
+from frozenfinder.errors import FrozenFinderError, RegistryError
 
 from . import DONE, UsageError, report
 
 if TYPE_CHECKING:
     import argparse
+
+    from frozenfinder.registry import Registry
 
     from .parser import Parser
 
@@ -109,6 +112,24 @@ def overview() -> str:
 def program_path() -> list[str]:
     """`sys.path` as a program has it that is started in the current directory."""
     return list(sys.path) if sys.flags.safe_path else [os.getcwd(), *sys.path[1:]]
+
+
+def open_registry(path: str | None) -> "Registry":
+    """The registry at a path, or in the bundle there; the default one without a path."""
+    try:
+        return hooks.open_registry(path)
+    except RegistryError:
+        # deferred: few of those who look into a registry look into a bundle
+        from frozenfinder.bundle import find_registry
+        from frozenfinder.registry import Registry
+
+        offset = None
+        if path is not None:
+            with suppress(OSError):
+                offset = find_registry(path)
+        if path is None or offset is None:
+            raise
+        return Registry.open(path, offset=offset)
 
 
 def print_json(value: object) -> None:

@@ -4,10 +4,9 @@ import argparse
 from dataclasses import asdict
 
 from frozenfinder.freezer.difference import Change, Difference, compare
-from frozenfinder.hooks import open_registry
 
 from . import DONE, FAILED
-from .commands import print_json
+from .commands import open_registry, print_json
 from .parser import Parser
 
 SUMMARY = "say what changed from one registry to another"

@@ -5,13 +5,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from frozenfinder.hooks import open_registry
 from frozenfinder.layout import FORMAT, TABLES, FrozenEntry
 from frozenfinder.registry import Registry
 from frozenfinder.roots import resolve
 
 from . import DONE
-from .commands import print_json
+from .commands import open_registry, print_json
 from .ls import list_entries
 from .parser import Parser
 

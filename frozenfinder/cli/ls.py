@@ -2,12 +2,11 @@
 
 import argparse
 
-from frozenfinder.hooks import open_registry
 from frozenfinder.layout import TABLES, FrozenEntry
 from frozenfinder.registry import Registry
 
 from . import DONE
-from .commands import print_json
+from .commands import open_registry, print_json
 from .parser import Parser
 
 SUMMARY = "list the modules that a registry holds"

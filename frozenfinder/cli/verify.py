@@ -14,14 +14,13 @@ from types import CodeType
 from frozenfinder import layout
 from frozenfinder.cache import UnusableError, check_ancestors
 from frozenfinder.errors import RegistryError, RegistryTrustError
-from frozenfinder.hooks import open_registry
 from frozenfinder.layout import FrozenEntry
 from frozenfinder.parcel import unpack_parcel
 from frozenfinder.registry import Registry
 from frozenfinder.trust import check_sha256, check_signature
 
 from . import DONE, FAILED, UsageError
-from .commands import print_json
+from .commands import open_registry, print_json
 from .parser import Parser
 
 SUMMARY = "check every digest of a registry, its owner and permissions, and what it is pinned to"

@@ -12,12 +12,12 @@ from typing import NamedTuple
 from frozenfinder import modules
 from frozenfinder.closed_finder import ClosedFinder
 from frozenfinder.finder import FrozenFinder, NullFinder
-from frozenfinder.hooks import environment, install, open_registry
+from frozenfinder.hooks import environment, install
 from frozenfinder.layout import FrozenEntry
 from frozenfinder.registry import Registry
 
 from . import DONE, UsageError
-from .commands import print_json, program_path
+from .commands import open_registry, print_json, program_path
 from .ls import describe
 from .parser import MODES, Parser
 
