@@ -1,5 +1,6 @@
 """The cache of extension modules: written once, verified always, whatever its directory is."""
 
+import errno
 import os
 import shutil
 import stat
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from socket import AF_UNIX, socket
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -15,7 +17,13 @@ from compiled import SUFFIX, compile_c, embedded, files_below
 from families import LIBRARIES, LOAD, MODULES, Family
 from registries import build_registry
 
-from frozenfinder.cache import ExtensionCache, UnusableError, abi, default_directory
+from frozenfinder.cache import (
+    TEMPORARY,
+    ExtensionCache,
+    UnusableError,
+    abi,
+    default_directory,
+)
 from frozenfinder.parcel import Parcel, ParcelFile
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -521,3 +529,58 @@ def test_a_read_only_file_system_serves_what_is_there(family: Family) -> None:
 def test_an_empty_read_only_file_system_is_not_used(family: Family) -> None:
     with mounted(family.cache.parent, "ro,mode=0755"):
         loaded_from_memory(family, "Read-only file system: '{0}'")
+
+
+def test_a_socket_in_a_files_place_is_in_the_way(tmp_path: Path) -> None:
+    path = Path(provide(tmp_path / "cache", b"content"))
+    path.unlink()
+    with socket(AF_UNIX) as bound, TemporaryDirectory() as short:  # for a name of 100 bytes
+        bound.bind(f"{short}/s")
+        Path(short, "s").rename(path)
+    with pytest.raises(OSError, match="No such device or address"):
+        provide(tmp_path / "cache", b"content")
+
+
+def test_what_dead_processes_left_is_removed_and_what_cannot_be_stays(tmp_path: Path) -> None:
+    path = Path(provide(tmp_path / "cache", b"content"))
+    path.unlink()
+    left = path.with_name(f"m.so.0123.1{TEMPORARY}")
+    left.write_bytes(b"cont")
+    path.with_name(f"folder.1{TEMPORARY}").mkdir()
+    provide(tmp_path / "cache", b"content")
+    assert sorted(each.name for each in path.parent.iterdir()) == [
+        f"folder.1{TEMPORARY}",
+        path.name,
+    ]
+
+
+def test_a_writer_that_lost_its_temporary_file_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has the lock may take it for a dead process' file."""
+    taken: list[str] = []
+    synchronise = os.fsync
+
+    def take_away(descriptor: int) -> None:
+        synchronise(descriptor)
+        for path in tmp_path.rglob(f"*{TEMPORARY}"):
+            if not taken:
+                taken.append(path.name)
+                path.unlink()
+
+    monkeypatch.setattr(os, "fsync", take_away)
+    assert Path(provide(tmp_path / "cache", b"content")).read_bytes() == b"content"
+    assert len(taken) == 1
+
+
+def test_a_parcel_whose_day_cannot_be_noted_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(provide(tmp_path / "cache", b"content"))
+    os.utime(path.parent, (0, 0))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert provide(tmp_path / "cache", b"content") == str(path)

@@ -1,5 +1,6 @@
 """Packages that are laid out: their data are real files, and their modules the registry's."""
 
+import errno
 import importlib
 import os
 import pkgutil
@@ -14,6 +15,7 @@ import pytest
 from conftest import Python, RunPython
 from trees import Files, closed, freeze_files
 
+from frozenfinder.cache import Lock
 from frozenfinder.closed_finder import ClosedFinder
 from frozenfinder.datacache import DataCache
 from frozenfinder.paths import FrozenPath
@@ -214,3 +216,58 @@ def test_a_link_in_the_place_of_the_package_is_not_followed(directory: Path) -> 
         finder.lay_out("parcel")
         assert not finder.locate("parcel").startswith(str(directory))
         assert Path(finder.locate("parcel/data/a.txt")).read_text() == "a"
+
+
+def test_without_a_home_a_temporary_directory_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("FROZENFINDER_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", "nowhere")
+    with closed(FILES) as finder:
+        finder.lay_out("parcel")
+        assert Path(finder.locate("parcel/data/a.txt")).read_text() == "a"
+
+
+def test_without_locks_nobody_waits(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "lockf", raising=False)
+    with closed(FILES) as finder:
+        finder.lay_out("parcel")
+        assert finder.locate("parcel").startswith(str(directory))
+
+
+def test_who_waited_for_another_process_takes_what_that_has_written(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closed(FILES) as finder:
+        package = finder.find_path("parcel")
+        fingerprint = finder.registry.fingerprint
+
+        class Late(Lock):
+            def __enter__(self) -> bool:
+                monkeypatch.setattr("frozenfinder.datacache.Lock", Lock)
+                DataCache(fingerprint).provide(package)
+                return super().__enter__()
+
+        monkeypatch.setattr("frozenfinder.datacache.Lock", Late)
+        folder = DataCache(fingerprint).provide(package)
+        assert folder == str(directory / "data" / fingerprint)
+        assert [each.name for each in Path(folder).iterdir()] == ["parcel"]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_nothing_behind(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", fail)
+    with closed(FILES) as finder:
+        finder.lay_out("parcel")
+        assert not finder.locate("parcel").startswith(str(directory))
+        assert list((directory / "data" / finder.registry.fingerprint).iterdir()) == []
+
+
+def test_packages_of_one_registry_lie_side_by_side(directory: Path) -> None:
+    with closed(FILES) as finder:
+        finder.lay_out("parcel", "other")
+        folder = directory / "data" / finder.registry.fingerprint
+        assert sorted(each.name for each in folder.iterdir()) == ["other", "parcel"]

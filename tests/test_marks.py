@@ -1,5 +1,6 @@
 """Marks of verified files: an unchanged file is not read again, and every change shows."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -160,6 +161,18 @@ def test_marks_that_cannot_be_used_are_begun_anew(cache: Cache, name: str) -> No
     UNUSABLE[name](cache.marks)
     assert [cache.compare() for _ in range(2)] == [1, 0]
     assert cache.marks.read_bytes().count(b"\n") == 1
+
+
+def test_marks_that_cannot_be_read_count_for_nothing(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int, size: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "read", fail)
+        assert not Marks(str(cache.marks.parent)).find(FILE.digest, cache.file.stat())
+    assert cache.compare() == 0
 
 
 def test_where_ctime_is_another_thing_nothing_is_marked(
