@@ -152,6 +152,7 @@ def measure(name: str, options: argparse.Namespace, say: Callable[[str], None]) 
         "calls": lambda: count_each(count_calls, commands),
     }
     if few:
+        parts["calls"] = lambda: count_each(count_calls, commands | build_tricks(builder))
         parts["cold"] = lambda: take_cold_rounds(ours)
         parts["slow"] = lambda: take_slow_rounds(ours, options.work)
         parts["tricks"] = lambda: take_rounds(build_tricks(builder), TRICK_ROUNDS, boot)
