@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import RunPython
 from registries import build_registry, frozen, section_range
 
 import frozenfinder
@@ -434,3 +435,55 @@ def test_status_tells_what_else_keeps_it_from_serving(enabled: Env) -> None:
     assert problem.startswith(f"{str(module)!r} is not as 'frozenfinder enable' writes it: ")
     module.unlink()
     assert "No such file" in enabled.status(1)["problem"]
+
+
+# -- `activate`
+
+
+def activate(tmp_path: Path, run_python: RunPython, setup: str, **header: Any) -> tuple[str, str]:
+    """What a program prints that has a registry activated, named below its `sys.prefix`."""
+    (tmp_path / "lib.frz").write_bytes(build_registry(frozen("m", "VALUE = 1"), **header))
+    code = f"""
+import os, sys
+import frozenfinder.activation
+from frozenfinder import installed
+sys.prefix, error = sys.argv[1], sys.stderr
+{setup}
+frozenfinder.activation.activate("lib.frz", mode="closed")
+sys.stderr = error
+print([finder.registry.path for finder in installed()])
+"""
+    done = run_python(code, tmp_path)
+    return done.stdout.strip(), done.stderr.replace(str(tmp_path), "")
+
+
+def test_a_registry_below_the_prefix_is_activated(tmp_path: Path, run_python: RunPython) -> None:
+    assert activate(tmp_path, run_python, "") == (str([str(tmp_path / "lib.frz")]), "")
+
+
+def test_nothing_is_activated_where_it_is_switched_off(
+    tmp_path: Path, run_python: RunPython
+) -> None:
+    assert activate(tmp_path, run_python, "os.environ['FROZENFINDER'] = 'off'") == ("[]", "")
+
+
+def test_a_registry_of_another_level_is_left_aside_in_silence(
+    tmp_path: Path, run_python: RunPython
+) -> None:
+    assert activate(tmp_path, run_python, "", optimize=2) == ("[]", "")
+
+
+def test_a_registry_of_another_interpreter_is_told_of_in_one_line(
+    tmp_path: Path, run_python: RunPython
+) -> None:
+    printed, told = activate(tmp_path, run_python, "", marshal_version=99)
+    assert printed == "[]"
+    assert told.startswith(
+        "frozenfinder serves nothing: registry '/lib.frz' was frozen for marshal version 99, "
+    )
+    assert told.count("\n") == 1
+
+
+def test_without_stderr_nothing_is_told(tmp_path: Path, run_python: RunPython) -> None:
+    setup = "sys.stderr = None"
+    assert activate(tmp_path, run_python, setup, marshal_version=99) == ("[]", "")

@@ -206,3 +206,69 @@ sys.leave.set()
 print(json.dumps([during != usual, status]))
 """
     assert json.loads(run_python(PROLOGUE + code).stdout) == [True, 0]
+
+
+def test_a_thread_that_waited_for_a_module_is_forgotten(run_python: RunPython) -> None:
+    code = """
+serve(slow="import sys; sys.entered.set(); sys.leave.wait(10)")
+sys.entered, sys.leave = threading.Event(), threading.Event()
+start(lambda: importlib.import_module("slow"))
+assert sys.entered.wait(10)
+start(lambda: importlib.import_module("slow"))
+import _frozen_importlib
+until(lambda: len(getattr(_frozen_importlib._blocking_on, "data", _frozen_importlib._blocking_on)))
+
+def look():
+    waiting = _frozen_importlib._blocking_on
+    assert not getattr(waiting, "data", waiting)
+    sys.leave.set()
+    import slow
+
+assert in_child(look) == 0
+sys.leave.set()
+"""
+    run_python(PROLOGUE + code)
+
+
+def test_a_handler_that_forks_while_its_thread_waits_is_not_forgotten(
+    run_python: RunPython,
+) -> None:
+    code = """
+import signal
+import _frozen_importlib
+serve(slow="import sys; sys.entered.set(); sys.leave.wait(10)")
+sys.entered, sys.leave = threading.Event(), threading.Event()
+start(lambda: importlib.import_module("slow"))
+assert sys.entered.wait(10)
+statuses = []
+
+def look():
+    waiting = _frozen_importlib._blocking_on
+    waiting = getattr(waiting, "data", waiting)
+    return 0 if list(waiting) == [threading.get_ident()] else 3
+
+def fork(*_):
+    statuses.append(in_child(look))
+    sys.leave.set()
+
+signal.signal(signal.SIGUSR1, fork)
+me = threading.get_ident()
+
+def strike():
+    waiting = _frozen_importlib._blocking_on
+    until(lambda: me in list(getattr(waiting, "data", waiting)))
+    signal.pthread_kill(me, signal.SIGUSR1)
+
+start(strike)
+import slow
+print(statuses)
+"""
+    assert run_python(PROLOGUE + code).stdout == "[0]\n"
+
+
+def test_a_child_without_a_relaxed_collector_imports(run_python: RunPython) -> None:
+    code = """
+serve(m="")
+assert in_child(lambda: importlib.import_module("m") and None) == 0
+"""
+    run_python(PROLOGUE + code, env={"FROZENFINDER_WITHOUT": "collector"})

@@ -310,3 +310,47 @@ class Last:
 last = Last(frozenfinder.install(sys.argv[1], mode=sys.argv[2]))
 """
     assert run_python(code, tree.registry, mode).stdout == "None gone"
+
+
+def test_everything_public_is_listed() -> None:
+    assert set(frozenfinder.__all__) <= set(dir(frozenfinder))
+
+
+def test_the_environment_is_read_where_os_was_taken_out_of_sys_modules(
+    run_python: RunPython,
+) -> None:
+    code = """
+import os, sys
+from frozenfinder.hooks import environment
+del sys.modules["os"]
+print(environment("GIVEN"), environment("ABSENT"))
+sys.modules["os"] = os
+"""
+    assert run_python(code, env={"GIVEN": "yes"}).stdout == "yes None\n"
+
+
+def test_a_path_hook_that_the_program_took_away_is_not_missed(tree: Tree) -> None:
+    finder = frozenfinder.install(tree.registry, mode="closed")
+    assert isinstance(finder, frozenfinder.ClosedFinder)
+    sys.path_hooks.remove(finder.path_hook)
+    frozenfinder.uninstall(finder)
+    assert finder not in sys.meta_path
+
+
+def test_reasons_are_printed_to_stderr_where_there_is_one(
+    tree: Tree, run_python: RunPython
+) -> None:
+    code = """
+import sys, frozenfinder
+finder = frozenfinder.install(sys.argv[1])
+sys.path.insert(0, sys.argv[2])
+import pkg
+open(sys.argv[2] + "/m.py", "a").write("#")
+error, sys.stderr = sys.stderr, None
+import m
+del sys.modules["m"]
+sys.stderr = error
+import m
+"""
+    done = run_python(code, tree.registry, tree.lib, env={"FROZENFINDER_DEBUG": "1"})
+    assert done.stderr.count("frozenfinder: 'm' is not served: ") == 1

@@ -320,3 +320,25 @@ def test_a_module_is_being_imported_by_the_thread_that_imports_it_alone(
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("imported_here")
     assert seen == [(False, False, False), (True, False, False)]
+
+
+def test_a_waiter_goes_on_without_it_when_the_interpreter_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = ImportLock()
+    with held_elsewhere(lock):
+        monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+        assert not lock.acquire()
+        monkeypatch.undo()
+    assert lock.yielded == {"cycle": 0, "timeout": 0, "finalizing": 1}
+
+
+def test_reinit_keeps_what_is_held_where_there_is_no_table_of_modules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = ImportLock()
+    lock.acquire()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "modules", None)
+        lock.reinit()
+    assert (lock.depth, lock.owner, lock.abandoned) == (1, _thread.get_ident(), {})
