@@ -146,8 +146,8 @@ class FrozenFinder(ServingFinder):
             self.bypass(fullname, str(reason))
         except RegistryError as error:
             self._give_up(fullname, error)
-        except UnicodeEncodeError:
-            pass  # a name with surrogates is in no registry
+        except ValueError:
+            pass  # on the path is what can be none: with a NUL, or lone surrogates
         return None
 
     def _find_spec(

@@ -164,8 +164,7 @@ class _File:
         all that comes after it, but for what is made to fit it. So RegistryTrustError where others
         can write there and could not before. OSError.
         """
-        failed = self._descriptor
-        if self._is_ours(failed):
+        if self._is_ours(self._descriptor):
             return
         descriptor, status = self._open()
         try:
@@ -178,7 +177,7 @@ class _File:
                     "program; start the program again",
                     path=self.path,
                 )
-            if self._descriptor == failed:
+            if descriptor == self._descriptor or not self._is_ours(self._descriptor):
                 self._identity = (status.st_dev, status.st_ino)
                 self._descriptor, descriptor = descriptor, -1
         finally:

@@ -382,3 +382,27 @@ print(status, pausing.result)
 """
     ours = tree.run(code)
     assert (ours.output, ours.error, ours.served) == ("0 True", "", 2)
+
+
+def test_a_loader_that_is_pickled_inside_an_import_loads_the_file(tree: Tree) -> None:
+    code = """
+import importlib.util, pickle
+
+class Early:
+    def find_spec(self, name, path=None, target=None):
+        spec = finder.find_spec(name, path) if name == "native" else None
+        if spec is not None:
+            kept.append((type(spec.loader).__name__, pickle.dumps(spec)))
+
+kept = []
+early = Early()
+sys.meta_path.insert(0, early)
+import native
+sys.meta_path.remove(early)
+(kind, data), = kept
+spec = pickle.loads(data)
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(kind, module.__file__ == native.__file__, callable(module.call))
+"""
+    assert tree.run(code).output == "FrozenExtensionLoader True True"

@@ -3,6 +3,7 @@
 import os
 import py_compile
 import shutil
+import sys
 import sysconfig
 import zipfile
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import Python
 from overlays import FILES, Tree
+
+from frozenfinder.finder import _get_cached_ending
 
 
 @pytest.fixture
@@ -586,3 +589,62 @@ def test_debugging_prints_the_reasons(tree: Tree) -> None:
     assert done.stderr == (
         f"frozenfinder: 'm' is not served: its source {str(tree.lib / 'm.py')!r} cannot be found\n"
     )
+
+
+@pytest.mark.parametrize("item", ["nul\0", "\ud800"], ids=ascii)
+def test_what_cannot_be_a_path_breaks_no_import_of_what_comes_before_it(
+    item: str, tree: Tree
+) -> None:
+    code = f"sys.path.append({item!r})\nimport m\nprint(m.VALUE, m.__file__)"
+    same(tree, code, served=0)
+
+
+def test_a_directory_that_is_removed_supplies_nothing_any_more(tree: Tree) -> None:
+    code = """
+import os
+os.mkdir("gone")
+sys.path.insert(0, os.path.abspath("gone"))
+import pkg
+os.rmdir("gone")
+import m
+print(m.VALUE)
+"""
+    same(tree, code, served=2)
+
+
+def test_a_current_directory_that_was_removed_is_none(tree: Tree) -> None:
+    code = """
+import os
+os.mkdir("gone")
+os.chdir("gone")
+os.rmdir("../gone")
+sys.path.insert(0, "")
+import m
+print(m.VALUE)
+"""
+    same(tree, code, served=1)
+
+
+def test_a_get_code_that_gives_nothing_is_an_error_as_stocks(tree: Tree) -> None:
+    code = """
+import importlib.util
+spec = importlib.util.find_spec("m")
+spec.loader.get_code = lambda name: None
+try:
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+except ImportError as error:
+    print(error)
+"""
+    same(tree, code, served=0)
+
+
+def test_the_finder_says_what_it_serves(tree: Tree) -> None:
+    outcome = tree.run("import m; print(finder)")
+    assert outcome.output == (
+        f"<FrozenFinder of <Registry {str(tree.registry)!r} of 10 modules>, 1 served>"
+    )
+
+
+def test_without_a_cache_tag_modules_have_no_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.implementation, "cache_tag", None)
+    assert _get_cached_ending() == ""

@@ -1058,3 +1058,55 @@ class TestEquality:
 
     def test_it_says_what_it_is(self, opened: Registry) -> None:
         assert repr(opened) == f"<Registry {opened.path!r} of 7 modules>"
+
+
+# -- what happens meanwhile, and elsewhere
+
+
+@posix_only
+def test_two_that_open_a_registry_again_leave_one_descriptor(
+    tmp_path: Path, run_python: RunPython
+) -> None:
+    """An audit hook stands for another thread: it is called when the file is about to be opened."""
+    path = tmp_path / "small.frz"
+    path.write_bytes(SMALL)
+    code = """
+import os, sys
+from frozenfinder import Registry
+registry = Registry.open(sys.argv[1])
+others = []
+def be_first(event, arguments):
+    if event == "frozenfinder.open" and not others:
+        others.append("")
+        others[0] = registry.find_entry("core").name
+def count():
+    there = [f"/dev/fd/{each}" for each in os.listdir("/dev/fd")]
+    return sum(os.path.samefile(each, sys.argv[1]) for each in there if os.path.exists(each))
+before = count()
+os.closerange(3, 1 << 16)
+sys.addaudithook(be_first)
+print(registry.find_entry("pkg").name, others, before, count())
+"""
+    assert run_python(code, path).stdout == "pkg ['core'] 1 1\n"
+
+
+@posix_only
+def test_a_low_limit_of_descriptors_is_kept_to(tmp_path: Path, run_python: RunPython) -> None:
+    path = tmp_path / "small.frz"
+    path.write_bytes(SMALL)
+    code = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+from frozenfinder import Registry
+print(Registry.open(sys.argv[1]).find_entry("pkg").name)
+"""
+    assert run_python(code, path).stdout == "pkg\n"
+
+
+@posix_only
+def test_an_environment_that_is_not_there_has_no_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", "/nonexistent")
+    status = os.stat_result((0o100644, 1, 1, 1, 65533, 0, 1, 0, 0, 0))
+    assert str(registry_module._find_distrust(status, "x")).startswith(
+        "registry 'x' belongs to user 65533, who can put code into it, expected "
+    )
