@@ -184,6 +184,7 @@ FIGURES = {
             "calls": {
                 "stock": {"all": 400, "files": 250},
                 "overlay": {"all": 200, "files": 90},
+                "floor": {"all": 150, "files": 60},
                 "windows": {"all": 300, "files": 180},
             },
             "cold": {"unavailable": "the page cache cannot be emptied here"},
@@ -204,7 +205,8 @@ def test_the_page_shows_what_was_measured(tmp_path: Path, load: Any) -> None:
     ]
     page = (tmp_path / "speed.md").read_text("utf-8")
     assert "| one | 1000.0 | 0.80 (0.80 to 0.80) |  | 0.50 (0.50 to 0.50) |  |  |" in page
-    assert "| one | 400 / 250 / 10.0 | 200 / 90 / 2.0 |  |  |" in page
+    assert "| one | 400 / 250 / 10.0 | 200 / 90 / 2.0 |  | 150 / 60 / 0.5 |  |" in page
+    assert "| the same without those of `floor` | at most 1.20 | 1.50 |" in page
     assert "| one | 10.0 | 0.80 (0.80 to 0.80) |  | 0.60 (0.60 to 0.60) |  |  |  |" in page
     assert "`FROZENFINDER_WITHOUT=patterns` | 1.50 (1.50 to 1.50) / 1.250 |" in page
     assert "`FROZENFINDER_WITHOUT=windows` | 1.00 (1.00 to 1.00) / 2.00 |" in page
