@@ -1,5 +1,6 @@
 """`FixupTable` alone, and what it has recorded of real modules."""
 
+import _imp
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,46 @@ def test_a_re_initialising_module_is_found_in_the_main_interpreter_only(
     assert table.find(PATH, "spam") is None
 
 
+def test_any_other_single_phase_module_is_found_in_every_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = FixupTable()
+    monkeypatch.setattr(table, "_interpreter", 7)
+    record = table.fixup(PATH, "spam", create())
+    assert record.kind == UNKNOWN
+    assert table.find(PATH, "spam") is record
+    table.fixup(PATH, "spam", sys.modules["spam"])
+    assert record.kind == BASIC
+    assert table.find(PATH, "spam") is record
+
+
+def test_a_basic_module_stays_basic() -> None:
+    table = FixupTable()
+    module = create()
+    record = table.fixup(PATH, "spam", module)
+    table.fixup(PATH, "spam", copy_of(module))
+    snapshot = record.snapshot
+    assert table.fixup(PATH, "spam", create()) is record
+    assert (record.kind, record.snapshot) == (BASIC, snapshot)
+
+
+class Equal(ModuleType):
+    """A module that equals everything."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = ModuleType.__hash__
+
+
+def test_modules_are_told_apart_by_identity() -> None:
+    table = FixupTable()
+    sys.modules["spam"] = Equal("spam")
+    assert table.fixup("/lib/eggs.so", "spam", Equal("spam")).kind == MULTI
+    record = table.fixup(PATH, "spam", sys.modules["spam"], previous=Equal("spam"))
+    assert (record.kind, record.snapshot is None) == (UNKNOWN, False)
+
+
 def test_a_multi_phase_module_that_gives_itself_back_stays_multi_phase() -> None:
     table = FixupTable()
     module = create(registered=False)
@@ -116,8 +157,15 @@ def test_a_module_that_is_no_module_object_is_multi_phase() -> None:
 
 
 def test_a_built_in_module_has_its_name_twice() -> None:
-    record = FixupTable().fixup("spam", "spam", create())
+    table = FixupTable()
+    record = table.fixup(b"spam".decode(), "spam", create())
     assert (record.kind, record.origin, record.snapshot) == (BUILTIN, "spam", None)
+    assert table.find("spam", "spam") is record
+
+
+@pytest.mark.parametrize("path", ["eggs.so", "tomatoes.so"])
+def test_a_module_with_a_file_is_not_built_in(path: str) -> None:
+    assert FixupTable().fixup(path, "spam", create()).kind == UNKNOWN
 
 
 # -- records
@@ -155,6 +203,9 @@ def test_clearing_forgets_one_or_all() -> None:
     table.clear(PATH, "eggs")
     table.clear(PATH, "absent")
     assert [record.name for record in table.records()] == ["spam", "ham"]
+    table.clear(PATH)
+    assert table.records() == []
+    table.fixup(PATH, "spam", create())
     table.clear()
     assert table.records() == []
 
@@ -199,6 +250,44 @@ def test_only_basic_modules_are_reloaded() -> None:
 
 def test_the_main_interpreter_allows_everything() -> None:
     FixupTable().check_allowed("spam")
+
+
+def test_an_interpreter_that_has_no_such_check_allows_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(_imp, "_override_multi_interp_extensions_check", raising=False)
+    FixupTable().check_allowed("spam")
+
+
+CONFIGURED = """
+import _interpreters
+for checks in (True, False):
+    config = _interpreters.new_config(
+        "legacy" if checks else "isolated",
+        check_multi_interp_extensions=checks,
+        gil="shared",
+        use_main_obmalloc=True,
+    )
+    interpreter = _interpreters.create(config)
+    raised = _interpreters.exec(interpreter, '''
+from frozenfinder.fixups import FixupTable
+try:
+    FixupTable().check_allowed("spam")
+except ImportError as error:
+    print(error, flush=True)
+else:
+    print("allowed", flush=True)
+''')
+    assert raised is None, raised
+    _interpreters.destroy(interpreter)
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="an interpreter cannot be configured")
+def test_it_is_the_check_that_is_configured_which_refuses(run_python: RunPython) -> None:
+    """Of two interpreters, that one checks which has daemon threads, and the other does not."""
+    lines = run_python(CONFIGURED).stdout.splitlines()
+    assert lines == ["module spam does not support loading in subinterpreters", "allowed"]
 
 
 SUBINTERPRETERS = """

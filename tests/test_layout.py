@@ -29,11 +29,13 @@ entries = st.builds(
     table=st.sampled_from(layout.TABLES),
     kind=st.sampled_from(layout.KINDS),
     is_package=st.booleans(),
+    lay_out=st.booleans(),
     root=st.integers(0, 0xFFFF),
     path=paths,
     offset=words,
     size=words,
     digest=words,
+    patterns_size=halves,
     mtime=halves,
     source_size=halves,
 )
@@ -248,9 +250,12 @@ class TestRoots:
 
     def test_a_malformed_root_is_told_by_number_and_place(self) -> None:
         data = layout.pack_roots([("stdlib", ""), ("prefix", "lib")]) + b"\4"
-        with pytest.raises(RegistryError, match="root 2 at 355 has anchor ") as caught:
+        with pytest.raises(RegistryError, match=r" root 2 at 355 has .* from 356 on$") as caught:
             layout.unpack_roots(data, PATH, 320)
         assert caught.value.offset == 355
+        with pytest.raises(RegistryError, match=r" root 2 at 42 has .* from 43 on$") as caught:
+            layout.unpack_roots(data, PATH, 7)
+        assert caught.value.offset == 42
 
 
 class TestBoot:
@@ -299,6 +304,12 @@ class TestIndex:
         (shard,) = shards_of(*packed)
         ordered = sorted(packed, key=lambda entry: (layout.TABLES.index(entry.table), entry.name))
         assert list(map(fields, shard.entries())) == list(map(fields, ordered))
+
+    @quick
+    @given(st.lists(entries, max_size=20, unique_by=lambda entry: (entry.table, entry.name)))
+    def test_names_come_in_the_same_order(self, packed: list[FrozenEntry]) -> None:
+        (shard,) = shards_of(*packed)
+        assert list(shard.names()) == [entry.name for entry in shard.entries()]
 
     @quick
     @given(offset=words, size=words, digest=words)
