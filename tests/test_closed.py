@@ -3,6 +3,7 @@
 import importlib
 import linecache
 import os
+import pickle
 import pkgutil
 import runpy
 import sys
@@ -15,6 +16,7 @@ from conftest import Python
 from overlays import FILES, Outcome, Tree
 from trees import Files, closed, freeze_files
 
+import frozenfinder
 from frozenfinder.closed_finder import ClosedFinder, PathEntry
 
 SOURCES = {
@@ -469,3 +471,43 @@ import leaving
 print(leaving.VALUE, sys.modules['leaving'] is leaving)
 """
     assert python("-c", code, registry).stdout == "No module named 'single'\nwhole True\n"
+
+
+def test_a_namespace_below_a_package_whose_path_was_edited_is_found(
+    tmp_path: Path, finder: ClosedFinder
+) -> None:
+    parcel = importlib.import_module("parcel")
+    parcel.__path__.insert(0, str(tmp_path))
+    plugins = importlib.import_module("parcel.plugins")
+    assert list(plugins.__path__) == [finder.locate("parcel/plugins")]
+
+
+def test_a_regular_package_on_the_path_wins_over_a_namespace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "space").mkdir()
+    (tmp_path / "space/__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with closed({"space/portion.py": ""}):
+        assert importlib.import_module("space").__file__ == str(tmp_path / "space/__init__.py")
+
+
+def test_a_loader_is_unpickled_past_an_overlay_of_the_same_registry(
+    tmp_path: Path, finder: ClosedFinder
+) -> None:
+    loader = importlib.import_module("single").__loader__
+    frozenfinder.uninstall(finder)
+    overlay = frozenfinder.install(finder.root)
+    again = frozenfinder.install(finder.registry, mode="closed")
+    try:
+        assert frozenfinder.installed() == [overlay, again]
+        assert pickle.loads(pickle.dumps(loader)) == loader
+    finally:
+        frozenfinder.uninstall(overlay)
+        frozenfinder.uninstall(again)
+
+
+def test_the_source_of_what_runs_as_main_is_to_be_had_by_that_name(finder: ClosedFinder) -> None:
+    loader = importlib.import_module("single").__loader__
+    assert isinstance(loader, frozenfinder.ClosedLoader)
+    assert loader.get_source("__main__") == loader.get_source("single") == PARCEL["single.py"]

@@ -11,13 +11,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from compiled import SUFFIX, compile_c, embedded, extension, parcel_file
+from compiled import SUFFIX, compile_c, compile_family, embedded, extension, parcel_file
 from conftest import Python, RunPython
 from families import LOAD, Family
-from registries import Frozen, build_registry, data_file
+from registries import Frozen, build_registry, data_file, frozen
 
 import frozenfinder
 from frozenfinder import RegistryError
+from frozenfinder.closed_loader import ClosedExtensionLoader
 from frozenfinder.parcel import ParcelFile
 
 NO_CACHE = "/dev/null/cache"
@@ -402,3 +403,61 @@ def test_a_registry_in_memory_has_nothing_beside_it(tmp_path: Path) -> None:
             "registry '<bytes>': the file of extension module 'm' lies beside the registry, which "
             "is in memory; freeze it again with --extensions=embed"
         )
+
+
+@contextmanager
+def extract(registry: bytes, name: str) -> Iterator[tuple[frozenfinder.ClosedFinder, str]]:
+    """A finder of the registry, and the file that it extracts for the module."""
+    finder = frozenfinder.install(registry, mode="closed")
+    assert isinstance(finder, frozenfinder.ClosedFinder)
+    try:
+        entry = finder.registry.find_entry(name)
+        assert entry is not None
+        yield finder, finder.extract(entry)[0]
+    finally:
+        frozenfinder.uninstall(finder)
+
+
+def test_what_computes_the_digests_is_compared_with_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = make_module(tmp_path)
+    monkeypatch.setenv("FROZENFINDER_CACHE", str(tmp_path / "cache"))
+    registry = build_registry(embedded("_sha2", tmp_path, file.name))
+    for _ in range(2):  # written, and found again
+        with extract(registry, "_sha2") as (_, extracted):
+            assert Path(extracted).read_bytes() == file.read_bytes()
+
+
+def test_the_loader_reads_files_of_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = make_module(tmp_path)
+    monkeypatch.setenv("FROZENFINDER_CACHE", str(tmp_path / "cache"))
+    files = [data_file("data.txt", b"data")]
+    registry = build_registry(embedded("m", tmp_path, file.name), files=files)
+    with extract(registry, "m") as (finder, _):
+        spec = finder.find_spec("m")
+        assert spec is not None
+        assert isinstance(spec.loader, ClosedExtensionLoader)
+        assert spec.loader.get_data(finder.locate("data.txt")) == b"data"
+
+
+def test_libraries_in_memory_are_loaded_in_the_order_in_which_they_can_be(
+    tmp_path: Path, run_python: RunPython
+) -> None:
+    _, files = compile_family(tmp_path)
+    first = f"family/first{SUFFIX}"
+    parcel = [parcel_file(tmp_path, file.name, is_library=True) for file in reversed(files)]
+    module = extension(
+        "family.first", tmp_path, first, parcel=[*parcel, parcel_file(tmp_path, first)]
+    )
+    registry = tmp_path / "family.frz"
+    package = frozen("family", is_package=True)
+    registry.write_bytes(build_registry(package, module, files=files))
+    (tmp_path / "family.libs").rename(tmp_path / "moved away")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    env = {"FROZENFINDER_CACHE": NO_CACHE, "TMPDIR": str(tmp_path / "open")}
+    code = INSTALL + "import family.first\nprint(family.first.call())"
+    assert run_python(code, registry, env=env).stdout == "101\n"

@@ -11,13 +11,17 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
+from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
+from zipimport import zipimporter
 
 import pytest
 from sources import write_tree
+from trees import closed
 
 import frozenfinder
+from frozenfinder.children import watch
 
 POSIX = os.name == "posix"
 STARTUP = Path(frozenfinder.__file__).parent / "startup"
@@ -270,6 +274,26 @@ def test_a_package_in_a_zip_file_hands_nothing_on(programs: Programs, tmp_path: 
     code = programs.install("closed") + ARGUMENTS
     done = programs.start("-c", code, env={"PYTHONPATH": str(tmp_path / "own.zip")})
     assert (done.stdout, done.stderr) == ("[]\n[]\n", "")
+
+
+def test_a_world_without_multiprocessing_has_none() -> None:
+    with closed({"m.py": ""}, world=True) as finder:
+        path = [str(Path(os.__file__).parent / "multiprocessing")]
+        assert finder.find_spec("multiprocessing.util", path) is None
+
+
+def test_another_module_of_the_same_loader_is_executed_as_ever(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("other.py", "VALUE = 1")
+    spec = zipimporter(str(tmp_path / "other.zip")).find_spec("other")
+    with closed({"m.py": ""}) as finder:
+        assert watch(finder, spec, None) is spec
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        assert module.VALUE == 1
+        assert "exec_module" in vars(spec.loader)
 
 
 # -- the environment that `run` hands on
