@@ -3,10 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -75,6 +75,16 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
         return done
 
     return run
+
+
+@pytest.fixture
+def cli(python: Python) -> "Callable[..., subprocess.CompletedProcess[str]]":
+    """`python -m frozenfinder` with the arguments given; its exit status is the test's to check."""
+
+    def call(*argv: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        return python("-m", "frozenfinder", *argv, check=False, **options)
+
+    return call
 
 
 @pytest.fixture(scope="session")

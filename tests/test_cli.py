@@ -30,26 +30,12 @@ FILES = {
 }
 
 
-def call_cli(python: Python) -> Cli:
-    """`python -m frozenfinder` with the arguments given; its exit status is the test's to check."""
-
-    def call(*argv: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
-        return python("-m", "frozenfinder", *argv, check=False, **options)
-
-    return call
-
-
 def write_files(folder: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return folder
-
-
-@pytest.fixture
-def cli(python: Python) -> Cli:
-    return call_cli(python)
 
 
 @pytest.fixture

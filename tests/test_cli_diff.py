@@ -5,24 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Python
 from test_cli import (
     FILES,
     Cli,
     answer,
     assert_refused,
-    call_cli,
     find_keys,
     read_terms,
     write_files,
 )
 
 Freeze = Callable[..., Path]
-
-
-@pytest.fixture
-def cli(python: Python) -> Cli:
-    return call_cli(python)
 
 
 @pytest.fixture

@@ -6,17 +6,12 @@ from pathlib import Path
 
 import pytest
 from conftest import Python
-from test_cli import FILES, Cli, answer, assert_refused, call_cli, write_files
+from test_cli import FILES, Cli, answer, assert_refused, write_files
 
 from frozenfinder.cli.commands import load
 from frozenfinder.cli.freeze import SHOWN, make_manifest
 from frozenfinder.freezer import Manifest
 from frozenfinder.registry import Registry
-
-
-@pytest.fixture
-def cli(python: Python) -> Cli:
-    return call_cli(python)
 
 
 @pytest.fixture

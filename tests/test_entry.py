@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Python
 from sources import write_tree
-from test_cli import Cli, assert_refused, call_cli
+from test_cli import Cli, assert_refused
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer import Manifest, Omission, Plan, discover
@@ -348,8 +348,7 @@ def test_a_name_that_a_star_or_a_function_may_bind_is_accepted(tmp_path: Path) -
     plan_of(tmp_path, files, "a:main", "c:main.run")
 
 
-def test_the_command_freezes_entries(tmp_path: Path, python: Python) -> None:
-    cli: Cli = call_cli(python)
+def test_the_command_freezes_entries(tmp_path: Path, cli: Cli) -> None:
     root = write_tree(tmp_path / "lib", APP)
     command = ("freeze", "--entry", "app", "--exclude", "tool", "--json")
     done = cli(*command, "-o", tmp_path / "out.frz", cwd=root)

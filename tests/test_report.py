@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from browser import measure_widths
-from conftest import Python
 from sources import write_tree
-from test_cli import Cli, call_cli
+from test_cli import Cli
 
 from frozenfinder.cli.freeze import tabulate
 from frozenfinder.freezer import Manifest, Omission, Report, Share, discover, freeze
@@ -75,11 +74,6 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and data.strip():
             self.texts.setdefault(self.open[-1], []).append(data)
-
-
-@pytest.fixture
-def cli(python: Python) -> Cli:
-    return call_cli(python)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import Python
 from sources import write_tree
-from test_cli import Cli, answer, assert_refused, call_cli
+from test_cli import Cli, answer, assert_refused
 
 from frozenfinder import layout
 from frozenfinder.errors import FreezeError
@@ -202,10 +202,7 @@ def test_an_own_sitecustomize_still_runs(record: Record, tmp_path: Path) -> None
 # -- what is refused
 
 
-def test_a_command_that_fails_is_shown_and_nothing_is_written(
-    tmp_path: Path, python: Python
-) -> None:
-    cli: Cli = call_cli(python)
+def test_a_command_that_fails_is_shown_and_nothing_is_written(tmp_path: Path, cli: Cli) -> None:
     output = tmp_path / "out.frz"
     output.write_bytes(b"")
     program = "import sys; print('told'); sys.exit(3)"
@@ -244,10 +241,10 @@ def test_a_command_that_runs_no_interpreter_is_refused() -> None:
     )
 
 
-def test_the_output_is_looked_at_before_the_command_is_run(tmp_path: Path, python: Python) -> None:
+def test_the_output_is_looked_at_before_the_command_is_run(tmp_path: Path, cli: Cli) -> None:
     trail = tmp_path / "trail"
     command = ("--trace", "--", sys.executable, "-c", f"open({str(trail)!r}, 'w')")
-    done = call_cli(python)("freeze", "-o", tmp_path, *command)
+    done = cli("freeze", "-o", tmp_path, *command)
     found = "is a directory, expected a registry or nothing"
     assert_refused(done, f"output {str(tmp_path)!r}: {found}")
     assert not trail.exists()
@@ -264,18 +261,17 @@ def test_the_output_is_looked_at_before_the_command_is_run(tmp_path: Path, pytho
     ],
 )
 def test_a_trace_is_asked_for_with_its_command(
-    python: Python, arguments: list[str], complaint: str
+    cli: Cli, arguments: list[str], complaint: str
 ) -> None:
-    assert_refused(call_cli(python)("freeze", *arguments), complaint)
+    assert_refused(cli("freeze", *arguments), complaint)
 
 
 # -- what becomes of it
 
 
 def test_plugins_found_through_entry_points_work_in_closed_mode(
-    tmp_path: Path, python: Python
+    tmp_path: Path, python: Python, cli: Cli
 ) -> None:
-    cli: Cli = call_cli(python)
     lib = write_tree(tmp_path / "lib", PLUGINS)
     registry = tmp_path / "out.frz"
     env = {"PYTHONPATH": str(lib)}
@@ -297,34 +293,29 @@ def answer_of_freeze(done: "subprocess.CompletedProcess[str]") -> Any:
     return answer(done)
 
 
-def test_the_report_tells_hidden_imports_from_droppable_ones(
-    tmp_path: Path, python: Python
-) -> None:
+def test_the_report_tells_hidden_imports_from_droppable_ones(tmp_path: Path, cli: Cli) -> None:
     lib = write_tree(tmp_path / "lib", {**PLUGINS, **MODULES, "host/cli.py": "import m1"})
     command = ("--trace", "--", sys.executable, "-m", "host")
     options = ("--entry", "host", "--entry", "host.cli", "-o", tmp_path / "out.frz", "--json")
-    done = call_cli(python)("freeze", *options, *command, env={"PYTHONPATH": str(lib)})
+    done = cli("freeze", *options, *command, env={"PYTHONPATH": str(lib)})
     report = answer_of_freeze(done)
     assert {"one", "one_part", "two", "two.late"} <= set(report["recorded_only"])
     assert {"host.cli", "m1"} <= set(report["static_only"])
     assert "host" not in [*report["recorded_only"], *report["static_only"]]
 
 
-def test_a_script_is_found_where_it_is(tmp_path: Path, python: Python) -> None:
+def test_a_script_is_found_where_it_is(tmp_path: Path, cli: Cli) -> None:
     write_tree(tmp_path / "bin", {"script.py": "import beside", "beside.py": ""})
     script = tmp_path / "bin" / "script.py"
     registry = tmp_path / "out.frz"
     manifest = tmp_path / "app.txt"
     options = ("-o", registry, "--write-manifest", manifest)
-    done = call_cli(python)("freeze", *options, "--trace", "--", sys.executable, script)
+    done = cli("freeze", *options, "--trace", "--", sys.executable, script)
     assert done.returncode == 0
     assert {"search bin", "recorded beside"} <= set(manifest.read_text().splitlines())
 
 
-def test_a_trace_is_repeated_from_its_manifest_byte_for_byte(
-    tmp_path: Path, python: Python
-) -> None:
-    cli: Cli = call_cli(python)
+def test_a_trace_is_repeated_from_its_manifest_byte_for_byte(tmp_path: Path, cli: Cli) -> None:
     env = {"PYTHONPATH": str(write_tree(tmp_path / "lib", PLUGINS))}
     first, second = tmp_path / "first.frz", tmp_path / "second.frz"
     manifest = tmp_path / "app.txt"

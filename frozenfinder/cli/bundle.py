@@ -7,8 +7,8 @@ from frozenfinder.freezer import Manifest, discover, merge_manifests, read_manif
 
 from . import DONE, UsageError
 from .commands import program_path
-from .freeze import _positive, summarise
-from .parser import Parser
+from .freeze import summarise
+from .parser import EXCLUDE, MANIFEST, PACKAGE, PATH, Parser
 from .progress import Progress
 
 SUMMARY = "write a program and what it needs into one executable file"
@@ -24,19 +24,15 @@ def make_parser() -> Parser:
     )
     which.add_argument("-m", metavar="MODULE", dest="module", help="a module or package to run")
     what = parser.add_argument_group("what else to put into it; all can be given repeatedly")
-    for option, metavar, text in (
+    parser.add_repeated(
+        what,
         ("--distribution", "NAME", "an installed distribution, with what it requires"),
-        ("--package", "NAME", "a package or module that can be imported, with all below it"),
-        ("--path", "DIR", "everything below a directory"),
-        ("--manifest", "FILE", "what a manifest asks for"),
-        ("--exclude", "GLOB", "leave out the modules of these names, and all below them"),
-        (
-            "--lay-out",
-            "PACKAGE",
-            "give this package real files to open when it runs",
-        ),
-    ):
-        what.add_argument(option, metavar=metavar, action="append", default=[], help=text)
+        PACKAGE,
+        PATH,
+        MANIFEST,
+        EXCLUDE,
+        ("--lay-out", "PACKAGE", "give this package real files to open when it runs"),
+    )
     what.add_argument("--stdlib", action="store_true", help="the standard library")
     what.add_argument("--with-source", action="store_true", help="the sources, for tracebacks")
     _add_ways(parser)
@@ -55,12 +51,9 @@ def _add_ways(parser: Parser) -> None:
     how.add_argument(
         "-O", "--optimize", type=int, choices=(0, 1, 2), default=0, help="the optimisation level"
     )
-    how.add_argument(
-        "-j", "--jobs", metavar="N", type=_positive, help="processes (default: one for each CPU)"
-    )
+    parser.add_jobs(how)
     told = parser.add_argument_group("what to tell")
-    told.add_argument("--quiet", action="store_true", help="nothing but errors")
-    told.add_argument("-v", "--verbose", action="store_true", help="all that was left out, and why")
+    parser.add_loudness(told)
     parser.add_json()
 
 

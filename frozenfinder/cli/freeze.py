@@ -22,7 +22,7 @@ from frozenfinder.hooks import default_registry
 
 from . import DONE, UsageError
 from .commands import program_path
-from .parser import Parser
+from .parser import EXCLUDE, MANIFEST, PACKAGE, PATH, Parser
 from .progress import Progress
 
 SUMMARY = (
@@ -38,16 +38,16 @@ def make_parser() -> Parser:
     what.add_argument(
         "--tests", action="store_true", help="the standard library's tests, in the table 'test'"
     )
-    for option, metavar, text in (
+    parser.add_repeated(
+        what,
         ("--entry", "MOD[:FUNC]", "what a module imports, as far as the code says, and so on"),
-        ("--package", "NAME", "a package or module that can be imported, with all below it"),
+        PACKAGE,
         ("--distribution", "NAME", "an installed distribution: modules, data files, metadata"),
         ("--metadata", "NAME", "the metadata alone of an installed distribution"),
-        ("--path", "DIR", "everything below a directory"),
+        PATH,
         ("--include-data", "GLOB", "data files, by their paths below a folder of sys.path"),
-        ("--manifest", "FILE", "what a manifest asks for"),
-    ):
-        what.add_argument(option, metavar=metavar, action="append", default=[], help=text)
+        MANIFEST,
+    )
     what.add_argument(
         "--trace",
         action="store_true",
@@ -61,11 +61,7 @@ def make_parser() -> Parser:
         action="store_true",
         help="the installed distributions that those asked for require, too",
     )
-    for option, metavar, text in (
-        ("--exclude", "GLOB", "leave out the modules of these names, and all below them"),
-        ("--search", "DIR", "look here first for what is named"),
-    ):
-        what.add_argument(option, metavar=metavar, action="append", default=[], help=text)
+    parser.add_repeated(what, EXCLUDE, ("--search", "DIR", "look here first for what is named"))
     _add_ways(parser)
     _add_embedding(parser)
     _add_reports(parser)
@@ -87,9 +83,7 @@ def _add_ways(parser: Parser) -> None:
         choices=(0, 1, 2),
         help="the optimisation level (default: that of this interpreter)",
     )
-    how.add_argument(
-        "-j", "--jobs", metavar="N", type=_positive, help="processes (default: one for each CPU)"
-    )
+    parser.add_jobs(how)
     how.add_argument(
         "--sign",
         metavar="KEY",
@@ -111,12 +105,9 @@ def _add_embedding(parser: Parser) -> None:
         action="store_true",
         help="leave docstrings out, for closed mode (-O 2 does, and assertions with them)",
     )
-    how.add_argument(
-        "--lay-out",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="a package that opens its data by path: closed mode puts its files on disk",
+    parser.add_repeated(
+        how,
+        ("--lay-out", "NAME", "a package that opens its data by path: closed mode puts it on disk"),
     )
     how.add_argument(
         "--world", action="store_true", help="closed mode finds nothing outside the registry"
@@ -140,15 +131,8 @@ def _add_reports(parser: Parser) -> None:
         choices=("table", "json", "html"),
         help="what each package comes to, and more; html is a page beside the registry",
     )
-    told.add_argument("--quiet", action="store_true", help="nothing but errors")
-    told.add_argument("-v", "--verbose", action="store_true", help="all that was left out, and why")
+    parser.add_loudness(told)
     parser.add_json()
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not positive")
-    return int(text)
 
 
 def make_manifest(options: argparse.Namespace) -> Manifest:

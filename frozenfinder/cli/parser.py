@@ -7,6 +7,14 @@ from . import UsageError
 
 MODES = ("overlay", "closed")
 
+Group = argparse._ArgumentGroup
+
+# what `freeze` and `bundle` both take, repeatedly
+PACKAGE = ("--package", "NAME", "a package or module that can be imported, with all below it")
+PATH = ("--path", "DIR", "everything below a directory")
+MANIFEST = ("--manifest", "FILE", "what a manifest asks for")
+EXCLUDE = ("--exclude", "GLOB", "leave out the modules of these names, and all below them")
+
 
 class Parser(argparse.ArgumentParser):
     """The parser of one command."""
@@ -30,5 +38,32 @@ class Parser(argparse.ArgumentParser):
             help="the registry (default: the one that install() without an argument opens)",
         )
 
+    def add_repeated(self, group: Group, *options: tuple[str, str, str]) -> None:
+        """Options that can be given repeatedly: name, metavar, help."""
+        for option, metavar, text in options:
+            group.add_argument(option, metavar=metavar, action="append", default=[], help=text)
+
+    def add_jobs(self, group: Group) -> None:
+        """How many processes compile."""
+        group.add_argument(
+            *("-j", "--jobs"),
+            metavar="N",
+            type=_positive,
+            help="processes (default: one for each CPU)",
+        )
+
+    def add_loudness(self, group: Group) -> None:
+        """How much is told of what was written."""
+        group.add_argument("--quiet", action="store_true", help="nothing but errors")
+        group.add_argument(
+            "-v", "--verbose", action="store_true", help="all that was left out, and why"
+        )
+
     def add_json(self) -> None:
         self.add_argument("--json", action="store_true", help="answer in JSON, for programs")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not positive")
+    return int(text)
