@@ -1,11 +1,13 @@
 """The import lock by itself: ownership, depth, bounded waiting, interrupts."""
 
+import _frozen_importlib
 import _thread
 import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from interrupts import at_every_event, code_of, interrupt
@@ -174,6 +176,22 @@ def test_the_next_hold_is_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert lock.yielded["timeout"] == 1
 
 
+@pytest.mark.parametrize("leads_back", [False, True])
+def test_a_cycle_among_other_threads_is_followed_once(
+    leads_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads that wait for each other; and a third, which is the waiter or waits for none."""
+    waiter = threading.get_ident() if leads_back else -3
+    awaited = {-1: [-2], -2: [-1, waiter]}
+    locks = {
+        thread: [SimpleNamespace(owner=owner) for owner in owners]
+        for thread, owners in awaited.items()
+    }
+    monkeypatch.setattr(_frozen_importlib, "_blocking_on", locks)
+    assert lock_module._leads_to(threading.get_ident(), -1) is leads_back
+    assert not lock_module._leads_to(threading.get_ident(), None)
+
+
 def test_the_exit_of_a_with_that_went_on_without_it_releases_nobodys_hold() -> None:
     lock = ImportLock()
     with held_elsewhere(lock) as holder:
@@ -207,6 +225,29 @@ def test_rewind_undoes_every_acquisition_since_the_mark() -> None:
         lock.rewind(mark)
         assert lock.depth == 1
     assert (lock.depth, lock.owner) == (0, None)
+
+
+def test_rewind_does_nothing_where_the_thread_is_not_as_deep_as_the_mark() -> None:
+    lock = ImportLock()
+    with lock:
+        lock.rewind(3)
+        assert (lock.depth, lock.owner) == (1, threading.get_ident())
+
+
+@pytest.mark.parametrize(("owner", "dropped"), [(-1, True), (None, False), (0, False), (1, True)])
+def test_module_locks_of_other_threads_are_dropped_in_a_child(
+    owner: int | None, dropped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`owner` is the difference to the identifier of the only thread that is left."""
+    me = threading.get_ident()
+    lock = SimpleNamespace(owner=None if owner is None else me + owner)
+    locks = {"gone": lambda: None, "never_imported": lambda: lock}
+    waiting = {me - 1: [lock], me: [lock], me + 1: [lock]}
+    monkeypatch.setattr(_frozen_importlib, "_module_locks", locks)
+    monkeypatch.setattr(_frozen_importlib, "_blocking_on", waiting)
+    assert lock_module._forget_other_threads(()) == {}
+    assert ("never_imported" in locks) is not dropped
+    assert list(waiting) == [me]
 
 
 def test_rewind_leaves_another_threads_hold_alone() -> None:

@@ -2,6 +2,8 @@
 
 import _imp
 import errno
+import gc
+import hashlib
 import marshal
 import os
 import subprocess
@@ -177,6 +179,32 @@ class TestReading:
         assert reads[0] == [registry_module.BOOT_WINDOW] * 2
         assert registry_module.BOOT_WINDOW not in reads[1]
 
+    def test_what_is_read_at_once(self, tmp_path: Path, preads: list[int]) -> None:
+        items = [Frozen(f"pkg{at % 499}.m{at}", b"x" * 900) for at in range(3000)]
+        data = build_registry(*items, boot=layout.pack_boot(0, 600_000, 667))
+        registry = Registry.open(write(tmp_path / "app.frz", data))
+        assert preads == [8192]
+
+        def read(*names: str) -> list[int]:
+            preads.clear()
+            for name in names:
+                entry = registry.find_entry(name)
+                assert entry is not None
+                registry.read_blob(entry)
+            return preads[:]
+
+        preads.clear()
+        assert len(list(registry.entries())) == 3000
+        assert set(preads) == {65536}
+        assert read("pkg0.m0", "pkg1.m1") == [262144]
+        assert read("pkg168.m667", "pkg169.m668") == [16384]
+        assert read("pkg167.m666") == [262144], "the last blob of the recorded boot"
+
+    @pytest.mark.parametrize("size", [7000, 7500, 8000, 20_000, 70_000])
+    def test_a_section_beyond_the_head_is_read(self, size: int) -> None:
+        info = b'{"text": "' + b"x" * size + b'"}'
+        assert Registry.from_bytes(build_registry(info=info)).info() == {"text": "x" * size}
+
     def test_a_file_and_bytes_read_the_same(self, opened: Registry) -> None:
         assert contents(opened) == contents(Registry.from_bytes(SMALL))
 
@@ -186,6 +214,13 @@ class TestReading:
         os.utime(file)
         assert registry.modified_ns == 1_700_000_000_123_456_789
         assert Registry.from_bytes(SMALL).modified_ns == 0
+
+    def test_another_process_can_open_what_has_a_file_to_itself(self, tmp_path: Path) -> None:
+        whole = Registry.open(write(tmp_path / "app.frz"))
+        part = Registry.open(write(tmp_path / "app.pyz", b"#" + SMALL), offset=1)
+        pinned = whole.pin(sha256=hashlib.sha256(SMALL).hexdigest())
+        registries = (whole, part, pinned, Registry.from_bytes(SMALL))
+        assert [registry.reopens for registry in registries] == [True, False, True, False]
 
     def test_a_closed_registry_reads_on(self, file: Path) -> None:
         for registry in (Registry.open(file), Registry.from_bytes(SMALL)):
@@ -446,6 +481,17 @@ class TestDescriptor:
         registry = Registry.open(file)
         assert descriptor_of(registry) == number
         assert contents(registry) == contents(Registry.from_bytes(SMALL))
+
+    @pytest.mark.parametrize("limit", [-1, 512, 1023, 1024, 1 << 30])
+    def test_it_is_below_the_number_of_descriptors(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+    ) -> None:
+        gc.collect()  # of other tests' registries, which have the highest numbers
+        monkeypatch.setattr("posix.sysconf", lambda _: limit)
+        registry = Registry.open(file)
+        end = limit if 0 < limit < 1024 else 1024
+        assert end - 64 <= descriptor_of(registry) < end
+        registry.close()
 
     @linux_only
     def test_children_do_not_inherit_it(self, opened: Registry) -> None:
