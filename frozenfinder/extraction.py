@@ -123,6 +123,10 @@ class Extractor:
         """The path of a file in memory, after the libraries that the module needs were loaded."""
         if not self._memory.usable:
             raise self._error(entry, f"cannot be put into the cache: {reason}")
+        for each in libraries:
+            if not each.is_loadable():
+                complaint = f"cannot be put into the cache: {reason}, and not into memory either"
+                raise self._error(entry, f"{complaint}: it looks for {each.file.path!r} beside it")
         if entry.name not in self.in_memory:
             self.in_memory[entry.name] = reason
             if hooks.environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
@@ -164,6 +168,10 @@ class _Content:
                 path=registry.path,
             )
         return data
+
+    def is_loadable(self) -> bool:
+        """Whether it is a library (of Linux), and not data that a module looks for."""
+        return bytes(self._registry.read_blob(self._entry)[:4]) == b"\x7fELF"
 
     def matches(self, pieces: "Iterable[bytes | memoryview]") -> bool:
         """Whether these are together what the parcel says of the file."""

@@ -287,6 +287,27 @@ def test_a_library_that_is_nowhere_is_an_error(
         )
 
 
+def test_data_that_a_module_looks_for_beside_itself_keeps_it_out_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = make_module(tmp_path)
+    (tmp_path / "data.txt").write_text("data")
+    parcel = [
+        parcel_file(tmp_path, "data.txt", is_library=True),
+        parcel_file(tmp_path, file.name),
+    ]
+    module = extension("m", tmp_path, file.name, parcel=parcel)
+    monkeypatch.setenv("FROZENFINDER_CACHE", NO_CACHE)
+    with refused(
+        build_registry(module, files=[data_file("data.txt", b"data")]), "m", ImportError
+    ) as told:
+        told.append(
+            "registry '<bytes>': extension module 'm' cannot be put into the cache: "
+            f"{NO_CACHE_REASON}, and not into memory either: it looks for 'data.txt' beside it; "
+            "set FROZENFINDER_CACHE to a directory of your own"
+        )
+
+
 def make_module(folder: Path) -> Path:
     return compile_c("user.c", folder / f"m{SUFFIX}", "-DINIT=PyInit_m", "-Dinner=rand")
 
