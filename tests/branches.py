@@ -23,7 +23,7 @@ PYTEST = Path(sysconfig.get_path("scripts"), "pytest")
 RUN_TIME_LIMIT, PACKAGE_LIMIT = 100, 95
 """Per cent of the statements and branches of the run-time half, and of the whole package."""
 
-SHOWN = ("collector", "extensions", "fork", "hooks", "lock", "patterns", "protocol")
+SHOWN = ("collector", "extensions", "extraction", "fork", "hooks", "overlay", "patterns")
 """The tests that run enough modules to reach everything in the hidden frames."""
 
 
