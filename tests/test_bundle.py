@@ -545,6 +545,17 @@ def test_a_program_brings_what_it_imports(tmp_path: Path, python: Python) -> Non
     assert names == {"frozenfinder", "program", "beside", "tool", "reader", "lonely"}
 
 
+def test_what_a_program_imports_and_does_not_compile_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "try:\n    import old\nexcept ImportError:\n    print('without')"
+    write_tree(tmp_path / "src", {"program.py": source, "old.py": "print 1"})
+    monkeypatch.chdir(tmp_path / "src")
+    path = tmp_path / "program.pyz"
+    assert main(["bundle", "--quiet", "-o", str(path), "-m", "program"]) == 0
+    assert run("-S", path) == (0, "without\n", "")
+
+
 # -- bad input
 
 

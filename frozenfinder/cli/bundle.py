@@ -1,6 +1,7 @@
 """`frozenfinder bundle`: write a program with all that it needs into one executable file."""
 
 import argparse
+from dataclasses import replace
 
 from frozenfinder.bundle import bundle, find_program
 from frozenfinder.freezer import Manifest, discover, merge_manifests, read_manifest
@@ -80,13 +81,14 @@ def make_manifest(options: argparse.Namespace) -> Manifest:
 
 def main(options: argparse.Namespace) -> int:
     path = program_path()
+    asked = make_manifest(options)
     entry, manifest = find_program(
-        make_manifest(options),
+        asked,
         path,
         script=options.script,
         entry=options.entry or options.module,
     )
-    plan = discover(manifest, path)
+    plan = replace(discover(manifest, path), named=asked.packages)
     with Progress("bundling", quiet=options.quiet) as progress:
         report = bundle(
             plan, entry, options.output, python=options.python, jobs=options.jobs, progress=progress

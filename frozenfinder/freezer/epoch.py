@@ -1,8 +1,8 @@
 """SOURCE_DATE_EPOCH: the time that what is built may not be younger than.
 
 https://reproducible-builds.org/specs/source-date-epoch/. The times of the sources are the only ones
-in a registry. The build systems that set the variable (dpkg, rpm, BuildKit) also set back the times
-of newer files that they pack: a registry that is packed with its sources has what these get.
+in a registry. Who sets the variable also sets back the times of newer files that he packs (dpkg
+does, rpm and BuildKit can): a registry that is packed with its sources has what these get.
 """
 
 from __future__ import annotations
