@@ -67,11 +67,17 @@ def unpack_words_portably(data: "bytes | memoryview") -> "list[int]":
     return [int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)]
 
 
+def _view_words_natively(data: "bytes | memoryview") -> "Sequence[int]":
+    return memoryview(data).cast("Q")
+
+
 def _unpack_words_natively(data: "bytes | memoryview") -> "list[int]":
     return memoryview(data).cast("Q").tolist()
 
 
-unpack_words = _unpack_words_natively if sys.byteorder == "little" else unpack_words_portably
+_NATIVE = sys.byteorder == "little"
+unpack_words = _unpack_words_natively if _NATIVE else unpack_words_portably
+view_words = _view_words_natively if _NATIVE else unpack_words_portably  # without a copy
 
 
 def _halves(low: int, high: int) -> int:
@@ -504,7 +510,7 @@ class Shard:
         self._data = data
         self._offset = offset
         self._path = path
-        self._slots = unpack_words(data[8 : 8 + 8 * count])
+        self._slots = view_words(memoryview(data)[8 : 8 + 8 * count])
 
     def find(self, name: str, tests: bool = False) -> "FrozenEntry | None":
         """The first entry of that name in the order of `TABLES`; of table `test` only if asked."""

@@ -327,6 +327,8 @@ class _Window:
         """
         start, data = self._content
         if offset < start or offset + size > start + len(data):
+            data = b""
+            self.forget()  # two windows at once would be the process's peak of memory
             start, data = offset, self._source.read(offset, max(size, self._size))
             if len(data) < size:
                 raise RegistryError(
