@@ -119,11 +119,25 @@ def test_a_timeout_of_the_callers_own_is_not_counted_as_yielding() -> None:
     lock = ImportLock()
     with held_elsewhere(lock):
         assert not lock.acquire(timeout=0)
+        assert not lock.acquire(timeout=1.5 * lock_module.SLICE)
         assert not lock.acquire(timeout=0.01)
-    assert lock.yielded["timeout"] == 0
+        assert lock.yielded["timeout"] == 0
+        assert not lock.acquire()
+        assert not lock.acquire(timeout=0)
+        assert lock.yielded["timeout"] == 1
 
 
-@pytest.mark.parametrize("arguments", [(False, 1.0), (True, -2.0), (False, 0.0)])
+def test_only_a_hold_that_was_waited_for_throughout_is_not_waited_for_again() -> None:
+    lock = ImportLock()
+    lock.generation = 2
+    patience = lock_module.PATIENCE
+    assert lock._reason_to_go_on(1, 2 * patience) == "timeout"
+    assert lock._reason_to_go_on(2, patience / 2) == ""
+    assert lock._reason_to_go_on(2, patience) == "timeout"
+    assert lock._reason_to_go_on(2, 0.0) == "timeout"
+
+
+@pytest.mark.parametrize("arguments", [(False, 1.0), (True, -2.0), (True, -0.5), (False, 0.0)])
 def test_acquire_refuses_a_timeout_that_makes_no_sense(arguments: tuple[bool, float]) -> None:
     lock = ImportLock()
     with pytest.raises(ValueError, match="needs blocking=True and may not be negative") as raised:

@@ -222,6 +222,10 @@ class TestReading:
         registries = (whole, part, pinned, Registry.from_bytes(SMALL))
         assert [registry.reopens for registry in registries] == [True, False, True, False]
 
+    def test_nothing_may_follow_a_registry_in_memory(self) -> None:
+        with pytest.raises(RegistryError, match=r"; freeze it again$"):
+            Registry.from_bytes(SMALL + b"\0")
+
     def test_a_closed_registry_reads_on(self, file: Path) -> None:
         for registry in (Registry.open(file), Registry.from_bytes(SMALL)):
             registry.close()
@@ -372,6 +376,9 @@ class TestOpening:
         monkeypatch.setattr(registry_module, "_pread", fail_to_read)
         message = f"registry '{file}': the header cannot be read: Input/output error"
         self.refuse(file, message)
+        with pytest.raises(RegistryError) as caught:
+            Registry.open(file)
+        assert caught.value.offset == 0
         with pytest.raises(RegistryError) as caught:
             registry.find_entry("pkg")
         start, _ = section_range(SMALL, "module_shards")
@@ -814,9 +821,11 @@ class TestStatuses:
 
     def test_only_bootstrap_is_enabled_for_another_interpreter(self) -> None:
         items = [frozen("app"), frozen("boot", table="bootstrap"), excluded("gone")]
+        items.append(frozen("library", table="stdlib"))
         registry = Registry.from_bytes(build_registry(*items, optimize=7))
-        statuses = [registry.find_status(name)[0] for name in ("app", "boot", "gone", "absent")]
-        assert statuses == [DISABLED, OKAY, DISABLED, NOT_FOUND]
+        names = ("app", "boot", "gone", "library", "absent")
+        statuses = [registry.find_status(name)[0] for name in names]
+        assert statuses == [DISABLED, OKAY, DISABLED, DISABLED, NOT_FOUND]
 
 
 class TestDamage:
@@ -1000,6 +1009,12 @@ class TestHostility:
         )
         assert caught.value.offset == get_word(data, at)
 
+    def test_a_boot_section_that_cannot_be(self) -> None:
+        data = build_registry(boot=b"?" * 5)
+        with pytest.raises(RegistryError, match="section 'boot' has 5 bytes") as caught:
+            Registry.from_bytes(data)
+        assert caught.value.offset == section_range(data, "boot")[0]
+
     def test_roots_that_cannot_be(self) -> None:
         start, _ = section_range(SMALL, "roots")
         with pytest.raises(RegistryError) as caught:
@@ -1009,6 +1024,15 @@ class TestHostility:
             f"below 4 and no byte from {start + 36} on"
         )
         assert caught.value.offset == start
+
+    def test_a_malformed_record_is_told_by_its_place_in_the_registry(self) -> None:
+        data = build_registry(*[Frozen(f"module{at}") for at in range(1000, 3000)])
+        at = data.index(b"module2777") - layout.RECORD_SIZE
+        registry = Registry.from_bytes(reseal(set_word(data, at + 8, 9 << 8)))
+        with pytest.raises(RegistryError, match=f": the record at {at} ends at ") as caught:
+            registry.find_entry("module2777")
+        assert caught.value.offset == at
+        assert registry.find_entry("module2776") is not None
 
     def test_a_slot_that_points_into_the_blobs(self) -> None:
         start, _ = section_range(SMALL, "module_shards")
