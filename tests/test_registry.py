@@ -222,6 +222,18 @@ class TestReading:
         registries = (whole, part, pinned, Registry.from_bytes(SMALL))
         assert [registry.reopens for registry in registries] == [True, False, True, False]
 
+    def test_short_reads_do_not_run_over_the_end(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        registry = Registry.open(write(tmp_path / "app.pyz", b"#" + SMALL + b"PK" * 900), offset=1)
+        monkeypatch.setattr(
+            registry_module, "_pread", lambda fd, size, at: os.pread(fd, (size + 1) // 2, at)
+        )
+        assert registry.read_all() == SMALL
+
+    def test_the_names_of_data_files_are_listed(self) -> None:
+        assert sorted(Registry.from_bytes(SMALL).file_names()) == ["pkg/data.txt", "pkg/none.txt"]
+
     def test_nothing_may_follow_a_registry_in_memory(self) -> None:
         with pytest.raises(RegistryError, match=r"; freeze it again$"):
             Registry.from_bytes(SMALL + b"\0")
@@ -474,6 +486,7 @@ class TestDescriptor:
         registries = [Registry.open(file) for _ in range(70)]
         numbers = {descriptor_of(registry) for registry in registries}
         assert len(numbers) == 70
+        assert min(numbers) < min(os.sysconf("SC_OPEN_MAX"), 1024) // 2
         assert contents(registries[-1]) == contents(registries[0])
         for registry in registries:
             registry.close()
