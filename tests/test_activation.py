@@ -37,6 +37,13 @@ print(m.VALUE, *[(finder.mode, finder.served) for finder in hooks.installed()] i
 """
 
 
+HOME = str(Path(pytest.__file__).parents[1])
+MEASURED = f"""\
+import sys; sys.path.append({HOME!a}); import coverage; sys.path.pop(); coverage.process_startup()
+"""
+"""As of coverage's own `.pth` file, for environments that have no coverage."""
+
+
 class Env:
     """A virtual environment with a copy of this package; `lib` is on its path, by a `.pth` file."""
 
@@ -102,6 +109,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Env:
     env.lib.mkdir()
     env.lib.joinpath("m.py").write_text("VALUE = 'served'\n")
     env.packages.joinpath("lib.pth").write_text(f"import sys; sys.path.append({str(env.lib)!a})\n")
+    if "COVERAGE_PROCESS_CONFIG" in os.environ:
+        env.packages.joinpath("measured.pth").write_text(MEASURED)
     env.cli("freeze", "--path", env.lib, "-o", env.registry, "--quiet")
     return env
 
