@@ -257,6 +257,12 @@ class TestRoots:
             layout.unpack_roots(data, PATH, 7)
         assert caught.value.offset == 42
 
+    def test_offsets_count_from_the_section_unless_it_is_said_where_that_lies(self) -> None:
+        with pytest.raises(RegistryError, match="root 0 at 0 has "):
+            layout.unpack_roots(b"?", PATH)
+        with pytest.raises(RegistryError, match="shard of 1 bytes at 0 says "):
+            Shard(b"?", PATH)
+
 
 class TestBoot:
     @pytest.mark.parametrize("after", [b"", b"more"])

@@ -134,6 +134,7 @@ def test_only_a_hold_that_was_waited_for_throughout_is_not_waited_for_again() ->
     assert lock._reason_to_go_on(1, 2 * patience) == "timeout"
     assert lock._reason_to_go_on(2, patience / 2) == ""
     assert lock._reason_to_go_on(2, patience) == "timeout"
+    assert lock._reason_to_go_on(1, patience) == "timeout"
     assert lock._reason_to_go_on(2, 0.0) == "timeout"
 
 

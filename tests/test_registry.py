@@ -1038,6 +1038,14 @@ class TestHostility:
         )
         assert caught.value.offset == start
 
+    def test_a_blob_that_ends_beyond_the_others(self) -> None:
+        items = [Frozen("a", b"x" * 100), Frozen("b", b"y" * 50, fields={"size": 100})]
+        registry = Registry.from_bytes(build_registry(*items))
+        entry = registry.find_entry("b")
+        assert entry is not None
+        with pytest.raises(RegistryError, match=r"entry 'b' ends at .*, section 'blobs' ends at "):
+            registry.read_blob(entry)
+
     def test_a_malformed_record_is_told_by_its_place_in_the_registry(self) -> None:
         data = build_registry(*[Frozen(f"module{at}") for at in range(1000, 3000)])
         at = data.index(b"module2777") - layout.RECORD_SIZE
@@ -1138,6 +1146,9 @@ class TestEquality:
         assert registry != Registry.from_bytes(SMALL)
         assert registry != Registry.from_bytes(build_registry(frozen("m")), path=str(file))
         assert registry != str(file)
+
+    def test_its_fingerprint_is_the_digest_of_its_header(self, opened: Registry) -> None:
+        assert opened.fingerprint == SMALL[312:320].hex()
 
     def test_it_says_what_it_is(self, opened: Registry) -> None:
         assert repr(opened) == f"<Registry {opened.path!r} of 7 modules>"
