@@ -72,8 +72,10 @@ def test_it_is_taken_again_by_the_thread_that_holds_it() -> None:
 
 def test_it_is_free_after_as_many_releases_as_acquisitions() -> None:
     lock = ImportLock()
-    lock.acquire()
-    lock.acquire()
+    for _ in range(3):
+        lock.acquire()
+    lock.release()
+    assert (lock.depth, lock.owner) == (2, threading.get_ident())
     lock.release()
     assert (lock.depth, lock.owner) == (1, threading.get_ident())
     lock.release()
