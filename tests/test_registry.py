@@ -1204,3 +1204,7 @@ def test_an_environment_that_is_not_there_has_no_owner(monkeypatch: pytest.Monke
     assert str(registry_module._find_distrust(status, "x")).startswith(
         "registry 'x' belongs to user 65533, who can put code into it, expected "
     )
+
+
+def test_bytes_in_memory_stay_as_many_as_they_were() -> None:
+    assert registry_module._Memory(b"bytes", "memory").measure() == 5
