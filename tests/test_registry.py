@@ -1147,6 +1147,12 @@ class TestEquality:
         assert registry != Registry.from_bytes(build_registry(frozen("m")), path=str(file))
         assert registry != str(file)
 
+    def test_what_is_pinned_is_not_what_is_not(self, opened: Registry) -> None:
+        pinned = opened.pin(sha256=hashlib.sha256(SMALL).hexdigest())
+        assert pinned != opened
+        assert opened != pinned
+        assert pinned == opened.pin()
+
     def test_its_fingerprint_is_the_digest_of_its_header(self, opened: Registry) -> None:
         assert opened.fingerprint == SMALL[312:320].hex()
 
