@@ -4,9 +4,9 @@ Each program is installed with pip into a virtual environment, and made into one
 frozenfinder, zipapp, shiv and pex, of which the last two have to be installed beside frozenfinder.
 Every measurement is a fresh process of the bare interpreter, from start to exit; the files take
 turns. What is printed are the size, the first run (shiv and pex unpack themselves then, and a
-bundle its extension modules and laid-out packages), the median of the others, and the median of the
-ratios of the bundle's time to the file's within a round, with the quartiles. `installed` is the
-program in its environment.
+bundle its extension modules and laid-out packages), the median of the others, and the medians of
+the ratios of the bundle's time to the file's within a round, of the clock and of the CPU, with the
+quartiles. `installed` is the program in its environment.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 BARE = getattr(sys, "_base_executable", sys.executable)
 
@@ -32,6 +33,13 @@ class Program:
     entry: str
     arguments: tuple[str, ...] = ("--version",)
     laid_out: tuple[str, ...] = ()
+
+
+class Times(NamedTuple):
+    """The seconds of a process, by the clock and of the CPU."""
+
+    wall: float
+    cpu: float
 
 
 PROGRAMS = {
@@ -130,42 +138,54 @@ class Workshop:
         self.run(BARE, "-m", "zipapp", self.site, "-m", self.program.entry, "-o", path)
         return path
 
-    def measure(self, command: list[str | Path]) -> float:
-        """The seconds from start to exit; 0 where the program fails."""
+    def measure(self, command: list[str | Path]) -> Times | None:
+        """The seconds from start to exit; None where the program fails."""
         begin = time.perf_counter()
-        done = subprocess.run(
+        process = subprocess.Popen(
             [*command, *self.program.arguments],
             cwd=self.folder,
             env=self.environment,
-            capture_output=True,
-            check=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        return 0.0 if done.returncode else time.perf_counter() - begin
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return None if status else Times(wall, usage.ru_utime + usage.ru_stime)
 
 
 def compare(workshop: Workshop, rounds: int) -> None:
     commands = dict(workshop.make())
     first = {name: workshop.measure(command) for name, command in commands.items()}
     names = [name for name in commands if first[name] and workshop.measure(commands[name])]
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[str, list[Times]] = {name: [] for name in names}
     for number in range(rounds):
         at = number % len(names)
         for name in names[at:] + names[:at]:
-            times[name].append(workshop.measure(commands[name]))
+            found = workshop.measure(commands[name])
+            if found is None:
+                raise SystemExit(f"{commands[name]} failed in round {number}")
+            times[name].append(found)
     for name, command in commands.items():
         file = Path(command[-1])
         size = f"{file.stat().st_size / 1e6:7.1f} MB" if file.is_file() else " " * 10
-        if name not in names:
+        unpacking = first[name]
+        if name not in names or unpacking is None:
             print(f"  {name:11}{size}   does not run")
             continue
-        pairs = zip(times["bundle"], times[name], strict=True)
-        low, middle, high = statistics.quantiles([own / other for own, other in pairs], n=4)
+        median = statistics.median(each.wall for each in times[name])
+        pairs = list(zip(times["bundle"], times[name], strict=True))
         print(
-            f"  {name:11}{size}   first {first[name] * 1e3:7.0f} ms"
-            f"   then {statistics.median(times[name]) * 1e3:7.0f} ms"
-            f"   bundle/{name} {middle:.2f} ({low:.2f} to {high:.2f})",
+            f"  {name:11}{size}   first {unpacking.wall * 1e3:7.0f} ms"
+            f"   then {median * 1e3:7.0f} ms   bundle/{name} {describe([own.wall / other.wall for own, other in pairs])}"
+            f", CPU {describe([own.cpu / other.cpu for own, other in pairs])}",
             flush=True,
         )
+
+
+def describe(ratios: list[float]) -> str:
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def main() -> None:
