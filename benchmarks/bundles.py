@@ -177,8 +177,9 @@ def compare(workshop: Workshop, rounds: int) -> None:
         pairs = list(zip(times["bundle"], times[name], strict=True))
         print(
             f"  {name:11}{size}   first {unpacking.wall * 1e3:7.0f} ms"
-            f"   then {median * 1e3:7.0f} ms   bundle/{name} {describe([own.wall / other.wall for own, other in pairs])}"
-            f", CPU {describe([own.cpu / other.cpu for own, other in pairs])}",
+            f"   then {median * 1e3:7.0f} ms   bundle/{name} "
+            f"{describe([own.wall / other.wall for own, other in pairs])}, CPU "
+            f"{describe([own.cpu / other.cpu for own, other in pairs])}",
             flush=True,
         )
 
