@@ -56,7 +56,10 @@ def trace(command: Sequence[str]) -> Recording:
     FreezeError where it cannot be started, fails, or ran no interpreter like this one.
     """
     shown = shlex.join(command)
-    with tempfile.TemporaryDirectory(prefix="frozenfinder-trace-") as folder:
+    # a process that outlives the command, as multiprocessing has one, may be writing its record yet
+    with tempfile.TemporaryDirectory(
+        prefix="frozenfinder-trace-", ignore_cleanup_errors=True
+    ) as folder:
         home = Path(folder).resolve() / "site"
         home.mkdir()
         source = Path(recorder.__file__).read_bytes()
