@@ -287,8 +287,8 @@ def test_pycs_are_looked_for_below_the_prefix(
         lambda data: data[:16] + marshal.dumps(1),
         lambda data: b"xxxx" + data[4:],
         lambda data: data[:4] + b"\x07" + data[5:],
-        lambda data: data[:8] + b"\xff" + data[9:],
-        lambda data: data[:12] + b"\xff" + data[13:],
+        lambda data: data[:8] + bytes([data[8] ^ 0xFF]) + data[9:],
+        lambda data: data[:12] + bytes([data[12] ^ 0xFF]) + data[13:],
     ],
     ids=["empty", "short", "cut", "not code", "magic", "flags", "mtime", "size"],
 )
