@@ -11,16 +11,17 @@ quartiles. `installed` is the program in its environment.
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+
+from frozenfinder.bench import Comparison, ProcessError, Usage, compare, run, take_turns
 
 BARE = getattr(sys, "_base_executable", sys.executable)
 
@@ -33,13 +34,6 @@ class Program:
     entry: str
     arguments: tuple[str, ...] = ("--version",)
     laid_out: tuple[str, ...] = ()
-
-
-class Times(NamedTuple):
-    """The seconds of a process, by the clock and of the CPU."""
-
-    wall: float
-    cpu: float
 
 
 PROGRAMS = {
@@ -138,55 +132,39 @@ class Workshop:
         self.run(BARE, "-m", "zipapp", self.site, "-m", self.program.entry, "-o", path)
         return path
 
-    def measure(self, command: list[str | Path]) -> Times | None:
-        """The seconds from start to exit; None where the program fails."""
-        begin = time.perf_counter()
-        process = subprocess.Popen(
-            [*command, *self.program.arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
-        return None if status else Times(wall, usage.ru_utime + usage.ru_stime)
+    def measure(self, command: list[str | Path]) -> Usage:
+        """What a run takes; ProcessError."""
+        return run([*command, *self.program.arguments], env=self.environment, cwd=self.folder)
 
 
-def compare(workshop: Workshop, rounds: int) -> None:
-    commands = dict(workshop.make())
-    first = {name: workshop.measure(command) for name, command in commands.items()}
-    names = [name for name in commands if first[name] and workshop.measure(commands[name])]
-    times: dict[str, list[Times]] = {name: [] for name in names}
-    for number in range(rounds):
-        at = number % len(names)
-        for name in names[at:] + names[:at]:
-            found = workshop.measure(commands[name])
-            if found is None:
-                raise SystemExit(f"{commands[name]} failed in round {number}")
-            times[name].append(found)
-    for name, command in commands.items():
-        file = Path(command[-1])
-        size = f"{file.stat().st_size / 1e6:7.1f} MB" if file.is_file() else " " * 10
-        unpacking = first[name]
-        if name not in names or unpacking is None:
-            print(f"  {name:11}{size}   does not run")
-            continue
-        median = statistics.median(each.wall for each in times[name])
-        pairs = list(zip(times["bundle"], times[name], strict=True))
+def compare_files(workshop: Workshop, rounds: int) -> None:
+    sides = {name: partial(workshop.measure, command) for name, command in workshop.make()}
+    files = {name: Path(side.args[0][-1]) for name, side in sides.items()}
+    sizes = {
+        name: f"{file.stat().st_size / 1e6:7.1f} MB" if file.is_file() else " " * 10
+        for name, file in files.items()
+    }
+    first: dict[str, Usage] = {}
+    for name, side in sides.items():
+        with suppress(ProcessError):
+            unpacking, _ = side(), side()
+            first[name] = unpacking
+    for name in sides.keys() - first.keys():
+        print(f"  {name:11}{sizes[name]}   does not run")
+    times = take_turns({name: sides[name] for name in first}, rounds)
+    for name, taken in times.items():
+        wall = compare([each.wall for each in taken], [own.wall for own in times["bundle"]])
+        cpu = compare([each.cpu or 0 for each in taken], [own.cpu or 0 for own in times["bundle"]])
         print(
-            f"  {name:11}{size}   first {unpacking.wall * 1e3:7.0f} ms"
-            f"   then {median * 1e3:7.0f} ms   bundle/{name} "
-            f"{describe([own.wall / other.wall for own, other in pairs])}, CPU "
-            f"{describe([own.cpu / other.cpu for own, other in pairs])}",
+            f"  {name:11}{sizes[name]}   first {first[name].wall * 1e3:7.0f} ms"
+            f"   then {wall.stock * 1e3:7.0f} ms   bundle/{name} {describe(wall)}"
+            f", CPU {describe(cpu)}",
             flush=True,
         )
 
 
-def describe(ratios: list[float]) -> str:
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+def describe(found: Comparison) -> str:
+    return f"{found.ratio:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def main() -> None:
@@ -200,7 +178,7 @@ def main() -> None:
             workshop = Workshop(Path(folder), PROGRAMS[name])
             workshop.install()
             print(f"{name} {' '.join(workshop.program.arguments)}", flush=True)
-            compare(workshop, options.rounds)
+            compare_files(workshop, options.rounds)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,11 @@ class ProcessError(Exception):
 
 
 def run(
-    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, output: Path | None = None
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    output: Path | None = None,
 ) -> Usage:
     """Run a command to its end, with no input; ProcessError, OSError.
 
@@ -48,7 +52,7 @@ def run(
     ):
         begin = time.perf_counter()
         process = subprocess.Popen(
-            argv, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=error
+            argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=error
         )
         status, cpu, rss = _wait(process)
         wall = time.perf_counter() - begin
