@@ -194,12 +194,10 @@ class _File:
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0 and self._is_ours(descriptor):
+        if self._is_ours(descriptor):
             _close(descriptor)
 
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            self.close()
+    __del__ = close
 
 
 class _Memory:

@@ -3,9 +3,10 @@
     python tests/mutation.py                           # every mutant of every module
     python tests/mutation.py --sample 200 layout lock  # so many of each, at random
 
-The mutants are cosmic-ray's. Each is written into a copy of the tree and tested by a fork of this
-process, which has pytest imported already. Survivors are printed, with their line and the change;
-`docs/explanation/mutants.md` explains those that there are.
+The mutants are cosmic-ray's. Each is written into a copy of the tree and tested by a fork of a
+process that has pytest imported already, on every core. Tests that are quick and have found others
+come first. Survivors are printed, with their line and the change; `docs/explanation/mutants.md`
+explains those that there are.
 
 Left out are mutants that differ in annotations and in what only type checkers see: they run as the
 original does.
@@ -27,11 +28,14 @@ import sysconfig
 import tempfile
 import time
 import venv
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from difflib import ndiff
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 from cosmic_ray.ast import ast_nodes, get_ast  # type: ignore[import-not-found]
@@ -47,7 +51,7 @@ TESTS = {
     "fixups": ("test_fixups",),
     "trust": ("test_trust",),
 }
-"""The tests that hold each module, in the order in which they are tried."""
+"""The tests that hold each module."""
 
 SLOW = (
     "any_bit_flipped",
@@ -139,7 +143,32 @@ def make_environment(folder: Path) -> Path:
     return Path(paths["scripts"], Path(sys.executable).name)
 
 
-def run_tests(folder: Path, python: Path, tests: str) -> int:
+class Order:
+    """A plugin of pytest: tests that are quick and have failed often come first."""
+
+    def __init__(self) -> None:
+        self._seconds: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+
+    def _cost(self, item: pytest.Item) -> float:
+        return self._seconds[item.nodeid] / (1 + self._failures[item.nodeid])
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=self._cost)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note it for `learn`, which another process calls."""
+        with Path("reports").open("a", encoding="utf-8") as file:
+            print(json.dumps([report.nodeid, report.duration, report.failed]), file=file)
+
+    def learn(self, folder: Path) -> None:
+        for line in (folder / "reports").read_text("utf-8").splitlines():
+            name, seconds, failed = json.loads(line)
+            self._seconds[name] = max(seconds, self._seconds[name])
+            self._failures[name] += failed
+
+
+def run_tests(folder: Path, python: Path, tests: Sequence[str], order: Order) -> int:
     """The status that pytest ends with, in a process that has been forked for it."""
     os.setsid()
     os.chdir(folder)
@@ -154,37 +183,37 @@ def run_tests(folder: Path, python: Path, tests: str) -> int:
     settings.load_profile("mutation")
     options = ["-xq", "--tb=line", "--assert=plain", "-pno:cacheprovider", "-pno:xdist"]
     options += ["-k", f"not ({' or '.join(SLOW)})"]
-    return int(pytest.main([*options, f"tests/{tests}.py"]))
+    return int(pytest.main([*options, *(f"tests/{name}.py" for name in tests)], plugins=[order]))
 
 
 class Tests:
-    """The tests of one module, each file in a process of its own."""
+    """The tests of one module."""
 
     def __init__(self, folder: Path, python: Path, module: str) -> None:
         self.folder = folder
         self.python = python
         self.hung = 0
-        self._limits = dict.fromkeys(TESTS[module], 600.0)
-        for tests in self._limits:
-            begin = time.monotonic()
-            if not self._pass(tests):
-                log = (folder / "log").read_text("utf-8")
-                sys.exit(f"{tests} fails without a mutant:\n{log}")
-            self._limits[tests] = 5 + 4 * (time.monotonic() - begin)
+        self._tests = TESTS[module]
+        self._order = Order()
+        self._limit = 600.0
+        begin = time.monotonic()
+        if not self.all_pass():
+            log = (folder / "log").read_text("utf-8")
+            sys.exit(f"the tests of {module} fail without a mutant:\n{log}")
+        self._limit = 5 + 4 * (time.monotonic() - begin)
 
     def all_pass(self) -> bool:
-        return all(map(self._pass, self._limits))
-
-    def _pass(self, tests: str) -> bool:
+        reports = self.folder / "reports"
+        reports.write_bytes(b"")
         child = os.fork()
         if not child:
             status = 1
             try:
-                status = run_tests(self.folder, self.python, tests)
+                status = run_tests(self.folder, self.python, self._tests, self._order)
             finally:
                 sys.stdout.flush()
                 os._exit(status)
-        end = time.monotonic() + self._limits[tests]
+        end = time.monotonic() + self._limit
         done, status = 0, 0
         while not done and time.monotonic() < end:
             time.sleep(0.01)
@@ -194,41 +223,56 @@ class Tests:
         if not done:
             os.waitpid(child, 0)
             self.hung += 1
+        self._order.learn(self.folder)
         return done != 0 and status == 0
 
 
-def test_module(folder: Path, python: Path, name: str, sample: int, seed: int) -> dict[str, Any]:
-    """Test the mutants of one module."""
-    path = folder / "frozenfinder" / f"{name}.py"
-    module = Module(path)
-    tests = Tests(folder, python, name)
-    begin = time.perf_counter()
-    mutants = sorted(module.mutants())
+class Result(NamedTuple):
+    """What became of some mutants of a module."""
+
+    tested: int
+    killed: int
+    hung: int
+
+
+def test_mutants(module: str, mutants: Sequence[Mutant], limit: int) -> Result:
+    """Test so many of the mutants of one module; print those that survive."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_tree(folder)
+        path = folder / "frozenfinder" / f"{module}.py"
+        original = Module(path)
+        tests = Tests(folder, make_environment(folder), module)
+        tested, survivors = 0, 0
+        for mutant in mutants:
+            source = original.mutate(mutant)
+            if source is None:
+                continue
+            path.write_text(source, "utf-8")
+            tested += 1
+            os.utime(path, (tested, tested))  # or the `.pyc` of one of its size would be taken
+            if tests.all_pass():
+                survivors += 1
+                line, *changed = original.difference(source)
+                where = f"{module}.py:{line}: {mutant[0].removeprefix('core/')}"
+                print("\n".join([where, *map(str.rstrip, changed)]), flush=True)
+            if tested == limit:
+                break
+    return Result(tested, tested - survivors, tests.hung)
+
+
+def test_module(name: str, sample: int, seed: int, jobs: int) -> dict[str, int]:
+    """Test mutants of one module: so many at random, or all of them for 0; some in each process."""
+    mutants = sorted(Module(ROOT / "frozenfinder" / f"{name}.py").mutants())
     random.Random(seed).shuffle(mutants)
-    tested, survivors = 0, 0
-    for mutant in mutants:
-        source = module.mutate(mutant)
-        if source is None:
-            continue
-        path.write_text(source, "utf-8")
-        tested += 1
-        os.utime(path, (tested, tested))  # or the `.pyc` of one of the same size would be taken
-        if tests.all_pass():
-            survivors += 1
-            line, *changed = module.difference(source)
-            print(f"{name}.py:{line}: {mutant[0].removeprefix('core/')}")
-            print(*(each.rstrip() for each in changed), sep="\n")
-            sys.stdout.flush()
-        if tested == sample:
-            break
-    path.write_text(module.source, "utf-8")
-    return {
-        "mutants": len(mutants),
-        "tested": tested,
-        "killed": tested - survivors,
-        "hung": tests.hung,
-        "seconds": round(time.perf_counter() - begin),
-    }
+    begin = time.perf_counter()
+    shares = [mutants[job::jobs] for job in range(jobs)]
+    limits = [-(-sample // jobs)] * jobs
+    with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
+        results = pool.map(test_mutants, [name] * jobs, shares, limits)
+        total = Result(*map(sum, zip(*results, strict=True)))
+    seconds = round(time.perf_counter() - begin)
+    return {"mutants": len(mutants), **total._asdict(), "seconds": seconds}
 
 
 def main() -> int:
@@ -236,13 +280,11 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", default=[*TESTS], choices=[*TESTS])
     parser.add_argument("--sample", type=int, default=0, help="mutants of each; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        copy_tree(Path(name))
-        python = make_environment(Path(name))
-        for module in options.modules:
-            result = test_module(Path(name), python, module, options.sample, options.seed)
-            print(json.dumps({module: result}), flush=True)
+    for module in options.modules:
+        result = test_module(module, options.sample, options.seed, options.jobs)
+        print(json.dumps({module: result}), flush=True)
     return 0
 
 

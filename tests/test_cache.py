@@ -23,6 +23,7 @@ from frozenfinder.cache import (
     UnusableError,
     abi,
     default_directory,
+    make_folder,
 )
 from frozenfinder.parcel import Parcel, ParcelFile
 
@@ -449,6 +450,20 @@ def test_a_folder_above_that_is_another_users_is_refused(family: Family) -> None
     family.cache.parent.mkdir()
     give_away(family.cache.parent)
     loaded_from_memory(family, f"'{family.cache.parent}', above it, belongs to user 65534")
+
+
+def test_a_folder_that_another_process_makes_first_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = os.mkdir
+
+    def be_second(path: str, mode: int) -> None:
+        mkdir(path, mode)
+        mkdir(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", be_second)
+    make_folder(str(tmp_path / "folder"))
+    assert (tmp_path / "folder").is_dir()
 
 
 OTHER_USER = """

@@ -153,13 +153,18 @@ class TestReading:
     def test_listing_one_package_reads_one_shard(self, tmp_path: Path, preads: list[int]) -> None:
         items = [Frozen(f"pkg{at % 97}.m{at}", b"code") for at in range(5000)]
         registry = Registry.open(write(tmp_path / "app.frz", build_registry(*items)))
+        for number in range(10):
+            top = f"pkg{number}"
+            listed = {entry.name for entry in registry.entries(top)}
+            assert {name for name in listed if name.startswith(f"{top}.")} == {
+                f"{top}.m{at}" for at in range(number, 5000, 97)
+            }
+            assert len(listed) < 5000
         preads.clear()
-        listed = {entry.name for entry in registry.entries("pkg7")}
+        assert sum(1 for _ in registry.entries("pkg90")) == sum(
+            1 for _ in registry.entries("pkg90")
+        )
         assert len(preads) == 1
-        assert {name for name in listed if name.startswith("pkg7.")} == {
-            f"pkg7.m{at}" for at in range(7, 5000, 97)
-        }
-        assert len(listed) < 5000
         assert len(list(registry.entries())) == 5000
         assert {entry.name for entry in registry.entries("\ud800")} <= {item.name for item in items}
 
@@ -199,6 +204,40 @@ class TestReading:
         assert read("pkg0.m0", "pkg1.m1") == [262144]
         assert read("pkg168.m667", "pkg169.m668") == [16384]
         assert read("pkg167.m666") == [262144], "the last blob of the recorded boot"
+
+    def test_a_recorded_boot_may_begin_anywhere(self, tmp_path: Path, preads: list[int]) -> None:
+        items = [Frozen(f"m{at:03}", b"x" * 1000) for at in range(400)]
+        data = build_registry(*items, boot=layout.pack_boot(3000, 3000, 3))
+        registry = Registry.open(write(tmp_path / "app.frz", data))
+        for name, window in (("m002", "BLOB_WINDOW"), ("m003", "BOOT_WINDOW")):
+            entry = registry.find_entry(name)
+            assert entry is not None
+            registry.read_blob(entry)
+            assert preads[-1] == getattr(registry_module, window)
+
+    def test_a_window_reads_what_it_does_not_hold(self, tmp_path: Path, preads: list[int]) -> None:
+        data = bytes(range(100))
+        file = registry_module._File(str(write(tmp_path / "bytes", data)), 0)
+        window = registry_module._Window(file, 16)
+
+        def reads(offset: int, size: int) -> int:
+            before = len(preads)
+            expected = data[offset : offset + size]
+            assert window.view(offset, size, layout.digest(expected), "piece") == expected
+            return len(preads) - before
+
+        assert [reads(10, 8), reads(18, 8), reads(25, 1)] == [1, 0, 0]
+        assert [reads(25, 2), reads(24, 3), reads(25, 15)] == [1, 1, 0]
+        assert [reads(12, 4), reads(20, 12), reads(20, 16)] == [1, 1, 0]
+        assert [reads(20, 17), reads(20, 16)] == [1, 1], "a piece that is larger is not kept"
+        file.close()
+
+    def test_names_that_are_not_there_are_not_remembered(self, opened: Registry) -> None:
+        assert opened.find_entry("pkg") is not None
+        before = len(opened._modules._tops)
+        for number in range(100):
+            assert opened.find_entry(f"absent{number}") is None
+        assert len(opened._modules._tops) == before == 1
 
     @pytest.mark.parametrize("size", [7000, 7500, 8000, 20_000, 70_000])
     def test_a_section_beyond_the_head_is_read(self, size: int) -> None:
@@ -304,10 +343,15 @@ print({os.waitpid(child, 0)[1] for child in children})
         finally:
             tracemalloc.stop()
 
-    def test_a_registry_may_lie_within_a_larger_file(self, tmp_path: Path) -> None:
-        path = write(tmp_path / "app.pyz", b"#!/usr/bin/env python3\n" + SMALL + b"PK\5\6" * 5)
-        registry = Registry.open(path, offset=23)
+    @pytest.mark.parametrize("offset", [23, 1000, 4095, 4096, 4097])
+    def test_a_registry_may_lie_within_a_larger_file(self, tmp_path: Path, offset: int) -> None:
+        path = write(tmp_path / "app.pyz", b"#" * offset + SMALL + b"PK\5\6" * 5)
+        registry = Registry.open(path, offset=offset)
         assert contents(registry) == contents(Registry.from_bytes(SMALL))
+        registry = Registry.open(path, offset=offset)
+        os.truncate(path, offset + 400)
+        with pytest.raises(RegistryError, match=r" ends at \d+, file has 400 bytes$"):
+            registry.find_entry("pkg")
 
     @pytest.mark.parametrize("offset", [-1, 10**9, 2**70])
     def test_a_registry_cannot_lie_outside_the_file(self, file: Path, offset: int) -> None:
@@ -426,6 +470,16 @@ except RegistryError as error:
         message = "path of a registry should be str or os.PathLike, not b'app.frz'"
         assert str(caught.value) == message
 
+    def test_options_are_given_by_name(self, opened: Registry) -> None:
+        calls: tuple[Callable[..., object], ...] = (
+            lambda: Registry.open(opened.path, 0),  # type: ignore[call-arg]
+            lambda: Registry.from_bytes(SMALL, "app.frz"),  # type: ignore[call-arg]
+            lambda: opened.pin("ab" * 32),  # type: ignore[call-arg]
+        )
+        for call in calls:
+            with pytest.raises(TypeError, match="positional argument"):
+                call()
+
     @linux_only
     def test_a_failure_leaves_no_descriptor_open(self, tmp_path: Path) -> None:
         path = write(tmp_path / "app.frz", SMALL[:-1])
@@ -482,6 +536,26 @@ class TestDescriptor:
         limit = min(os.sysconf("SC_OPEN_MAX"), 1024)
         assert limit - 64 <= descriptor_of(opened) < limit
 
+    def test_it_has_the_highest_of_63_numbers_that_is_free(
+        self, file: Path, run_python: RunPython
+    ) -> None:
+        code = """
+import os, sys
+from frozenfinder import Registry
+limit = min(os.sysconf("SC_OPEN_MAX"), 1024)
+def open_one():
+    registries.append(Registry.open(sys.argv[1]))
+    return registries[-1]._source._descriptor
+registries = []
+print([limit - open_one() for _ in range(3)])
+for number in range(limit - 63, limit - 3):
+    os.dup2(0, number)
+print(open_one() < limit - 63)
+os.close(limit - 63)
+print(limit - open_one())
+"""
+        assert run_python(code, file).stdout == "[1, 2, 3]\nTrue\n63\n"
+
     def test_it_has_another_number_where_high_ones_are_taken(self, file: Path) -> None:
         registries = [Registry.open(file) for _ in range(70)]
         numbers = {descriptor_of(registry) for registry in registries}
@@ -500,6 +574,7 @@ class TestDescriptor:
             number = lowest.fileno()
         registry = Registry.open(file)
         assert descriptor_of(registry) == number
+        assert not os.get_inheritable(number)
         assert contents(registry) == contents(Registry.from_bytes(SMALL))
 
     @pytest.mark.parametrize("limit", [-1, 512, 1023, 1024, 1 << 30])
@@ -536,6 +611,7 @@ from frozenfinder.registry import Registry
 registry = Registry.open(sys.argv[1])
 os.closerange(3, 4096)
 print(*[entry.name for entry in registry.entries()])
+os.fstat(0)
 """
         names = "core empty gone pkg pkg.mod alias tested\n"
         assert run_python(code, file).stdout == names
@@ -553,11 +629,17 @@ print(*[entry.name for entry in registry.entries()])
             thread.join()
         assert found == [expected] * 16
 
-    def test_its_number_given_to_another_file(self, opened: Registry, tmp_path: Path) -> None:
-        number = descriptor_of(opened)
-        with write(tmp_path / "other", b"o" * 10_000).open("rb") as other:
-            os.dup2(other.fileno(), number)
-        assert contents(opened) == contents(Registry.from_bytes(SMALL))
+    @pytest.mark.parametrize("order", ["older", "newer"])
+    def test_its_number_given_to_another_file(self, tmp_path: Path, order: str) -> None:
+        """One whose number in the file system is lower, and one whose is higher."""
+        files = [write(tmp_path / name) for name in ("one", "two")]
+        files.sort(key=lambda file: file.stat().st_ino, reverse=order == "older")
+        file, other = files
+        registry = Registry.open(file)
+        number = descriptor_of(registry)
+        with write(other, b"o" * 10_000).open("rb") as taken:
+            os.dup2(taken.fileno(), number)
+        assert contents(registry) == contents(Registry.from_bytes(SMALL))
         assert os.pread(number, 3, 0) == b"ooo", "the other file stays open"
         os.close(number)
 
@@ -1009,7 +1091,7 @@ class TestHostility:
         )
         assert caught.value.offset == start + offset
 
-    @pytest.mark.parametrize("size", [0, 23, 48 + 1, 72, 24 * 512])
+    @pytest.mark.parametrize("size", [0, 23, 48 + 1, 72, 120, 24 * 512])
     def test_a_directory_that_cannot_be(self, size: int) -> None:
         data = build_registry(files=[data_file("d", b"x" * 20_000)])
         at = section_entry("modules")
@@ -1021,6 +1103,25 @@ class TestHostility:
             "power of two of shards, 256 at most"
         )
         assert caught.value.offset == get_word(data, at)
+
+    def test_the_largest_directory_is_read(self) -> None:
+        data = build_registry(files=[data_file("d", b"x" * 20_000)])
+        registry = Registry.from_bytes(
+            reseal(set_word(data, section_entry("modules") + 8, 24 * layout.MAX_SHARDS))
+        )
+        with pytest.raises(RegistryError, match=r": shard \d+ of section 'modules' "):
+            registry.find_entry("m")
+
+    @pytest.mark.parametrize("root", [2, 7])
+    def test_an_entry_below_no_root(self, root: int) -> None:
+        registry = Registry.from_bytes(build_registry(Frozen("m", fields={"root": root})))
+        entry = registry.find_entry("m")
+        assert entry is not None
+        with pytest.raises(RegistryError) as caught:
+            registry.find_root(entry)
+        assert str(caught.value) == (
+            f"registry '<bytes>': entry 'm' lies below root {root}, expected one below 2"
+        )
 
     def test_a_boot_section_that_cannot_be(self) -> None:
         data = build_registry(boot=b"?" * 5)
@@ -1144,7 +1245,9 @@ class TestEquality:
     def test_other_content_or_another_path_is_not_equal(self, file: Path) -> None:
         registry = Registry.open(file)
         assert registry != Registry.from_bytes(SMALL)
-        assert registry != Registry.from_bytes(build_registry(frozen("m")), path=str(file))
+        other = Registry.from_bytes(build_registry(frozen("m")), path=str(file))
+        assert registry != other
+        assert other != registry
         assert registry != str(file)
 
     def test_what_is_pinned_is_not_what_is_not(self, opened: Registry) -> None:
@@ -1204,8 +1307,10 @@ print(Registry.open(sys.argv[1]).find_entry("pkg").name)
 
 
 @posix_only
-def test_an_environment_that_is_not_there_has_no_owner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "prefix", "/nonexistent")
+def test_an_environment_that_is_not_there_has_no_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "gone"))
     status = os.stat_result((0o100644, 1, 1, 1, 65533, 0, 1, 0, 0, 0))
     assert str(registry_module._find_distrust(status, "x")).startswith(
         "registry 'x' belongs to user 65533, who can put code into it, expected "

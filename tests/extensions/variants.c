@@ -8,6 +8,7 @@
    multi          multi-phase with state of its own
    several        multi-phase, executed by three functions
    singleton      multi-phase, one module for all creations, as Cython makes them
+   number         multi-phase, creates an int, which has no attributes
    failing        the init function raises
    failing_exec   multi-phase, the execution raises
 */
@@ -178,6 +179,27 @@ PyInit_singleton(void)
 {
     static struct PyModuleDef def = {
         PyModuleDef_HEAD_INIT, .m_name = "singleton", .m_slots = singleton_slots,
+    };
+    return PyModuleDef_Init(&def);
+}
+
+static PyObject *
+create_number(PyObject *spec, PyModuleDef *def)
+{
+    created += 1;
+    return PyLong_FromLong(created);
+}
+
+static PyModuleDef_Slot number_slots[] = {
+    {Py_mod_create, create_number},
+    {0, NULL},
+};
+
+PyMODINIT_FUNC
+PyInit_number(void)
+{
+    static struct PyModuleDef def = {
+        PyModuleDef_HEAD_INIT, .m_name = "number", .m_slots = number_slots,
     };
     return PyModuleDef_Init(&def);
 }
