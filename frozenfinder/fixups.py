@@ -161,8 +161,7 @@ class FixupTable:
         from Python, and one without daemon threads is taken for an isolated one. Mirrors
         `_PyImport_CheckSubinterpIncompatibleExtensionAllowed()` of Python/import.c.
         """
-        override = _get_override()
-        if override > 0 or (override == 0 and _is_strict(self.interpreter)):
+        if sys.version_info >= (3, 12) and _is_refused(self):  # 3.11 checks nothing
             raise ImportError(f"module {name} does not support loading in subinterpreters")
 
 
@@ -179,17 +178,15 @@ def _classify(path: str, name: str, module: object, previous: object) -> str:
     return MULTI
 
 
-def _get_override() -> int:
-    """What this interpreter overrides its configuration with: 1 checks, -1 does not, 0 nothing."""
-    exchange = getattr(_imp, "_override_multi_interp_extensions_check", None)
-    if exchange is None:  # 3.11 checks nothing
-        return -1
+def _is_refused(table: FixupTable) -> bool:  # from 3.12 on
+    """Whether the interpreter refuses single-phase modules: as configured, unless overridden."""
+    exchange = _imp._override_multi_interp_extensions_check  # type: ignore[attr-defined]
     try:
         override: int = exchange(0)
     except RuntimeError:  # the main interpreter takes every module
-        return -1
+        return False
     exchange(override)
-    return override
+    return override > 0 if override else _is_strict(table.interpreter)
 
 
 def _is_strict(interpreter: int) -> bool:
@@ -210,11 +207,13 @@ def _get_interpreter() -> int:
         # deferred: an extension module on many builds
         import _interpreters
 
-        return int(_interpreters.get_current()[0])
-    # deferred: as above
-    import _xxsubinterpreters  # type: ignore[import-not-found]
+        number = _interpreters.get_current()[0]
+    else:  # before 3.13
+        # deferred: as above
+        import _xxsubinterpreters  # type: ignore[import-not-found]
 
-    return int(_xxsubinterpreters.get_current())
+        number = _xxsubinterpreters.get_current()
+    return int(number)
 
 
 table = FixupTable()

@@ -234,7 +234,7 @@ def _get_awaited_locks(thread: int) -> "Iterable[Any]":
     awaited = _frozen_importlib._blocking_on.get(thread)  # type: ignore[attr-defined]
     if awaited is None:
         return ()
-    if hasattr(awaited, "owner"):  # 3.11 has one lock for a thread, later versions a list
+    if hasattr(awaited, "owner"):  # before 3.12: one lock for a thread, no list
         return (awaited,)
     return tuple(awaited)
 

@@ -153,6 +153,11 @@ class _File:
             _os.lseek(descriptor, offset, 0)
             return _os.read(descriptor, size)
 
+    @property
+    def reopens(self) -> bool:
+        """Whether opening the path again gives the same: it does not of a part of a file."""
+        return self.base == 0
+
     def measure(self) -> int:
         """How many bytes there are by now; OSError."""
         return _os.fstat(self._descriptor).st_size - self.base
@@ -201,18 +206,19 @@ class _File:
 
 
 class _Memory:
-    """The same for bytes in memory."""
+    """The same for bytes in memory, which may be those of a file."""
 
-    __slots__ = ("_data", "modified_ns", "path", "size")
+    __slots__ = ("_data", "modified_ns", "path", "reopens", "size")
 
     base = 0
     distrust = None
 
-    def __init__(self, data: bytes, path: str, modified_ns: int = 0) -> None:
+    def __init__(self, data: bytes, path: str, modified_ns: int = 0, reopens: bool = False) -> None:
         self._data = data
         self.path = path
         self.size = len(data)
         self.modified_ns = modified_ns
+        self.reopens = reopens
 
     def read(self, offset: int, size: int) -> bytes:
         return self._data[offset : offset + size]
@@ -439,7 +445,7 @@ class Registry:
     @property
     def reopens(self) -> bool:
         """Whether another process can open it by its path: it has a file, and that to itself."""
-        return self.modified_ns > 0 and self._source.base == 0
+        return self._source.reopens
 
     def _find_mismatch(self) -> "str | None":
         header = self.header
@@ -488,7 +494,7 @@ class Registry:
             check_sha256(data, sha256, self.path)
         if verify_key is not None:
             check_signature(data, verify_key, self.path)
-        pinned = type(self)(_Memory(data, self.path, self.modified_ns))
+        pinned = type(self)(_Memory(data, self.path, self.modified_ns, self.reopens))
         pinned.pinned = True
         return pinned
 

@@ -35,7 +35,7 @@ class FrozenNamespaceReader(TraversableResources):
         if sys.version_info >= (3, 13):
             # deferred: it imports zipfile
             from importlib.resources.readers import MultiplexedPath
-        else:
+        else:  # before 3.13
             # deferred: likewise; that of the standard library merges nothing but directories
             from importlib_resources.readers import MultiplexedPath
         merged: "Traversable" = MultiplexedPath(*self._portions())  # type: ignore[no-untyped-call]

@@ -27,7 +27,7 @@ def find_sha256() -> "Callable[..., Any]":
     if sys.version_info >= (3, 12):
         # deferred: as above
         from _sha2 import sha256
-    else:
+    else:  # before 3.12
         # deferred: as above
         from _sha256 import sha256  # type: ignore[import-not-found]
     return sha256  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ coverage changes, such as trace functions. What is left out of the reckoning, an
 cannot enter, pyproject.toml lists with the reasons.
 """
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -31,9 +32,21 @@ SHOWN = (
 """Tests that run modules enough to reach everything in the hidden frames, but for the long ones."""
 
 
+def elsewhere() -> str:
+    """A regular expression for how a clause begins that runs on other versions of Python only.
+
+    Either it asks for the version, or a comment says from which version on or before which.
+    """
+    here = sys.version_info.minor
+    later = rf"\(?3[.,] ?({'|'.join(map(str, range(here + 1, 30)))})\b"
+    earlier = rf"\(?3[.,] ?({'|'.join(map(str, range(11, here + 1)))})\b"
+    return f"if sys.version_info (>= {later}|< {earlier})|# (from {later}|before {earlier})"
+
+
 def coverage(*argv: str | Path) -> int:
     program = [sys.executable, "-m", "coverage", *argv]
-    return subprocess.run(program, cwd=ROOT, check=False).returncode
+    env = os.environ | {"ELSEWHERE": elsewhere()}
+    return subprocess.run(program, cwd=ROOT, env=env, check=False).returncode
 
 
 def test(*argv: str | Path) -> bool:

@@ -1,6 +1,5 @@
 """`FixupTable` alone, and what it has recorded of real modules."""
 
-import _imp
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -249,13 +248,6 @@ def test_only_basic_modules_are_reloaded() -> None:
 
 
 def test_the_main_interpreter_allows_everything() -> None:
-    FixupTable().check_allowed("spam")
-
-
-def test_an_interpreter_that_has_no_such_check_allows_everything(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delattr(_imp, "_override_multi_interp_extensions_check", raising=False)
     FixupTable().check_allowed("spam")
 
 

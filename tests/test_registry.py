@@ -11,7 +11,7 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -153,13 +153,15 @@ class TestReading:
     def test_listing_one_package_reads_one_shard(self, tmp_path: Path, preads: list[int]) -> None:
         items = [Frozen(f"pkg{at % 97}.m{at}", b"code") for at in range(5000)]
         registry = Registry.open(write(tmp_path / "app.frz", build_registry(*items)))
+        shards: list[set[str]] = []
         for number in range(10):
             top = f"pkg{number}"
             listed = {entry.name for entry in registry.entries(top)}
             assert {name for name in listed if name.startswith(f"{top}.")} == {
                 f"{top}.m{at}" for at in range(number, 5000, 97)
             }
-            assert len(listed) < 5000
+            assert all(listed == other or listed.isdisjoint(other) for other in shards)
+            shards.append(listed)
         preads.clear()
         assert sum(1 for _ in registry.entries("pkg90")) == sum(
             1 for _ in registry.entries("pkg90")
@@ -257,9 +259,18 @@ class TestReading:
     def test_another_process_can_open_what_has_a_file_to_itself(self, tmp_path: Path) -> None:
         whole = Registry.open(write(tmp_path / "app.frz"))
         part = Registry.open(write(tmp_path / "app.pyz", b"#" + SMALL), offset=1)
-        pinned = whole.pin(sha256=hashlib.sha256(SMALL).hexdigest())
-        registries = (whole, part, pinned, Registry.from_bytes(SMALL))
-        assert [registry.reopens for registry in registries] == [True, False, True, False]
+        os.utime(tmp_path / "app.frz", ns=(0, 0))
+        undated = Registry.open(whole.path)
+        registries = [whole, undated, part, Registry.from_bytes(SMALL)]
+        assert [registry.reopens for registry in registries] == [True, True, False, False]
+        assert [registry.pin().reopens for registry in registries] == [True, True, False, False]
+
+    def test_nothing_is_read_at_the_end(self, file: Path, preads: list[int]) -> None:
+        registry = Registry.open(file)
+        contents(registry)
+        assert 0 not in preads
+        assert preads[0] == len(SMALL)
+        registry.close()
 
     def test_short_reads_do_not_run_over_the_end(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -348,6 +359,10 @@ print({os.waitpid(child, 0)[1] for child in children})
         path = write(tmp_path / "app.pyz", b"#" * offset + SMALL + b"PK\5\6" * 5)
         registry = Registry.open(path, offset=offset)
         assert contents(registry) == contents(Registry.from_bytes(SMALL))
+        os.truncate(path, offset + len(SMALL) - 1)
+        with pytest.raises(RegistryError, match=f": has {len(SMALL) - 1} bytes, its header says "):
+            Registry.open(path, offset=offset)
+        write(path, b"#" * offset + SMALL)
         registry = Registry.open(path, offset=offset)
         os.truncate(path, offset + 400)
         with pytest.raises(RegistryError, match=r" ends at \d+, file has 400 bytes$"):
@@ -577,7 +592,22 @@ print(limit - open_one())
         assert not os.get_inheritable(number)
         assert contents(registry) == contents(Registry.from_bytes(SMALL))
 
-    @pytest.mark.parametrize("limit", [-1, 512, 1023, 1024, 1 << 30])
+    def test_a_number_that_cannot_be_asked_about_is_passed_over(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gc.collect()
+        with closing(Registry.open(file)) as registry:
+            highest = descriptor_of(registry)
+        fstat = os.fstat
+
+        def fail(number: int) -> os.stat_result:
+            return fail_to_read() if number == highest else fstat(number)  # type: ignore[return-value]
+
+        monkeypatch.setattr("posix.fstat", fail)
+        with closing(Registry.open(file)) as registry:
+            assert highest - 63 < descriptor_of(registry) < highest
+
+    @pytest.mark.parametrize("limit", [-1, 0, 512, 1023, 1024, 1 << 30])
     def test_it_is_below_the_number_of_descriptors(
         self, file: Path, monkeypatch: pytest.MonkeyPatch, limit: int
     ) -> None:
@@ -1238,13 +1268,15 @@ print(str(Registry.open(sys.argv[1]).version_error()).partition(" was ")[2])
 
 class TestEquality:
     def test_two_readers_of_one_file_are_equal(self, file: Path) -> None:
-        first, second = Registry.open(file), Registry.open(str(file))
+        first, second = Registry.open(file), Registry.open(f"{file.parent}/{file.name}")
         assert first == second
         assert hash(first) == hash(second)
 
     def test_other_content_or_another_path_is_not_equal(self, file: Path) -> None:
         registry = Registry.open(file)
-        assert registry != Registry.from_bytes(SMALL)
+        moved = Registry.from_bytes(SMALL)
+        assert registry != moved
+        assert moved != registry
         other = Registry.from_bytes(build_registry(frozen("m")), path=str(file))
         assert registry != other
         assert other != registry
