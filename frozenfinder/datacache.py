@@ -73,7 +73,7 @@ def _provide_temporary(package: "FrozenPath") -> str:
 
     folder = os.path.realpath(tempfile.mkdtemp(prefix="frozenfinder-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    _write(package, folder)
+    _write(package, os.path.join(folder, package.name))
     return folder
 
 
@@ -82,28 +82,26 @@ def _write_folder(package: "FrozenPath", folder: str) -> None:
     target = os.path.join(folder, package.name)
     if os.path.lexists(target):
         return
-    unfinished = tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder)
+    unfinished = os.path.join(folder, f"{_TEMPORARY}{os.urandom(8).hex()}")
     try:
         _write(package, unfinished)
-        if hasattr(os, "sync"):
-            os.sync()  # a name that survives a power failure promises the content
-        os.rename(os.path.join(unfinished, package.name), target)
-    except OSError:
-        if not os.path.lexists(target):
-            raise
-    finally:
+        os.rename(unfinished, target)
+    except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if not isinstance(error, OSError) or not os.path.lexists(target):
+            raise
 
 
-def _write(source: "FrozenPath", folder: str) -> None:
-    path = os.path.join(folder, source.name)
+def _write(source: "FrozenPath", path: str) -> None:
     if source.is_dir():
         os.mkdir(path, 0o700)
         for item in source.iterdir():
-            _write(item, path)
+            _write(item, os.path.join(path, item.name))
     else:
         with open(path, "xb") as file:
             file.write(source.read_bytes())
+            file.flush()
+            os.fsync(file.fileno())  # a name that survives a power failure promises the content
 
 
 def _remove_unfinished(folder: str) -> None:

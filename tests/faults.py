@@ -39,6 +39,7 @@ from sources import write_tree
 
 from frozenfinder import hooks
 from frozenfinder.cli.verify import find_damage
+from frozenfinder.closed_finder import ClosedFinder
 from frozenfinder.errors import FreezeError
 from frozenfinder.extraction import Extractor
 from frozenfinder.freezer import Manifest, discover, freeze
@@ -175,6 +176,43 @@ class ExtractScenario(Scenario):
             expect(path.read_bytes() == self.content, f"{path} is not whole")
 
 
+class LayOutScenario(Scenario):
+    """The data of a package are put into the cache as files, or else into a temporary folder."""
+
+    errors = (ImportError, OSError)
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.cache = folder / "cache"
+        os.environ["FROZENFINDER_CACHE"] = str(self.cache)
+        self.path = folder / "data.frz"
+        source = write_tree(folder / "data", SOURCES)
+        freeze(discover(Manifest(paths=(str(source),))), self.path)
+
+    def prepare(self) -> None:
+        shutil.rmtree(self.cache, ignore_errors=True)
+
+    def run(self) -> object:
+        finder = ClosedFinder(Registry.open(self.path), hooks.import_lock)
+        finder.lay_out("pkg")
+        return finder.locate("pkg/data.txt")
+
+    def check(self, result: object) -> None:
+        if isinstance(result, str):
+            expect(Path(result).read_text("utf-8") == "data\n", f"{result} has other content")
+        for folder in self.cache.glob("data/*/*"):
+            expect(folder.name == "pkg", f"left behind is {folder}")
+            found = [path.name for path in folder.iterdir()]
+            expect(found == ["data.txt"], f"{folder} has {found}")
+
+    def check_killed(self) -> None:
+        """What has its name is complete; what has none is removed when more is laid out."""
+        for folder in self.cache.glob("data/*/pkg"):
+            expect((folder / "data.txt").read_text("utf-8") == "data\n", f"{folder} is not whole")
+            shutil.rmtree(folder)
+        self.check(self.run())
+
+
 class ImportScenario(Scenario):
     """A registry is installed, and modules are imported from it."""
 
@@ -223,6 +261,7 @@ class OverlayScenario(ImportScenario):
 SCENARIOS: dict[str, Callable[[Path], Scenario]] = {
     "freeze": FreezeScenario,
     "extract": ExtractScenario,
+    "lay out": LayOutScenario,
     "closed": ImportScenario,
     "overlay": OverlayScenario,
 }
