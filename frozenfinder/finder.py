@@ -146,8 +146,8 @@ class FrozenFinder(ServingFinder):
             self.bypass(fullname, str(reason))
         except RegistryError as error:
             self._give_up(fullname, error)
-        except ValueError:
-            pass  # on the path is what can be none: with a NUL, or lone surrogates
+        except ValueError as error:  # as stock has it for a NUL, or a lone surrogate
+            self.bypass(fullname, f"on the path before its root is what can be no path: {error}")
         return None
 
     def _find_spec(

@@ -143,7 +143,10 @@ class Roots:
         spellings = dict(known)
         items: "list[object]" = [*path]
         for item in items:
-            finder = self._finder(item) if isinstance(item, str) else None
+            try:
+                finder = self._finder(item) if isinstance(item, str) else None
+            except ValueError:  # no path: it has a NUL, or a lone surrogate
+                continue
             if type(finder) is FileFinder:
                 spelling = finder.path.rstrip(SEPARATOR)
                 if spelling not in spellings and (identity := _identity(spelling)) in identities:

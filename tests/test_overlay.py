@@ -592,11 +592,26 @@ def test_debugging_prints_the_reasons(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("item", ["nul\0", "\ud800"], ids=ascii)
-def test_what_cannot_be_a_path_breaks_no_import_of_what_comes_before_it(
+def test_what_cannot_be_a_path_hinders_no_import_of_what_comes_before_it(
     item: str, tree: Tree
 ) -> None:
     code = f"sys.path.append({item!r})\nimport m\nprint(m.VALUE, m.__file__)"
+    same(tree, code, served=1)
+
+
+@pytest.mark.parametrize("item", ["nul\0", "\ud800"], ids=ascii)
+def test_what_cannot_be_a_path_is_left_to_stock(item: str, tree: Tree) -> None:
+    code = f"""
+sys.path.insert(0, {item!r})
+try:
+    import m
+    print(m.VALUE)
+except Exception as error:
+    print(type(error), error)
+"""
     same(tree, code, served=0)
+    outcome = tree.run(code + "print(finder.bypassed['m'])")
+    assert "on the path before its root is what can be no path: " in outcome.output
 
 
 def test_a_directory_that_is_removed_supplies_nothing_any_more(tree: Tree) -> None:
