@@ -131,6 +131,29 @@ class TestHeader:
         data = layout.pack_header(make_header(sections=sections))
         assert layout.unpack_header(data, 400, PATH).sections == sections
 
+    @pytest.mark.parametrize("signed", [False, True])
+    def test_a_signature_comes_after_the_blobs(self, signed: bool) -> None:
+        data = layout.pack_registry(
+            magic=1,
+            marshal_version=4,
+            optimize=0,
+            world=False,
+            cache_tag="cpython-313",
+            roots=[],
+            modules=[],
+            files=[],
+            info=b"{}",
+            boot=b"",
+            blobs_size=1000,
+            signed=signed,
+        )
+        end = len(data) + 1000
+        size = end + layout.SIGNATURE_SIZE * signed
+        header = layout.unpack_header(data, size, PATH)
+        assert header.sections["blobs"] == (len(data), 1000, 0)
+        where = (end, layout.SIGNATURE_SIZE, 0) if signed else (0, 0, 0)
+        assert header.sections["signature"] == where
+
     def test_it_has_its_size_and_counts(self) -> None:
         data = layout.pack_header(make_header())
         unpacked = layout.unpack_header(data + b"more", 400, PATH)
@@ -270,6 +293,11 @@ class TestBoot:
         packed = layout.pack_boot(8, 90, 3)
         assert layout.unpack_boot(packed + after, 98, PATH) == (8, 90, 3)
 
+    @pytest.mark.parametrize("limit", [10**6, 10**6 + 1])
+    def test_a_range_may_end_where_the_blobs_do(self, limit: int) -> None:
+        packed = layout.pack_boot(400_000, 600_000, 3)
+        assert layout.unpack_boot(packed, limit, PATH) == (400_000, 600_000, 3)
+
     def test_an_empty_section_names_nothing(self) -> None:
         assert layout.unpack_boot(b"", 0, PATH) == (0, 0, 0)
 
@@ -279,6 +307,10 @@ class TestBoot:
         assert str(caught.value) == (
             "registry '/x/app.frz': section 'boot' has 23 bytes, expected 24"
         )
+        assert caught.value.offset == 400
+        with pytest.raises(RegistryError) as caught:
+            layout.unpack_boot(b"?", 100, PATH)
+        assert caught.value.offset == 0
 
     def test_a_range_beyond_the_blobs_is_refused(self) -> None:
         with pytest.raises(RegistryError) as caught:
@@ -363,6 +395,16 @@ class TestIndex:
         assert [entry and entry.name for entry in map(shard.find, present)] == present
         assert shard.find(absent) is None
 
+    def test_a_name_is_none_that_goes_on_in_the_path(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(layout, "name_hash", lambda _: 7)
+        (shard,) = shards_of(FrozenEntry("pkg", path="module.py"))
+        assert [shard.find(name) for name in ("pkgm", "pkgmodule.py", "pk")] == [None] * 3
+
+    @pytest.mark.parametrize("count", range(1, 40))
+    def test_slots_are_half_full_at_most_and_a_quarter_at_least(self, count: int) -> None:
+        (shard,) = shards_of(*[FrozenEntry(f"pkg.m{at}") for at in range(count)])
+        assert 2 * count < len(shard._slots) <= 4 * count
+
     def test_names_of_one_hash_are_told_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(layout, "name_hash", lambda _: 2**64 - 1)
         present = [f"m{at}" for at in range(40)]
@@ -419,6 +461,15 @@ class TestIndex:
         with pytest.raises(ValueError, match=message):
             layout.pack_index([entry])
 
+    def test_the_longest_name_is_packed(self) -> None:
+        longest = FrozenEntry("n" * 65535, path="p" * 65535, origname="o" * 65535)
+        assert fields(find(shards_of(longest), longest.name)) == fields(longest)
+
+    @pytest.mark.parametrize("name", ["pkg", "é", "\U0001f40d"])
+    def test_what_a_name_can_be(self, name: str) -> None:
+        assert layout.is_utf8(name)
+        assert not layout.is_utf8(name + "\ud800")
+
     @pytest.mark.parametrize(
         "changes",
         [
@@ -451,13 +502,20 @@ class TestMalformedShards:
         assert str(caught.value) == str(again.value) == f"registry '/x/app.frz': {message}"
         assert (caught.value.path, caught.value.offset) == (PATH, offset)
 
-    @pytest.mark.parametrize("count", [0, 3, 64, 2**63, 2**64 - 1])
+    @pytest.mark.parametrize("count", [0, 3, 5, 16, 64, 2**63, 2**64 - 1])
     def test_a_slot_count_that_cannot_be_is_refused(self, count: int) -> None:
         data = set_word(self.pack(), 0, count)
         self.refuse(data, f"the shard of 128 bytes at 1000 says it has {count} slots", 1000)
 
     def test_an_empty_shard_is_refused(self) -> None:
         self.refuse(b"", "the shard of 0 bytes at 1000 says it has 0 slots", 1000)
+
+    @pytest.mark.parametrize(("count", "size"), [(1, 8), (1, 15), (4, 39)])
+    def test_a_shard_of_fewer_bytes_than_its_slots_is_refused(self, count: int, size: int) -> None:
+        data = layout.pack_words([count, 0, 0, 0, 0])
+        message = f"the shard of {size} bytes at 1000 says it has {count} slots"
+        self.refuse(data[:size], message, 1000)
+        assert Shard(data[: 8 + 8 * count], PATH).entries() == []
 
     @pytest.mark.parametrize(
         ("word", "value", "complaint"),
@@ -466,6 +524,8 @@ class TestMalformedShards:
             (0, 4 | 1 << 16 | 0xFFFF << 32, "ends at 66652 and has kind 0 and table 1"),
             (8, 6 << 8 | 1 << 16, "ends at 1121 and has kind 6 and table 1"),
             (8, 4 << 16, "ends at 1121 and has kind 0 and table 4"),
+            (8, 200 << 16, "ends at 1121 and has kind 0 and table 200"),
+            (8, 200 << 8, "ends at 1121 and has kind 200 and table 0"),
         ],
     )
     def test_a_malformed_record_is_refused(self, word: int, value: int, complaint: str) -> None:
