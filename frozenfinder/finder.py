@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def _get_cached_ending() -> str:
     """How a `.pyc`'s name goes on after the module's; "" where modules have no `__cached__`."""
     tag = sys.implementation.cache_tag
-    if sys.version_info >= (3, 15) or tag is None:
-        return ""
-    return f".{tag}.opt-{sys.flags.optimize}.pyc" if sys.flags.optimize else f".{tag}.pyc"
+    if sys.version_info < (3, 15) and tag is not None:
+        return f".{tag}.opt-{sys.flags.optimize}.pyc" if sys.flags.optimize else f".{tag}.pyc"
+    return ""
 
 
 _CACHED_ENDING = _get_cached_ending()
@@ -171,7 +171,7 @@ class FrozenFinder(ServingFinder):
         folder, _, file = location.rpartition(SEPARATOR)
         if entry.is_package:
             spec.submodule_search_locations = [folder]
-        if _CACHED_ENDING and entry.kind == "source" and sys.pycache_prefix is None:
+        if _CACHED_ENDING and entry.kind == "source" and sys.pycache_prefix is None:  # before 3.15
             # what the property would work out as soon as the module is created
             spec.cached = f"{folder}{SEPARATOR}__pycache__{SEPARATOR}{file[:-3]}{_CACHED_ENDING}"
         return spec

@@ -443,11 +443,15 @@ print(linecache.getline(single.__file__, 2).strip())
 """
 
 
-def test_lines_are_shown_where_linecache_comes_later(tmp_path: Path, python: Python) -> None:
+@pytest.mark.parametrize("frozen", ["on", "off"])  # 3.15 has it among its frozen modules
+def test_lines_are_shown_where_linecache_comes_later(
+    tmp_path: Path, python: Python, frozen: str
+) -> None:
     registry = tmp_path / "parcel.frz"
     registry.write_bytes(freeze_files(PARCEL))
     told_at_once = sys.version_info >= (3, 13)  # where it is cheap
-    assert python("-I", "-c", LINES, registry).stdout == f"{told_at_once}\nreturn 2\n"
+    done = python("-I", "-X", f"frozen_modules={frozen}", "-c", LINES, registry)
+    assert done.stdout == f"{told_at_once}\nreturn 2\n"
 
 
 LEAVING = """
