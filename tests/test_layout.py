@@ -176,12 +176,36 @@ class TestHeader:
         message = f"has {size} bytes, its header says 400; freeze it again"
         self.refuse(data, size, message, min(size, 400))
 
-    def test_something_else_is_refused(self) -> None:
-        data = b"PK\3\4" + layout.pack_header(make_header())[4:]
-        message = (
-            r"begins with b'PK\x03\x04\r\n\x1a\n', a registry begins with b'\x93FRZ\r\n\x1a\n'"
-        )
+    @pytest.mark.parametrize("begin", [b"PK\3\4\r\n\x1a\n", b"\xffELF\r\n\x1a\n"])
+    def test_something_else_is_refused(self, begin: bytes) -> None:
+        data = begin + layout.pack_header(make_header())[8:]
+        message = rf"begins with {begin!r}, a registry begins with b'\x93FRZ\r\n\x1a\n'"
         self.refuse(data, 400, message, 0)
+
+    @pytest.mark.parametrize(("flags", "world"), [(0, False), (1, True), (2, False), (3, True)])
+    def test_one_flag_says_that_there_is_nothing_outside(self, flags: int, world: bool) -> None:
+        data = resealed(set_word(layout.pack_header(make_header()), 24, flags))
+        assert layout.unpack_header(data, 400, PATH).world is world
+
+    def test_the_longest_cache_tag_comes_back(self) -> None:
+        data = layout.pack_header(make_header(cache_tag="x" * 32))
+        assert layout.unpack_header(data, 400, PATH).cache_tag == "x" * 32
+
+    def test_a_digest_is_compared_for_being_the_same(self) -> None:
+        digest = layout.digest(b"bytes")
+        layout.check(b"bytes", digest, PATH, "piece", 7)
+        for other in (digest - 1, digest + 1):
+            with pytest.raises(RegistryError, match=f"^registry '{PATH}': piece at 7 has digest "):
+                layout.check(b"bytes", other, PATH, "piece", 7)
+
+    def test_fields_and_options_are_given_by_name(self) -> None:
+        header = make_header()
+        values = [getattr(header, name) for name in layout.Header.__slots__]
+        make: Any = layout.Header
+        with pytest.raises(TypeError, match="positional argument"):
+            make(*values)
+        with pytest.raises(TypeError, match="positional argument"):
+            layout.unpack_header(b"", 400, PATH, True)  # type: ignore[call-arg]
 
     def test_a_damaged_one_is_refused(self) -> None:
         data = set_word(layout.pack_header(make_header()), 16, 5)
@@ -203,17 +227,21 @@ class TestHeader:
         assert str(caught.value) == f"registry '/x/app.frz': {message}"
         assert (caught.value.path, caught.value.offset) == (PATH, offset)
 
-    def test_another_format_is_told_before_any_digest(self) -> None:
+    @pytest.mark.parametrize("version", [0, 2])
+    def test_another_format_is_told_before_any_digest(self, version: int) -> None:
         data = layout.pack_header(make_header())
-        data = set_word(data, 8, get_word(data, 8) + 1)
+        data = set_word(data, 8, get_word(data, 8) - 1 + version)
         with pytest.raises(RegistryVersionError) as caught:
             layout.unpack_header(data, 400, PATH)
         assert str(caught.value) == (
-            "registry '/x/app.frz': has format 2, this frozenfinder reads format 1; freeze it again"
+            f"registry '/x/app.frz': has format {version}, this frozenfinder reads format 1; "
+            "freeze it again"
         )
         assert (caught.value.path, caught.value.offset) == (PATH, 8)
 
-    @pytest.mark.parametrize(("offset", "size"), [(336, 63), (336, 0), (320, 64), (335, 65)])
+    @pytest.mark.parametrize(
+        ("offset", "size"), [(336, 63), (337, 63), (336, 0), (320, 64), (335, 65)]
+    )
     def test_a_signature_that_is_not_at_the_end_is_refused(self, offset: int, size: int) -> None:
         at = section_entry("signature")
         data = set_word(layout.pack_header(make_header()), at, offset)
@@ -228,7 +256,8 @@ class TestHeader:
 
     @pytest.mark.parametrize("name", layout.SECTIONS)
     @pytest.mark.parametrize(
-        ("offset", "size"), [(0, 10), (319, 10), (320, 81), (400, 1), (2**64 - 1, 2**64 - 1)]
+        ("offset", "size"),
+        [(0, 10), (319, 10), (320, 81), (400, 1), (2**64 - 1, 2**64 - 1)],
     )
     def test_a_section_out_of_bounds_is_refused(self, name: str, offset: int, size: int) -> None:
         at = section_entry(name)
@@ -241,6 +270,13 @@ class TestHeader:
             "expected between 320 and 400"
         )
         assert caught.value.offset == offset
+
+    @pytest.mark.parametrize("name", layout.SECTIONS[:-1])
+    def test_only_a_signature_may_be_nowhere(self, name: str) -> None:
+        at = section_entry(name)
+        data = resealed(set_word(set_word(layout.pack_header(make_header()), at, 0), at + 8, 0))
+        with pytest.raises(RegistryError, match=f"section '{name}' goes from 0 to 0, expected "):
+            layout.unpack_header(data, 400, PATH)
 
     def test_a_cache_tag_that_does_not_fit_is_not_packed(self) -> None:
         with pytest.raises(ValueError, match=r"^cache tag 'x{33}' is longer than 32 bytes$"):
@@ -257,6 +293,7 @@ class TestRoots:
         ("data", "found", "end"),
         [
             (layout.pack_words([4, 0]), "anchor 4 and 0 bytes", 336),
+            (layout.pack_words([200, 0]), "anchor 200 and 0 bytes", 336),
             (layout.pack_roots([("prefix", "lib")])[:-1], "anchor 1 and 3 bytes", 338),
             (layout.pack_words([0, 2**64 - 1]), "anchor 0 and 18446744073709551615 bytes", 336),
             (b"\0" * 8, "anchor 0 and 18446744073709551615 bytes", 328),
@@ -461,6 +498,15 @@ class TestIndex:
         with pytest.raises(ValueError, match=message):
             layout.pack_index([entry])
 
+    def test_an_original_name_that_is_no_other_takes_no_bytes(self) -> None:
+        same = FrozenEntry("name", origname="na" + "me"[:2])
+        assert layout.pack_index([same]) == layout.pack_index([FrozenEntry("name")])
+
+    def test_the_test_table_is_searched_only_if_asked(self) -> None:
+        (shard,) = shards_of(FrozenEntry("name", table="test"))
+        assert shard.find("name") is None
+        assert shard.find("name", True) is not None
+
     def test_the_longest_name_is_packed(self) -> None:
         longest = FrozenEntry("n" * 65535, path="p" * 65535, origname="o" * 65535)
         assert fields(find(shards_of(longest), longest.name)) == fields(longest)
@@ -544,6 +590,9 @@ class TestMalformedShards:
 
     def test_a_record_cut_short_is_refused(self) -> None:
         data = self.pack()
+        for size in range(len(data) - 7, len(data)):  # but for what fills it up
+            shard = Shard(data[:size], PATH)
+            assert [entry.name for entry in shard.entries()] == [*shard.names()] == ["name"]
         for size in range(self.RECORD + 1, len(data) - 7):
             with pytest.raises(RegistryError):
                 Shard(data[:size], PATH).entries()
