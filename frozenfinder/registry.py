@@ -235,8 +235,6 @@ class _Memory:
 
 _OPEN_FLAGS = (
     _os.O_RDONLY
-    | getattr(_os, "O_CLOEXEC", 0)
-    | getattr(_os, "O_NOINHERIT", 0)
     | getattr(_os, "O_BINARY", 0)
     | getattr(_os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
 )

@@ -231,8 +231,27 @@ class TestReading:
         assert [reads(10, 8), reads(18, 8), reads(25, 1)] == [1, 0, 0]
         assert [reads(25, 2), reads(24, 3), reads(25, 15)] == [1, 1, 0]
         assert [reads(12, 4), reads(20, 12), reads(20, 16)] == [1, 1, 0]
-        assert [reads(20, 17), reads(20, 16)] == [1, 1], "a piece that is larger is not kept"
+        assert [reads(20, 17), reads(20, 16), reads(20, 16)] == [1, 1, 0], "larger is not kept"
+        window.narrow(15)
+        assert [reads(20, 16), reads(50, 2), reads(63, 2), reads(64, 2)] == [0, 1, 0, 1]
+        window.narrow(100)
+        assert [reads(10, 2), reads(24, 2)] == [1, 1], "it does not become wider"
         file.close()
+
+    def test_it_is_read_in_pieces_that_are_no_larger_than_asked(
+        self, tmp_path: Path, preads: list[int]
+    ) -> None:
+        items = [Frozen(f"m{at}", b"x" * 90) for at in range(300)]
+        data = build_registry(*items, boot=layout.pack_boot(0, 9000, 100))
+        registry = Registry.open(write(tmp_path / "app.frz", data))
+        registry.narrow(100)
+        preads.clear()
+        for at in (0, 150, 299):
+            entry = registry.find_entry(f"m{at}")
+            assert entry is not None
+            registry.read_blob(entry)
+        assert len(preads) > 3
+        assert sum(size > 100 for size in preads) <= 3, "shards, which are read as wholes"
 
     def test_names_that_are_not_there_are_not_remembered(self, opened: Registry) -> None:
         assert opened.find_entry("pkg") is not None
@@ -565,7 +584,7 @@ registries = []
 print([limit - open_one() for _ in range(3)])
 for number in range(limit - 63, limit - 3):
     os.dup2(0, number)
-print(open_one() < limit - 63)
+print(open_one() < limit - 64)
 os.close(limit - 63)
 print(limit - open_one())
 """
