@@ -26,11 +26,9 @@ LIMIT = 1 << 20
 """Bytes of marks, most of them of files that are gone, at which they are begun anew."""
 
 OPEN_FLAGS = (
-    getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
+    getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
     | getattr(os, "O_BINARY", 0)
-    | getattr(os, "O_NOINHERIT", 0)
 )
 
 
