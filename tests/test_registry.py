@@ -160,12 +160,12 @@ class TestReading:
             assert {name for name in listed if name.startswith(f"{top}.")} == {
                 f"{top}.m{at}" for at in range(number, 5000, 97)
             }
+            assert len(listed) < 5000
             assert all(listed == other or listed.isdisjoint(other) for other in shards)
             shards.append(listed)
+        registry = Registry.open(registry.path)
         preads.clear()
-        assert sum(1 for _ in registry.entries("pkg90")) == sum(
-            1 for _ in registry.entries("pkg90")
-        )
+        list(registry.entries("pkg7"))
         assert len(preads) == 1
         assert len(list(registry.entries())) == 5000
         assert {entry.name for entry in registry.entries("\ud800")} <= {item.name for item in items}
