@@ -236,10 +236,13 @@ class ImportScenario(Scenario):
 
     def run(self) -> object:
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-            hooks.install(self.path, mode=self.mode)
+            self.install()
             from pkg import mod  # type: ignore[import-not-found]
 
         return mod
+
+    def install(self) -> None:
+        hooks.install(self.path, mode=self.mode)
 
     def check(self, result: object) -> None:
         expect(hooks.import_lock.depth == 0, f"the lock has depth {hooks.import_lock.depth}")
@@ -268,13 +271,8 @@ class StockScenario(OverlayScenario):
 
     mode = "stock"
 
-    def run(self) -> object:
-        sys.path.insert(0, str(self.source))
-        try:
-            from pkg import mod
-        finally:
-            sys.path.remove(str(self.source))
-        return mod
+    def install(self) -> None:
+        """Nothing."""
 
 
 SCENARIOS: dict[str, Callable[[Path], Scenario]] = {
