@@ -151,6 +151,13 @@ def test_acquire_refuses_a_timeout_that_makes_no_sense(arguments: tuple[bool, fl
     assert not lock.held()
 
 
+@pytest.mark.parametrize("arguments", [(False, -1), (False, -1.0), (True, -1.0)])
+def test_a_timeout_of_minus_one_is_none(arguments: tuple[bool, float]) -> None:
+    lock = ImportLock()
+    assert lock.acquire(*arguments)
+    lock.release()
+
+
 def test_a_waiter_gets_it_as_soon_as_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "PATIENCE", 60)
     lock = ImportLock()

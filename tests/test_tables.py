@@ -1,5 +1,6 @@
 """C tables: compiled into a program that embeds CPython and runs a frozen application from them."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from conftest import Python
 from registries import build_registry, excluded, frozen
 
+from frozenfinder.__main__ import main
 from frozenfinder.bundle import emit_c
 from frozenfinder.errors import FreezeError, RegistryVersionError
 from frozenfinder.registry import Registry
@@ -208,6 +210,41 @@ def test_what_no_row_can_hold_is_left_out_and_named(tmp_path: Path) -> None:
         "\xe9": "has a name that is not ASCII",
     }
     assert "M_" not in text.partition("frozenfinder_modules[]")[2]
+
+
+def test_the_command_says_what_it_wrote_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry, folder = tmp_path / "r.frz", tmp_path / "c"
+    registry.write_bytes(build_registry(frozen("a"), frozen("t", table="test")))
+    command = ["emit-c", str(registry), "-o", str(folder)]
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"Wrote {folder}: 1 modules.",
+        "Left out: 1.",
+        "  t: is in the table 'test'",
+    ]
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "output": str(folder),
+        "modules": 1,
+        "left_out": [["t", "is in the table 'test'"]],
+    }
+    registry.write_bytes(build_registry(frozen("a"), frozen("b")))
+    assert main(command) == 0
+    assert capsys.readouterr().out == f"Wrote {folder}: 2 modules.\n"
+
+
+def test_the_command_refuses_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = tmp_path / "r.frz"
+    registry.write_bytes(build_registry(frozen("a"))[:100])
+    assert main(["emit-c", str(registry), "-o", str(tmp_path / "c")]) == 2
+    out, error = capsys.readouterr()
+    assert (out, error.count("\n")) == ("", 1)
+    assert error.startswith(f"frozenfinder: registry {str(registry)!r}: ")
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_registry_of_another_interpreter_is_refused(tmp_path: Path) -> None:
