@@ -17,6 +17,11 @@ TIMEOUT = 120
 """Seconds after which a fresh process counts as hung."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests begin first, so that no worker waits for another at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 class Python(Protocol):
     def __call__(
         self,

@@ -60,6 +60,7 @@ def test_the_import_lock_does_not_deadlock_in(scenario: str, python: Python) -> 
     assert outcome["owner"] is None
 
 
+@pytest.mark.long
 def test_threads_that_import_an_acyclic_graph_get_what_stock_gives_one_thread(
     python: Python,
 ) -> None:
@@ -70,6 +71,7 @@ def test_threads_that_import_an_acyclic_graph_get_what_stock_gives_one_thread(
     assert found["false alarms"] <= 2
 
 
+@pytest.mark.long
 def test_threads_that_import_a_cyclic_graph_raise_no_other_errors_than_stock(
     python: Python,
 ) -> None:
