@@ -19,6 +19,7 @@ from sides import Command
 
 from frozenfinder import layout
 from frozenfinder.bench import compare, take_turns
+from frozenfinder.freezer import pack
 
 LIMIT_MS, LIMIT_RATIO = 1.5, 1.1
 PACKAGE = 100  # modules in one
@@ -48,7 +49,7 @@ def write_registry(path: Path, modules: int) -> None:
             digest=layout.digest(blob),
         )
         entries.append(entry)
-    front = layout.pack_registry(
+    front = pack.pack_registry(
         roots=[("stdlib", ""), ("absolute", "/nowhere")],
         modules=entries,
         files=[],

@@ -2,9 +2,9 @@
 
 import sys
 
-from .hooks import environment, install
+from .hooks import install
 from .registry import Registry
-from .roots import SEPARATOR
+from .system import environment, locate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,13 +29,6 @@ def activate(registry: str, **options: "Any") -> None:
         install(opened, **options)
     except Exception as error:  # noqa: BLE001  # whatever it is, the interpreter starts
         _report(error)
-
-
-def locate(registry: str) -> str:
-    """The absolute path of an enabled registry in this environment."""
-    if registry.startswith(SEPARATOR) or registry[1:2] == ":":
-        return registry
-    return f"{sys.prefix}{SEPARATOR}{registry}"
 
 
 def _report(error: Exception) -> None:

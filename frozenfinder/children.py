@@ -10,15 +10,13 @@ import sys
 from _frozen_importlib_external import PathFinder
 
 from . import modules
-from .activation import locate
-from .hooks import environment
-from .registry import Registry, _os
-from .roots import SEPARATOR
+from .registry import Registry
+from .system import INTERPRETER_FLAGS, SEPARATOR, environment, locate, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _frozen_importlib import ModuleSpec
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType
     from typing import Any
 
@@ -59,17 +57,17 @@ def hand_on(finder: "ClosedFinder", util: "ModuleType") -> None:
     """
     if is_inherited(finder.registry) or not finder.registry.reopens or not is_file(SCRIPT):
         return
-    stock = util._args_from_interpreter_flags
+    stock: "Callable[[], list[str]]" = getattr(util, INTERPRETER_FLAGS)
     options: "list[str]" = []
 
-    def _args_from_interpreter_flags() -> "list[str]":
+    def make_flags() -> "list[str]":
         if finder not in (getattr(sys, "meta_path", None) or ()):
-            return stock()  # type: ignore[no-any-return]
+            return stock()
         if not options:
             options[:] = make_options(finder.registry)
         return [*stock(), *options]
 
-    util._args_from_interpreter_flags = _args_from_interpreter_flags  # type: ignore[attr-defined]
+    setattr(util, INTERPRETER_FLAGS, make_flags)
 
 
 def is_inherited(registry: Registry) -> bool:
@@ -88,7 +86,7 @@ def is_inherited(registry: Registry) -> bool:
 def is_file(path: str) -> bool:
     """Whether there is a file; what lies in a zip file is none."""
     try:
-        _os.stat(path)
+        syscalls.stat(path)
     except OSError:
         return False
     return True

@@ -2,18 +2,16 @@
 
 import sys
 from _frozen_importlib import ModuleSpec
-from _frozen_importlib_external import (  # type: ignore[attr-defined]
-    EXTENSION_SUFFIXES,
-    PathFinder,
-    _NamespacePath,
-)
+from _frozen_importlib_external import EXTENSION_SUFFIXES, PathFinder
 
 from . import modules
 from .closed_loader import ClosedExtensionLoader, ClosedLoader, ClosedNamespaceLoader
 from .errors import RegistryError
 from .finder import ServingFinder
-from .registry import FrozenEntry, _os
-from .roots import SEPARATOR, get_extension_suffix, resolve
+from .layout import BARE_KINDS, MODULE_KINDS
+from .registry import FrozenEntry
+from .roots import get_extension_suffix, resolve
+from .system import SEPARATOR, namespace_path, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +111,7 @@ class ClosedFinder(ServingFinder):
             if first == self.locate(home(entry)):
                 return True
             break
-        if entry.kind in ("excluded", "namespace") or entry.origname != entry.name:
+        if entry.kind in BARE_KINDS or entry.origname != entry.name:
             return True
         parent = modules.get_module(entry.name.rpartition(".")[0])
         loader = getattr(parent, "__loader__", None)
@@ -178,7 +176,7 @@ class ClosedFinder(ServingFinder):
             return self.extractor.extract(entry)
         location = self._locate_extension(entry)
         try:
-            size = _os.stat(location).st_size
+            size = syscalls.stat(location).st_size
         except (OSError, ValueError) as error:
             found = f"cannot be found: {getattr(error, 'strerror', None) or error}"
         else:
@@ -224,7 +222,7 @@ class ClosedFinder(ServingFinder):
 
         spec = merge(entry.name, sys.path if path is None else path)
         if spec.loader is None:
-            portions = _NamespacePath(entry.name, spec.submodule_search_locations, merge)
+            portions = namespace_path(entry.name, spec.submodule_search_locations, merge)
             spec.submodule_search_locations = portions
             spec.loader = ClosedNamespaceLoader(portions, self)
         return spec
@@ -247,7 +245,7 @@ class ClosedFinder(ServingFinder):
         for entry in self.registry.entries(top or None):
             package, _, name = entry.name.rpartition(".")
             if (
-                entry.kind in _SERVED
+                entry.kind in MODULE_KINDS
                 and entry.origname == entry.name
                 and (self.tests or entry.table != "test")
                 and bool(package) == bool(top)
@@ -386,13 +384,10 @@ class ClosedFinder(ServingFinder):
         """Nothing to do: a registry does not change."""
 
 
-_SERVED = ("source", "sourceless", "extension")
-
-
 def home(entry: FrozenEntry) -> str:
     """The folder that a search finds the entry's module in."""
     folder = entry.path.rpartition("/")[0]
-    return folder.rpartition("/")[0] if entry.is_package and entry.kind in _SERVED else folder
+    return folder.rpartition("/")[0] if entry.is_package and entry.kind in MODULE_KINDS else folder
 
 
 class PathEntry:
@@ -416,7 +411,7 @@ class PathEntry:
             spec = ModuleSpec(fullname, None, is_package=True)
             spec.submodule_search_locations = [finder.locate(entry.path)]
             return spec
-        return finder.make_spec(fullname, entry) if entry.kind in _SERVED else None
+        return finder.make_spec(fullname, entry) if entry.kind in MODULE_KINDS else None
 
     def iter_modules(self, prefix: str = "") -> "Iterator[tuple[str, bool]]":
         """What `pkgutil.iter_modules` and `walk_packages` list of this directory."""

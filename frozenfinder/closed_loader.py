@@ -3,10 +3,10 @@
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import NamespaceLoader, SourceLoader, decode_source
-from _imp import _fix_co_filename  # type: ignore[attr-defined]
 
 from .loader import FrozenExtensionLoader, Locked, importlib_frame, run_body
 from .registry import FrozenEntry, Registry
+from .system import fix_co_filename
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class ClosedLoader(SourceLoader, Locked):
         """The entry's code, newly unmarshalled; RegistryError if it is damaged."""
         self._check_name(fullname)
         code = self.server.unmarshal(self._entry)
-        _fix_co_filename(code, self.path)
+        fix_co_filename(code, self.path)
         self.server.count(fullname)
         if self._entry.text_size >= 0:
             self.server.announce_source(self)

@@ -13,9 +13,8 @@ it. A program that keeps importing the same modules anew has its limit: from the
 imports leave is collected as ever.
 """
 
-from _frozen_importlib import _builtin_from_name  # type: ignore[attr-defined]
-
 from . import modules
+from .system import builtin_from_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Collector:
         gc = self._gc
         if gc is None:
             # as importlib gets its own: an import statement would ask the finders on the meta path
-            gc = self._gc = modules.get_module("gc") or _builtin_from_name("gc")
+            gc = self._gc = modules.get_module("gc") or builtin_from_name("gc")
         thresholds = gc.get_threshold()
         if 0 < thresholds[0] < RELAXED:
             self._usual = thresholds

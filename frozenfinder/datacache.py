@@ -12,7 +12,6 @@ import os
 import shutil
 import tempfile
 
-from . import hooks
 from .cache import (
     Lock,
     UnusableError,
@@ -21,6 +20,7 @@ from .cache import (
     make_folder,
     note_use,
 )
+from .system import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class DataCache:
 
     def __init__(self, fingerprint: str) -> None:
         self._fingerprint = fingerprint
-        self._directory = default_directory(hooks.environment("FROZENFINDER_CACHE"))
+        self._directory = default_directory(environment("FROZENFINDER_CACHE"))
 
     def provide(self, package: "FrozenPath") -> str:
         """The directory in which the package's folder lies, with all that can be read of it.

@@ -14,11 +14,10 @@ its own file is compared with the registry's bytes.
 import os
 import sys
 
-from . import hooks
 from .cache import ExtensionCache, UnusableError, check_ancestors, default_directory
 from .errors import RegistryError
 from .parcel import unpack_parcel
-from .registry import _raise_number
+from .system import environment, raise_number
 from .trust import find_sha256
 
 TYPE_CHECKING = False
@@ -42,7 +41,7 @@ class Extractor:
     def __init__(self, registry: "Registry") -> None:
         self.registry = registry
         self.in_memory: "dict[str, str]" = {}
-        directory = default_directory(hooks.environment("FROZENFINDER_CACHE"))
+        directory = default_directory(environment("FROZENFINDER_CACHE"))
         self._cache = None if directory is None else ExtensionCache(directory)
         self._parcels: "dict[int, Parcel]" = {}
         self._verified: "set[str]" = set()
@@ -129,7 +128,7 @@ class Extractor:
                 raise self._error(entry, f"{complaint}: it looks for {each.file.path!r} beside it")
         if entry.name not in self.in_memory:
             self.in_memory[entry.name] = reason
-            if hooks.environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
+            if environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
                 sys.stderr.write(f"frozenfinder: {entry.name!r} is loaded from memory: {reason}\n")
         try:
             self._memory.load(libraries)
@@ -219,7 +218,7 @@ class _Memory:
     def _renumber(self, descriptor: int) -> int:
         """Give a descriptor a number that no file here had: the program may have closed one."""
         given_up = []
-        descriptor = _raise_number(descriptor)
+        descriptor = raise_number(descriptor)
         while descriptor in self._numbers:
             given_up.append(descriptor)
             descriptor = os.dup(descriptor)

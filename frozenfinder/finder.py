@@ -9,10 +9,12 @@ from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import ExtensionFileLoader
 
 from .errors import RegistryError
+from .layout import OVERLAY_KINDS
 from .loader import FrozenExtensionLoader, FrozenLoader
 from .lock import is_importing
-from .registry import FrozenEntry, Registry, _os
-from .roots import SEPARATOR, Bypass, Roots
+from .registry import FrozenEntry, Registry
+from .roots import Bypass, Roots
+from .system import SEPARATOR, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,9 +109,6 @@ class NullFinder:
         self.bypassed: "dict[str, str]" = {}
 
 
-_OVERLAID = ("source", "extension")
-
-
 class FrozenFinder(ServingFinder):
     """Overlay: a name is served if the stock search would end at the file that was frozen.
 
@@ -153,7 +152,7 @@ class FrozenFinder(ServingFinder):
     def _find_spec(
         self, fullname: str, path: "Iterable[str] | None", entry: FrozenEntry
     ) -> ModuleSpec:
-        if entry.kind not in _OVERLAID:
+        if entry.kind not in OVERLAY_KINDS:
             raise Bypass(f"entries of kind {entry.kind!r} are left to the normal path")
         lock = self.lock
         epoch = lock.generation if lock.held() else 0
@@ -200,7 +199,7 @@ class FrozenFinder(ServingFinder):
 def check_fresh(entry: FrozenEntry, location: str) -> None:
     """Bypass unless the source at `location` has the mtime and size that were frozen."""
     try:
-        status = _os.stat(location)
+        status = syscalls.stat(location)
     except (OSError, ValueError) as error:
         raise Bypass(f"its source {location!r} cannot be found") from error
     mtime, size = int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF

@@ -28,10 +28,10 @@ Theory of operation
   loaders do to CPython's table is not seen.
 """
 
-import _imp
 import sys
 
 from . import modules
+from .system import check_multi_interp_extensions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,12 +180,11 @@ def _classify(path: str, name: str, module: object, previous: object) -> str:
 
 def _is_refused(table: FixupTable) -> bool:  # from 3.12 on
     """Whether the interpreter refuses single-phase modules: as configured, unless overridden."""
-    exchange = _imp._override_multi_interp_extensions_check  # type: ignore[attr-defined]
     try:
-        override: int = exchange(0)
+        override: int = check_multi_interp_extensions(0)
     except RuntimeError:  # the main interpreter takes every module
         return False
-    exchange(override)
+    check_multi_interp_extensions(override)
     return override > 0 if override else _is_strict(table.interpreter)
 
 

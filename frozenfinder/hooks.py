@@ -7,15 +7,14 @@ in it.
 import sys
 from _frozen_importlib_external import PathFinder
 
-from . import modules
 from .collector import Collector
 from .errors import RegistryNotFoundError
 from .finder import FrozenFinder, NullFinder
 from .loader import Locked
 from .lock import ImportLock
 from .patterns import Patterns
-from .registry import BLOB_WINDOW, Registry, _os
-from .roots import SEPARATOR
+from .registry import BLOB_WINDOW, Registry
+from .system import SEPARATOR, environment, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,19 +123,6 @@ def default_registry() -> str:
     return SEPARATOR.join([sys.prefix, "share", "frozenfinder", file])
 
 
-def environment(name: str) -> "str | None":
-    """An environment variable, or None; None for all of them under `-E` and `-I`."""
-    if sys.flags.ignore_environment:
-        return None
-    loaded = modules.get_module("os")
-    if loaded is not None:
-        value: "str | None" = loaded.environ.get(name)
-        return value
-    raw: "dict[Any, Any]" = _os.environ  # of bytes, but of strings on Windows
-    found = raw.get(name if sys.platform == "win32" else name.encode())
-    return found.decode(errors="surrogateescape") if isinstance(found, bytes) else found
-
-
 def open_registry(
     registry: "str | PathLike[str] | bytes | Registry | None",
 ) -> Registry:
@@ -218,7 +204,7 @@ def _refuse(registry: Registry, mode: str) -> NullFinder:
 
 def _prepare_fork() -> None:
     global _prepared_fork
-    register = getattr(_os, "register_at_fork", None)
+    register = getattr(syscalls, "register_at_fork", None)
     if register is not None and not _prepared_fork:
         _prepared_fork = True
         register(after_in_child=_repair_child)

@@ -1,9 +1,10 @@
-"""The wire format of a registry: every byte constant once, and pure functions that pack and unpack.
+"""The wire format of a registry: every byte constant once, and pure functions that unpack it.
 
-`docs/reference/format.md` is the normative description. All integers are little-endian; most are
-64-bit words, because a run of words unpacks in one call. Section offsets count from the first byte
-of the registry, blob offsets from the first byte of the `blobs` section, and shard offsets from the
-first byte of their own section, so no part needs to know the size of a later one.
+`docs/reference/format.md` is the normative description; `freezer.pack` packs. All integers are
+little-endian; most are 64-bit words, because a run of words unpacks in one call. Section offsets
+count from the first byte of the registry, blob offsets from the first byte of the `blobs` section,
+and shard offsets from the first byte of their own section, so no part needs to know the size of a
+later one.
 
 Unpacking never trusts a number: each offset and size is bounded by what is there before it is used,
 and the only exceptions are `RegistryError` and `RegistryVersionError`. `path` is how they name the
@@ -17,7 +18,7 @@ from .errors import RegistryError, RegistryVersionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 MAGIC = b"\x93FRZ\r\n\x1a\n"
 FORMAT = 1
@@ -50,11 +51,24 @@ SHARD_TARGET = 8192  # bytes of records a shard is planned for
 NAME_LIMIT = 0xFFFF  # bytes of a name or a path in UTF-8
 
 TABLES = ("bootstrap", "app", "stdlib", "test")  # the order of search
-KINDS = ("source", "sourceless", "extension", "namespace", "excluded", "data")
 ANCHORS = ("stdlib", "prefix", "registry", "absolute")
 
+_KINDS = {  # in the order of their numbers
+    # its blob is code, it is served as a module, overlay compares its file, it has no blob
+    "source": (True, True, True, False),
+    "sourceless": (True, True, False, False),
+    "extension": (False, True, True, False),
+    "namespace": (False, False, False, True),
+    "excluded": (False, False, False, True),
+    "data": (False, False, False, False),
+}
+KINDS = tuple(_KINDS)
+CODE_KINDS, MODULE_KINDS, OVERLAY_KINDS, BARE_KINDS = [
+    tuple([kind for kind in KINDS if _KINDS[kind][column]]) for column in range(4)
+]
+
 # record flags; the kind is in bits 8-15 and the table in bits 16-23
-_PACKAGE, _TEXT, _LAY_OUT = 1, 2, 4
+PACKAGE, TEXT, LAY_OUT = 1, 2, 4
 
 
 def digest(data: "bytes | memoryview") -> int:
@@ -78,16 +92,6 @@ def _unpack_words_natively(data: "bytes | memoryview") -> "list[int]":
 _NATIVE = sys.byteorder == "little"
 unpack_words = _unpack_words_natively if _NATIVE else unpack_words_portably
 view_words = _view_words_natively if _NATIVE else unpack_words_portably  # without a copy
-
-
-def _halves(low: int, high: int) -> int:
-    """Two numbers of 32 bits as one word; OverflowError for one that has more."""
-    return int.from_bytes(low.to_bytes(4, "little") + high.to_bytes(4, "little"), "little")
-
-
-def pack_words(words: "Iterable[int]") -> bytes:
-    """The inverse of `unpack_words`; OverflowError for a word below 0 or over 64 bits."""
-    return b"".join([word.to_bytes(8, "little") for word in words])
 
 
 class Header:
@@ -131,22 +135,6 @@ class Header:
         self.modules = modules
         self.files = files
         self.sections = sections
-
-
-def pack_header(header: Header) -> bytes:
-    words = [
-        _halves(FORMAT, header.magic),
-        _halves(header.marshal_version, header.optimize),
-        WORLD if header.world else 0,
-    ]
-    tag = header.cache_tag.encode("ascii").ljust(CACHE_TAG_SIZE, b"\0")
-    if len(tag) > CACHE_TAG_SIZE:
-        raise ValueError(f"cache tag {header.cache_tag!r} is longer than {CACHE_TAG_SIZE} bytes")
-    counts = [header.size, header.modules, header.files]
-    for name in SECTIONS:
-        counts += header.sections[name]
-    packed = (MAGIC + pack_words(words) + tag + pack_words(counts)).ljust(HEADER_SIZE - 8, b"\0")
-    return packed + pack_words([digest(packed)])
 
 
 def unpack_header(data: bytes, size: int, path: str, *, embedded: bool = False) -> Header:
@@ -305,17 +293,8 @@ class FrozenEntry:
         return f"<FrozenEntry {self.name!r} {self.kind} in {self.table!r}>"
 
 
-def pack_roots(roots: "Sequence[tuple[str, str]]") -> bytes:
-    """Roots as (anchor, path): of each the anchor's number, the size of the path, and its bytes."""
-    packed = []
-    for anchor, path in roots:
-        encoded = path.encode("utf-8", "surrogateescape")
-        packed += [pack_words([ANCHORS.index(anchor), len(encoded)]), encoded]
-    return b"".join(packed)
-
-
 def unpack_roots(data: bytes, path: str, offset: int = 0) -> "list[tuple[str, str]]":
-    """The inverse of `pack_roots`, for a section that lies at `offset` of the registry."""
+    """The roots as (anchor, path), from a section that lies at `offset` of the registry."""
     roots: "list[tuple[str, str]]" = []
     at = 0
     while at < len(data):
@@ -333,13 +312,8 @@ def unpack_roots(data: bytes, path: str, offset: int = 0) -> "list[tuple[str, st
     return roots
 
 
-def pack_boot(offset: int, size: int, count: int) -> bytes:
-    """The section that names the `count` blobs which a recorded boot reads, one after the other."""
-    return pack_words([offset, size, count])
-
-
 def unpack_boot(data: bytes, limit: int, path: str, at: int = 0) -> "tuple[int, int, int]":
-    """The (offset, size, count) of `pack_boot`, for a section that lies `at` this offset.
+    """The (offset, size, count) of the blobs of a recorded boot; the section lies `at` this offset.
 
     All 0 for an empty section. The range lies in the first `limit` bytes of the blobs.
     """
@@ -374,124 +348,6 @@ def is_utf8(name: str) -> bool:
 
 def name_hash(encoded: bytes) -> int:
     return digest(encoded)
-
-
-def pack_index(entries: "Iterable[FrozenEntry]") -> "tuple[bytes, bytes]":
-    """The (directory, shards) of `entries`, searched in the order of `TABLES`.
-
-    Entries that share a top-level package share a shard, so a program reads the index of what it
-    imports and of nothing else.
-    """
-    ordered = sorted(entries, key=lambda entry: (TABLES.index(entry.table), entry.name))
-    packed = [(entry, _pack_record(entry)) for entry in ordered]
-    wanted = sum([len(record) for _, record in packed]) // SHARD_TARGET
-    count = 1 << min(wanted.bit_length(), MAX_SHARDS.bit_length() - 1)
-    shards: "list[list[tuple[bytes, bytes]]]" = [[] for _ in range(count)]
-    for entry, record in packed:
-        key = shard_key(entry.name).encode()
-        shards[name_hash(key) & count - 1].append((entry.name.encode(), record))
-    directory, body, at = [], [], 0
-    for shard in map(_pack_shard, shards):
-        directory += [at, len(shard), digest(shard)]
-        body.append(shard)
-        at += len(shard)
-    return pack_words(directory), b"".join(body)
-
-
-def _pack_shard(records: "list[tuple[bytes, bytes]]") -> bytes:
-    """An open-addressing table, at most half full: slot count, slots, records.
-
-    A slot is a record's offset in the shard, 0 where it is empty. Records come in the order of
-    search, so that of two with one name the probe meets the earlier table's first.
-    """
-    slots = [0] * (1 << (2 * len(records)).bit_length())
-    at = 8 + 8 * len(slots)
-    for name, record in records:
-        slot = name_hash(name) & len(slots) - 1
-        while slots[slot]:
-            slot = slot + 1 & len(slots) - 1
-        slots[slot] = at
-        at += len(record)
-    return pack_words([len(slots), *slots]) + b"".join([record for _, record in records])
-
-
-def _pack_record(entry: FrozenEntry) -> bytes:
-    name = entry.name.encode()
-    path = entry.path.encode("utf-8", "surrogateescape")
-    origname = b"" if entry.origname == entry.name else entry.origname.encode()
-    if max(len(name), len(path), len(origname)) > NAME_LIMIT:
-        raise ValueError(f"name or path of entry {entry.name!r} is longer than {NAME_LIMIT} bytes")
-    has_text = entry.text_size >= 0
-    words = [
-        len(name) | len(path) << 16 | len(origname) << 32 | entry.root << 48,
-        (_PACKAGE if entry.is_package else 0)
-        | (_TEXT if has_text else 0)
-        | (_LAY_OUT if entry.lay_out else 0)
-        | KINDS.index(entry.kind) << 8
-        | TABLES.index(entry.table) << 16
-        | entry.patterns_size << 32,
-        entry.offset,
-        entry.size,
-        entry.digest,
-        _halves(entry.mtime, entry.source_size),
-        entry.text_offset if has_text else 0,
-        entry.text_size if has_text else 0,
-        entry.text_digest if has_text else 0,
-    ]
-    record = pack_words(words) + name + path + origname
-    return record + b"\0" * (-len(record) % 8)
-
-
-def pack_registry(
-    *,
-    magic: int,
-    marshal_version: int,
-    optimize: int,
-    world: bool,
-    cache_tag: str,
-    roots: "Sequence[tuple[str, str]]",
-    modules: "Sequence[FrozenEntry]",
-    files: "Sequence[FrozenEntry]",
-    info: bytes,
-    boot: bytes,
-    blobs_size: int,
-    signed: bool = False,
-) -> bytes:
-    """All of a registry but its last sections: `blobs_size` bytes of blobs, and any signature.
-
-    What opening and the first look-up read comes first, so that one read has it.
-    """
-    module_directory, module_shards = pack_index(modules)
-    file_directory, file_shards = pack_index(files)
-    parts = {
-        "roots": pack_roots(roots),
-        "modules": module_directory,
-        "files": file_directory,
-        "boot": boot,
-        "info": info,
-        "module_shards": module_shards,
-        "file_shards": file_shards,
-    }
-    sections = {}
-    at = HEADER_SIZE
-    for name, part in parts.items():
-        sections[name] = (at, len(part), 0 if name in UNGUARDED else digest(part))
-        at += len(part)
-    sections["blobs"] = (at, blobs_size, 0)
-    end = at + blobs_size
-    sections["signature"] = (end, SIGNATURE_SIZE, 0) if signed else (0, 0, 0)
-    header = Header(
-        magic=magic,
-        marshal_version=marshal_version,
-        optimize=optimize,
-        world=world,
-        cache_tag=cache_tag,
-        size=end + sections["signature"][1],
-        modules=len(modules),
-        files=len(files),
-        sections=sections,
-    )
-    return pack_header(header) + b"".join(parts.values())
 
 
 class Shard:
@@ -565,8 +421,8 @@ class Shard:
             name if path_end == end else self._text(path_end, end),
             TABLES[table],
             KINDS[kind],
-            flags & _PACKAGE != 0,
-            flags & _LAY_OUT != 0,
+            flags & PACKAGE != 0,
+            flags & LAY_OUT != 0,
             sizes >> 48,
             data[name_end:path_end].decode("utf-8", "surrogateescape"),
             offset,
@@ -576,7 +432,7 @@ class Shard:
             stamp & 0xFFFFFFFF,
             stamp >> 32,
             text_offset,
-            text_size if flags & _TEXT else -1,
+            text_size if flags & TEXT else -1,
             text_digest,
         )
 

@@ -7,15 +7,15 @@ left with stock's own loader, because programs test for its class.
 """
 
 import sys
-from _frozen_importlib import ModuleSpec, _call_with_frames_removed  # type: ignore[attr-defined]
+from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import (
     ExtensionFileLoader,
     SourceFileLoader,
 )
-from _imp import _fix_co_filename  # type: ignore[attr-defined]
 
 from . import modules
 from .registry import FrozenEntry, Registry
+from .system import call_with_frames_removed, fix_co_filename
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def run_body(
     if code is None:
         raise ImportError(f"cannot load module {module.__name__!r} when get_code() returns None")
     sys.audit("frozenfinder.exec", module.__name__, server.registry.path)
-    call_locked(server, _call_with_frames_removed, exec, code, module.__dict__)
+    call_locked(server, call_with_frames_removed, exec, code, module.__dict__)
     patterns = server.patterns
     if patterns is not None and patterns.pending:
         patterns.flush()  # it may have been `re` that was imported
@@ -166,7 +166,7 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
         code = server.load_code(entry)
         if code is None:
             return super().get_code(fullname)
-        _fix_co_filename(code, self.path)
+        fix_co_filename(code, self.path)
         server.count(fullname)
         return code
 

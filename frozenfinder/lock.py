@@ -40,15 +40,22 @@ Theory of operation
           lock.rewind(mark)
 """
 
-import _frozen_importlib
 import sys
 from _thread import RLock, get_ident
 
 from . import modules
+from .system import (
+    INITIALIZING,
+    at_fork_reinit,
+    blocking_on,
+    is_owned,
+    module_locks,
+    recursion_count,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import ModuleType, TracebackType
     from typing import Any
 
@@ -61,12 +68,12 @@ PATIENCE = 0.1
 
 def _count_from_repr(lock: RLock) -> int:
     """`RLock._recursion_count()`, which 3.12.0 and the first 3.11 releases lack; as atomic."""
-    if not lock._is_owned():  # type: ignore[attr-defined]
+    if not is_owned(lock):
         return 0
     return int(repr(lock).partition(" count=")[2].partition(" ")[0])
 
 
-_count = getattr(RLock, "_recursion_count", _count_from_repr)
+_count: "Callable[[RLock], int]" = recursion_count or _count_from_repr
 
 
 class ImportLock:
@@ -127,8 +134,7 @@ class ImportLock:
     @property
     def depth(self) -> int:
         """How often the calling thread holds the lock; 0 for every other thread."""
-        depth: int = _count(self._inner)
-        return depth
+        return _count(self._inner)
 
     def held(self) -> bool:
         """Whether the calling thread holds the lock."""
@@ -153,7 +159,7 @@ class ImportLock:
         back in order. Mirrors `_PyImport_ReInitLock()` of `Python/import.c`.
         """
         depth = self.depth
-        self._inner._at_fork_reinit()  # type: ignore[attr-defined]
+        at_fork_reinit(self._inner)
         for _ in range(depth):
             self._inner.acquire()
         self.owner = get_ident() if depth else None
@@ -206,7 +212,7 @@ def is_importing(name: str) -> bool:
 
     It holds the module's lock then, as `_find_and_load()` of `Lib/importlib/_bootstrap.py` does.
     """
-    reference = _frozen_importlib._module_locks.get(name)  # type: ignore[attr-defined]
+    reference = module_locks.get(name)
     lock = None if reference is None else reference()
     return getattr(lock, "owner", None) == get_ident()
 
@@ -231,7 +237,7 @@ def _leads_to(target: int, thread: "int | None") -> bool:
 
 def _get_awaited_locks(thread: int) -> "Iterable[Any]":
     """The module locks that `thread` is about to take, or waits for."""
-    awaited = _frozen_importlib._blocking_on.get(thread)  # type: ignore[attr-defined]
+    awaited = blocking_on.get(thread)
     if awaited is None:
         return ()
     if hasattr(awaited, "owner"):  # before 3.12: one lock for a thread, no list
@@ -247,22 +253,20 @@ def _forget_other_threads(loaders: "type | tuple[type, ...]") -> "dict[str, Modu
     returned. Every other keeps its lock, and CPython's behaviour.
     """
     me = get_ident()
-    waiting = _frozen_importlib._blocking_on  # type: ignore[attr-defined]
-    waiting = getattr(waiting, "data", waiting)  # a dict of weak references from 3.12.1 on
+    waiting = getattr(blocking_on, "data", blocking_on)  # a dict of weak references from 3.12.1 on
     for thread in list(waiting):
         if thread != me:
             del waiting[thread]
-    locks = _frozen_importlib._module_locks  # type: ignore[attr-defined]
     abandoned = {}
-    for name, reference in list(locks.items()):
+    for name, reference in list(module_locks.items()):
         lock = reference()
         if lock is None or lock.owner is None or lock.owner == me:
             continue
         module = modules.get_module(name)
         spec = getattr(module, "__spec__", None)
         if module is None or isinstance(getattr(spec, "loader", None), loaders):
-            del locks[name]
-            if getattr(spec, "_initializing", False):
+            del module_locks[name]
+            if getattr(spec, INITIALIZING, False):
                 abandoned[name] = module
                 modules.remove_module(name)
     return abandoned

@@ -17,7 +17,6 @@ else:
 
 _GONE = "unable to get sys.modules"
 _GONE_ON_ADD = _GONE if sys.version_info >= (3, 14) else "no import module dictionary"
-_MISSING = object()
 
 
 def _get_modules(gone: str = _GONE) -> "MutableMapping[str, Any]":
@@ -77,16 +76,3 @@ def remove_module(name: str) -> None:
         del modules[name]
     except KeyError:
         pass
-
-
-def get_module_attr(name: str, attribute: str) -> "Any":
-    """Import the module `name` and return its `attribute`.
-
-    Whatever the import or the attribute raises, and KeyError when the import succeeds and leaves
-    nothing in `sys.modules`. Mirrors `_PyImport_GetModuleAttr()` of `Python/import.c`.
-    """
-    __import__(name)
-    module = get_module(name, _MISSING)
-    if module is _MISSING:
-        raise KeyError(name)
-    return getattr(module, attribute)

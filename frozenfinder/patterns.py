@@ -9,6 +9,7 @@ import marshal
 
 from . import modules
 from .layout import digest
+from .system import RE_CACHE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Patterns:
 
     def flush(self) -> None:
         """Fill the cache of `re` with what is pending; nothing while `re` is not imported."""
-        cache = getattr(modules.get_module("re"), "_cache", None)
+        cache = getattr(modules.get_module("re"), RE_CACHE, None)
         if type(cache) is not dict:
             return
         while self.pending:

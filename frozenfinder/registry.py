@@ -21,11 +21,7 @@ from .errors import (
     RegistryVersionError,
 )
 from .layout import FrozenEntry
-
-try:
-    import posix as _os
-except ImportError:  # Windows
-    import nt as _os  # type: ignore[no-redef]
+from .system import close, make_absolute, raise_number, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,30 +29,12 @@ if TYPE_CHECKING:
     from os import PathLike, stat_result
     from types import CodeType
 
-__all__ = ["FrozenEntry", "Registry", "_os"]  # and the system calls, for the layers above
+__all__ = ["FrozenEntry", "Registry"]
 
 HEAD_SIZE = 8192  # what opening reads: the header, the roots and the directories nearly always fit
 INDEX_WINDOW = 1 << 16  # what a shard outside the last window reads, at least
 BLOB_WINDOW = 16384
 BOOT_WINDOW = 1 << 18  # of what a recorded boot will ask for next
-
-# The statuses of a look-up, as `enum frozen_status` in Python/import.c has them, and its words.
-OKAY = "okay"
-BAD_NAME = "bad name"
-NOT_FOUND = "not found"
-DISABLED = "disabled"
-EXCLUDED = "excluded"
-INVALID = "invalid"
-
-_FROZEN_KINDS = ("source", "sourceless", "excluded")  # the kinds that `struct _frozen` can hold
-
-_WORDS = {
-    BAD_NAME: "No such frozen object named {!r}",
-    NOT_FOUND: "No such frozen object named {!r}",
-    DISABLED: "Frozen modules are disabled and the frozen object named {!r} is not essential",
-    EXCLUDED: "Excluded frozen object named {!r}",
-    INVALID: "Frozen object named {!r} is invalid",
-}
 
 
 class _File:
@@ -104,7 +82,7 @@ class _File:
         path = self.path
         sys.audit("frozenfinder.open", path)
         try:
-            descriptor = _os.open(path, _OPEN_FLAGS)
+            descriptor = syscalls.open(path, _OPEN_FLAGS)
         except FileNotFoundError:
             raise RegistryNotFoundError(
                 f"registry {path!r} does not exist; make one with: "
@@ -114,18 +92,18 @@ class _File:
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
         try:
-            status = _os.fstat(descriptor)
+            status = syscalls.fstat(descriptor)
             if status.st_mode & 0o170000 != 0o100000:
                 kind = "a directory" if status.st_mode & 0o170000 == 0o040000 else "not a file"
                 raise RegistryError(
                     f"registry {path!r} is {kind}, expected a registry file", path=path
                 )
-            return _raise_number(descriptor), status
+            return raise_number(descriptor), status
         except OSError as error:
-            _close(descriptor)
+            close(descriptor)
             raise self._unreadable(error) from error
         except BaseException:
-            _close(descriptor)
+            close(descriptor)
             raise
 
     def _unreadable(self, error: "OSError | ValueError") -> RegistryError:
@@ -150,8 +128,8 @@ class _File:
         if _pread is not None:
             return _pread(descriptor, size, offset)
         with self._position:
-            _os.lseek(descriptor, offset, 0)
-            return _os.read(descriptor, size)
+            syscalls.lseek(descriptor, offset, 0)
+            return syscalls.read(descriptor, size)
 
     @property
     def reopens(self) -> bool:
@@ -160,7 +138,7 @@ class _File:
 
     def measure(self) -> int:
         """How many bytes there are by now; OSError."""
-        return _os.fstat(self._descriptor).st_size - self.base
+        return syscalls.fstat(self._descriptor).st_size - self.base
 
     def recover(self, header: bytes) -> None:
         """Open the path again if the descriptor no longer names the file.
@@ -187,12 +165,12 @@ class _File:
                 self._descriptor, descriptor = descriptor, -1
         finally:
             if descriptor >= 0:  # or another thread has recovered it meanwhile
-                _close(descriptor)
+                close(descriptor)
 
     def _is_ours(self, descriptor: int) -> bool:
         """Whether a descriptor names the file, not another one and not nothing."""
         try:
-            status = _os.fstat(descriptor)
+            status = syscalls.fstat(descriptor)
         except OSError:
             return False
         return (status.st_dev, status.st_ino) == self._identity
@@ -200,7 +178,7 @@ class _File:
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if self._is_ours(descriptor):
-            _close(descriptor)
+            close(descriptor)
 
     __del__ = close
 
@@ -234,11 +212,13 @@ class _Memory:
 
 
 _OPEN_FLAGS = (
-    _os.O_RDONLY
-    | getattr(_os, "O_BINARY", 0)
-    | getattr(_os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
+    syscalls.O_RDONLY
+    | getattr(syscalls, "O_BINARY", 0)
+    | getattr(syscalls, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
 )
-_pread: "Callable[[int, int, int], bytes] | None" = getattr(_os, "pread", None)  # not on Windows
+_pread: "Callable[[int, int, int], bytes] | None" = getattr(
+    syscalls, "pread", None
+)  # not on Windows
 
 
 def _find_distrust(status: "stat_result", path: str) -> "str | None":
@@ -264,51 +244,12 @@ def _find_distrust(status: "stat_result", path: str) -> "str | None":
 
 def _find_owner(path: str) -> "int | None":
     try:
-        return _os.stat(path).st_uid
+        return syscalls.stat(path).st_uid
     except (OSError, ValueError):
         return None
 
 
-_geteuid: "Callable[[], int] | None" = getattr(_os, "geteuid", None)
-
-
-def _raise_number(descriptor: int) -> int:
-    """Move a descriptor to a free high number; give it back as it is where that is not possible.
-
-    `fcntl(F_DUPFD_CLOEXEC)` would do it in one step, but its module is a file of its own on many
-    builds. Another thread can take the number between `fstat` and `dup2` only if it holds nearly
-    all the lower ones.
-    """
-    try:
-        limit = _os.sysconf("SC_OPEN_MAX")
-    except (AttributeError, OSError, ValueError):
-        return descriptor
-    if not 0 < limit < 1024:  # -1: there is none
-        limit = 1024
-    for number in range(limit - 1, max(descriptor, limit - 64), -1):
-        try:
-            _os.fstat(number)
-        except OSError as error:
-            if error.errno != _EBADF:
-                continue  # the file of another, on a failing disk
-            try:
-                _os.dup2(descriptor, number, False)
-            except OSError:
-                return descriptor
-            _close(descriptor)
-            return number
-    return descriptor
-
-
-_EBADF = 9  # as every POSIX system numbers it; the module `errno` would have to be imported
-
-
-def _close(descriptor: int) -> None:
-    """Close a file that was only read: it is closed, whatever the system has to say."""
-    try:
-        _os.close(descriptor)
-    except OSError:
-        pass
+_geteuid: "Callable[[], int] | None" = getattr(syscalls, "geteuid", None)
 
 
 class _Window:
@@ -396,10 +337,10 @@ class Registry:
         the format), RegistryError (malformed, unreadable). A registry of another interpreter opens:
         see `mismatch`.
         """
-        text = _os.fspath(path)
+        text = syscalls.fspath(path)
         if not isinstance(text, str):
             raise TypeError(f"path of a registry should be str or os.PathLike, not {path!r}")
-        return cls(_File(_absolute(text), offset))
+        return cls(_File(make_absolute(text), offset))
 
     @classmethod
     def from_bytes(cls, data: bytes, *, path: str = "<bytes>") -> "Registry":
@@ -641,70 +582,39 @@ class Registry:
             )
         return info
 
-    # -- CPython's functions of these names, in Python/import.c
-
-    def find_status(self, name: str) -> "tuple[str, FrozenEntry | None]":
-        """The status of a look-up and the entry, as `find_frozen` in Python/import.c."""
-        if not layout.is_utf8(name):
-            return BAD_NAME, None
-        entry = self.find_entry(name)
-        if entry is None or entry.kind not in _FROZEN_KINDS:
-            return NOT_FOUND, None
-        if self.mismatch is not None and entry.table != "bootstrap":
-            return DISABLED, entry
-        if entry.kind == "excluded":
-            return EXCLUDED, entry
-        if entry.size == 0:
-            return INVALID, entry
-        return OKAY, entry
+    # -- CPython's functions of these names: `frozen_api` has them
 
     def find_frozen(
         self, name: str, withdata: bool = False
     ) -> "tuple[memoryview | None, bool, str] | None":
-        """(code or None, whether a package, original name), or None; as `_imp.find_frozen`.
+        """(code or None, whether a package, original name), or None; as `_imp.find_frozen`."""
+        # deferred: no boot asks
+        from . import frozen_api
 
-        ImportError where the entry is excluded or invalid. The code is marshalled.
-        """
-        status, entry = self._look_up("find_frozen() argument 1", name)
-        if entry is None or status == DISABLED:
-            return None
-        if status != OKAY:
-            raise self._error(status, name, entry)
-        data = self.read_blob(entry) if withdata else None
-        return data, entry.is_package, entry.origname
+        return frozen_api.find_frozen(self, name, withdata)
 
     def get_frozen_object(self, name: str) -> "CodeType":
-        """The code object of that name, as `_imp.get_frozen_object`; ImportError without one.
+        """The code object of that name, as `_imp.get_frozen_object`; ImportError without one."""
+        # deferred: no boot asks
+        from . import frozen_api
 
-        `co_filename` is relative to the entry's root.
-        """
-        status, entry = self._look_up("get_frozen_object() argument 1", name)
-        if entry is None or status != OKAY:
-            raise self._error(status, name, entry)
-        return self.load_code(entry, self.read_blob(entry))
+        return frozen_api.get_frozen_object(self, name)
 
     def is_frozen(self, name: str) -> bool:
         """Whether there is such an entry with code, as `_imp.is_frozen`."""
-        return self._look_up("is_frozen() argument", name)[0] == OKAY
+        # deferred: no boot asks
+        from . import frozen_api
+
+        return frozen_api.is_frozen(self, name)
 
     def is_frozen_package(self, name: str) -> bool:
         """Whether that entry is a package, as `_imp.is_frozen_package`; ImportError without one."""
-        status, entry = self._look_up("is_frozen_package() argument", name)
-        if entry is None or status not in (OKAY, EXCLUDED):
-            raise self._error(status, name, entry)
-        return entry.is_package
+        # deferred: no boot asks
+        from . import frozen_api
 
-    def _look_up(self, argument: str, name: str) -> "tuple[str, FrozenEntry | None]":
-        if not isinstance(name, str):
-            found = "None" if name is None else type(name).__name__
-            raise TypeError(f"{argument} must be str, not {found}")
-        return self.find_status(name)
+        return frozen_api.is_frozen_package(self, name)
 
-    def _error(self, status: str, name: str, entry: "FrozenEntry | None") -> ImportError:
-        """CPython's words for a status, as `set_frozen_error` in Python/import.c."""
-        if status == INVALID and entry is not None:
-            return self._invalid(entry, _WORDS[INVALID])
-        return ImportError(_WORDS[status].format(name), name=name)
+    # -- code
 
     def load_code(self, entry: FrozenEntry, blob: memoryview) -> "CodeType":
         """Unmarshal a blob that `read_blob` gave.
@@ -714,12 +624,15 @@ class Registry:
         try:
             code = marshal.loads(blob)
         except (EOFError, MemoryError, SystemError, TypeError, ValueError) as error:
-            raise self._invalid(entry, _WORDS[INVALID]) from error
+            raise self.invalid(entry) from error
         if type(code) is not _CODE_TYPE:
-            raise self._invalid(entry, "frozen object {!r} is not a code object")
+            raise self.invalid(entry, "frozen object {!r} is not a code object")
         return code
 
-    def _invalid(self, entry: FrozenEntry, words: str) -> RegistryError:
+    def invalid(
+        self, entry: FrozenEntry, words: str = "Frozen object named {!r} is invalid"
+    ) -> RegistryError:
+        """The error for an entry whose code cannot be used, in the words of Python/import.c."""
         offset = self.header.sections["blobs"][0] + entry.offset
         return RegistryError(
             words.format(entry.name), name=entry.name, path=self.path, offset=offset
@@ -796,15 +709,3 @@ class _Index:
         shard = layout.Shard(bytes(data), registry.path, start + offset)
         self._shards[number] = shard
         return shard
-
-
-def _absolute(path: str) -> str:
-    """`path` as it stays valid after a `chdir`."""
-    if sys.platform == "win32":
-        return str(_os._getfullpathname(path))
-    if path.startswith("/"):
-        return path
-    try:
-        return f"{_os.getcwd().rstrip('/')}/{path}"
-    except OSError:  # the current directory was removed
-        return path

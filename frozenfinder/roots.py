@@ -20,11 +20,11 @@ from _frozen_importlib_external import (
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
-    PathFinder,
     SourceFileLoader,
 )
 
-from .registry import Registry, _os
+from .registry import Registry
+from .system import LOADERS, SEPARATOR, STDLIB_DIR, find_path_entry, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ _STOCK_LOADERS = (  # as `_get_supported_file_loaders` gives them
     (SourceFileLoader, SOURCE_SUFFIXES),
 )
 _RANKED = (*EXTENSION_SUFFIXES, ".py")  # the order in which stock prefers them
-SEPARATOR = "\\" if sys.platform == "win32" else "/"
 
 
 class Bypass(Exception):  # noqa: N818  # an answer, and not an error
@@ -66,7 +65,7 @@ class _Directory:
         if epoch and epoch == self._epoch:
             return
         try:
-            modified_ns = _os.stat(self.path).st_mtime_ns
+            modified_ns = syscalls.stat(self.path).st_mtime_ns
         except OSError:
             modified_ns = -1  # not there, for now: it lists as empty
         if modified_ns != self._modified_ns:
@@ -81,7 +80,7 @@ class _Directory:
         """The names of the files and folders in it."""
         if self._names is None:
             try:
-                self._names = frozenset(_os.listdir(self.path))
+                self._names = frozenset(syscalls.listdir(self.path))
             except OSError:
                 self._names = frozenset()
         return self._names
@@ -159,7 +158,8 @@ class Roots:
         """The path entry finder of `item`; stock creates and caches it the same way."""
         if item and (finder := sys.path_importer_cache.get(item)) is not None:
             return finder
-        return PathFinder._path_importer_cache(item)  # type: ignore[attr-defined]
+        found: object = find_path_entry(item)
+        return found
 
     def _find_top(
         self,
@@ -213,7 +213,7 @@ class Roots:
             if self._stock_hooks and item not in sys.path_importer_cache:
                 return
             finder = self._finder(item)
-        if type(finder) is not FileFinder or found_by not in finder._loaders:  # type: ignore[attr-defined]
+        if type(finder) is not FileFinder or found_by not in getattr(finder, LOADERS):
             raise Bypass(f"{item!r} is searched by {finder!r}")
 
     def _check_rivals(
@@ -269,7 +269,7 @@ def _is_stock(hook: object) -> bool:
 def resolve(anchor: str, path: str, registry: Registry) -> "str | None":
     """The directory of a root on this machine; see `layout.ANCHORS`."""
     if anchor == "stdlib":
-        base: "str | None" = getattr(sys, "_stdlib_dir", None)
+        base: "str | None" = getattr(sys, STDLIB_DIR, None)
     elif anchor == "prefix":
         base = sys.prefix
     elif anchor == "registry":
@@ -283,7 +283,7 @@ def resolve(anchor: str, path: str, registry: Registry) -> "str | None":
 
 def _identity(path: str) -> "tuple[int, int] | None":
     try:
-        status = _os.stat(path)
+        status = syscalls.stat(path)
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino
@@ -291,6 +291,6 @@ def _identity(path: str) -> "tuple[int, int] | None":
 
 def _getcwd() -> "str | None":
     try:
-        return _os.getcwd()
+        return syscalls.getcwd()
     except OSError:
         return None

@@ -8,6 +8,7 @@ from importlib.util import MAGIC_NUMBER
 from typing import Any
 
 from frozenfinder import layout
+from frozenfinder.freezer import pack
 from frozenfinder.layout import FrozenEntry
 
 HERE: dict[str, Any] = {
@@ -64,7 +65,7 @@ def build_registry(
     blobs = bytearray()
     module_entries = [_place(item, blobs) for item in modules]
     file_entries = [_place(item, blobs) for item in files]
-    front = layout.pack_registry(
+    front = pack.pack_registry(
         roots=roots,
         modules=module_entries,
         files=file_entries,

@@ -13,9 +13,9 @@ import pytest
 from conftest import TIMEOUT
 from registries import build_registry, frozen
 
-from frozenfinder import registry as registry_module
 from frozenfinder.errors import RegistryError
 from frozenfinder.registry import Registry
+from frozenfinder.system import syscalls
 
 PROGRAM = Path(__file__).with_name("faults.py")
 
@@ -57,14 +57,14 @@ def test_every_call_that_fails_ends_well_or_in_a_documented_error() -> None:
 def test_a_call_that_fails_on_opening_is_a_registry_error_or_nothing(
     file: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    real = getattr(registry_module._os, call)
+    real = getattr(syscalls, call)
 
     def fail(descriptor: int) -> None:
         if call == "close":
             real(descriptor)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(registry_module._os, call, fail)
+    monkeypatch.setattr(syscalls, call, fail)
     if call == "fstat":
         with pytest.raises(RegistryError, match=r" cannot be read: Input/output error$"):
             Registry.open(file)
@@ -81,7 +81,7 @@ def test_a_descriptor_that_cannot_be_looked_at_is_not_taken_for_free(
 ) -> None:
     """On a network file system whose server has forgotten the file, for one."""
     gc.collect()  # of other tests' registries, which have the highest numbers
-    free = registry_module._os.fstat
+    free = syscalls.fstat
     highest = min(os.sysconf("SC_OPEN_MAX"), 1024) - 1
 
     def fstat(descriptor: int) -> os.stat_result:
@@ -89,7 +89,7 @@ def test_a_descriptor_that_cannot_be_looked_at_is_not_taken_for_free(
             raise OSError(number, os.strerror(number))
         return free(descriptor)
 
-    monkeypatch.setattr(registry_module._os, "fstat", fstat)
+    monkeypatch.setattr(syscalls, "fstat", fstat)
     registry = Registry.open(file)
     assert highest - 63 < registry._source._descriptor < highest  # type: ignore[union-attr]
     registry.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from frozenfinder import layout
+from frozenfinder.freezer import pack
 from frozenfinder.layout import FrozenEntry
 from frozenfinder.registry import Registry
 
@@ -244,7 +245,7 @@ def test_the_example_is_what_the_freezer_writes() -> None:
         text_size=len(SOURCE),
         text_digest=layout.digest(SOURCE),
     )
-    front = layout.pack_registry(
+    front = pack.pack_registry(
         magic=0x0A0D0DF3,
         marshal_version=4,
         optimize=0,

@@ -322,7 +322,7 @@ def test_the_environment_is_read_where_os_was_taken_out_of_sys_modules(
 ) -> None:
     code = """
 import os, sys
-from frozenfinder.hooks import environment
+from frozenfinder.system import environment
 del sys.modules["os"]
 print(environment("GIVEN"), environment("ABSENT"))
 sys.modules["os"] = os

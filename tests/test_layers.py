@@ -15,8 +15,9 @@ PACKAGE = Path(frozenfinder.__file__).parent
 
 RUN = (
     "errors",
-    "layout",
     "modules",
+    "system",
+    "layout",
     "lock",
     "collector",
     "patterns",
@@ -29,6 +30,7 @@ RUN = (
 """The run-time half, lowest layer first."""
 
 DEFERRED = (
+    "frozen_api",
     "trust",
     "fixups",
     "closed_loader",

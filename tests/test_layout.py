@@ -12,6 +12,7 @@ from registries import get_word, section_entry, set_word
 
 from frozenfinder import layout
 from frozenfinder.errors import RegistryError, RegistryVersionError
+from frozenfinder.freezer import pack
 from frozenfinder.layout import FrozenEntry, Shard
 
 PATH = "/x/app.frz"
@@ -48,7 +49,7 @@ def fields(entry: FrozenEntry | None) -> dict[str, Any] | None:
 
 
 def shards_of(*packed: FrozenEntry) -> list[Shard]:
-    directory, body = layout.pack_index(packed)
+    directory, body = pack.pack_index(packed)
     located = layout.unpack_words(directory)
     return [
         Shard(body[offset : offset + size], PATH)
@@ -79,19 +80,19 @@ def make_header(**changes: Any) -> layout.Header:
 
 
 def resealed(header: bytes) -> bytes:
-    return header[:-8] + layout.pack_words([layout.digest(header[:-8])])
+    return header[:-8] + pack.pack_words([layout.digest(header[:-8])])
 
 
 class TestWords:
     @quick
     @given(st.lists(words))
     def test_words_come_back(self, given: list[int]) -> None:
-        assert layout.unpack_words(layout.pack_words(given)) == given
+        assert layout.unpack_words(pack.pack_words(given)) == given
 
     @quick
     @given(st.lists(words))
     def test_both_byte_orders_read_the_same(self, given: list[int]) -> None:
-        packed = layout.pack_words(given)
+        packed = pack.pack_words(given)
         assert layout.unpack_words_portably(packed) == given
         assert layout.unpack_words_portably(memoryview(packed)) == given
 
@@ -103,20 +104,20 @@ class TestWords:
         fresh = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(fresh)
         assert fresh.unpack_words is fresh.unpack_words_portably
-        header = layout.pack_header(make_header())
+        header = pack.pack_header(make_header())
         assert fresh.unpack_header(header, 400, PATH).sections == make_header().sections
 
     @pytest.mark.parametrize("word", [-1, 2**64])
     def test_a_word_out_of_range_is_refused(self, word: int) -> None:
         with pytest.raises(OverflowError):
-            layout.pack_words([word])
+            pack.pack_words([word])
 
 
 class TestHeader:
     @quick
     @given(magic=halves, marshal_version=halves, optimize=halves, world=st.booleans())
     def test_what_it_says_of_the_interpreter_comes_back(self, **given: Any) -> None:
-        data = layout.pack_header(make_header(**given))
+        data = pack.pack_header(make_header(**given))
         unpacked = layout.unpack_header(data, 400, PATH)
         assert {name: getattr(unpacked, name) for name in given} == given
 
@@ -128,12 +129,12 @@ class TestHeader:
             for name, (size, digest) in zip(layout.SECTIONS[:8], drawn, strict=True)
         }
         sections["signature"] = (400 - 64, 64, 0) if signed else (0, 0, 0)
-        data = layout.pack_header(make_header(sections=sections))
+        data = pack.pack_header(make_header(sections=sections))
         assert layout.unpack_header(data, 400, PATH).sections == sections
 
     @pytest.mark.parametrize("signed", [False, True])
     def test_a_signature_comes_after_the_blobs(self, signed: bool) -> None:
-        data = layout.pack_registry(
+        data = pack.pack_registry(
             magic=1,
             marshal_version=4,
             optimize=0,
@@ -155,40 +156,40 @@ class TestHeader:
         assert header.sections["signature"] == where
 
     def test_it_has_its_size_and_counts(self) -> None:
-        data = layout.pack_header(make_header())
+        data = pack.pack_header(make_header())
         unpacked = layout.unpack_header(data + b"more", 400, PATH)
         assert len(data) == layout.HEADER_SIZE
         assert (unpacked.size, unpacked.modules, unpacked.files) == (400, 12, 3)
         assert unpacked.cache_tag == "cpython-313"
 
     def test_something_may_follow_an_embedded_registry(self) -> None:
-        data = layout.pack_header(make_header())
+        data = pack.pack_header(make_header())
         assert layout.unpack_header(data, 1000, PATH, embedded=True).size == 400
 
     @pytest.mark.parametrize("size", [0, 319])
     def test_one_cut_short_is_refused(self, size: int) -> None:
-        data = layout.pack_header(make_header())[:size]
+        data = pack.pack_header(make_header())[:size]
         self.refuse(data, size, f"has {size} bytes, a registry has at least 320", size)
 
     @pytest.mark.parametrize("size", [399, 401])
     def test_another_size_than_it_says_is_refused(self, size: int) -> None:
-        data = layout.pack_header(make_header())
+        data = pack.pack_header(make_header())
         message = f"has {size} bytes, its header says 400; freeze it again"
         self.refuse(data, size, message, min(size, 400))
 
     @pytest.mark.parametrize("begin", [b"PK\3\4\r\n\x1a\n", b"\xffELF\r\n\x1a\n"])
     def test_something_else_is_refused(self, begin: bytes) -> None:
-        data = begin + layout.pack_header(make_header())[8:]
+        data = begin + pack.pack_header(make_header())[8:]
         message = rf"begins with {begin!r}, a registry begins with b'\x93FRZ\r\n\x1a\n'"
         self.refuse(data, 400, message, 0)
 
     @pytest.mark.parametrize(("flags", "world"), [(0, False), (1, True), (2, False), (3, True)])
     def test_one_flag_says_that_there_is_nothing_outside(self, flags: int, world: bool) -> None:
-        data = resealed(set_word(layout.pack_header(make_header()), 24, flags))
+        data = resealed(set_word(pack.pack_header(make_header()), 24, flags))
         assert layout.unpack_header(data, 400, PATH).world is world
 
     def test_the_longest_cache_tag_comes_back(self) -> None:
-        data = layout.pack_header(make_header(cache_tag="x" * 32))
+        data = pack.pack_header(make_header(cache_tag="x" * 32))
         assert layout.unpack_header(data, 400, PATH).cache_tag == "x" * 32
 
     def test_a_digest_is_compared_for_being_the_same(self) -> None:
@@ -208,7 +209,7 @@ class TestHeader:
             layout.unpack_header(b"", 400, PATH, True)  # type: ignore[call-arg]
 
     def test_a_damaged_one_is_refused(self) -> None:
-        data = set_word(layout.pack_header(make_header()), 16, 5)
+        data = set_word(pack.pack_header(make_header()), 16, 5)
         message = (
             "header at 0 has digest 85cac6f01ec162ca, expected fd0f0c1e5c1db62a; "
             "the file is damaged, freeze it again"
@@ -216,7 +217,7 @@ class TestHeader:
         self.refuse(data, 400, message, 0)
 
     def test_a_cache_tag_that_is_not_utf_8_is_refused(self) -> None:
-        data = layout.pack_header(make_header())
+        data = pack.pack_header(make_header())
         data = resealed(data[:32] + b"\xff" + data[33:])
         message = r"b'\xffpython-313' at 32 is not UTF-8: invalid start byte"
         self.refuse(data, 400, message, 32)
@@ -229,7 +230,7 @@ class TestHeader:
 
     @pytest.mark.parametrize("version", [0, 2])
     def test_another_format_is_told_before_any_digest(self, version: int) -> None:
-        data = layout.pack_header(make_header())
+        data = pack.pack_header(make_header())
         data = set_word(data, 8, get_word(data, 8) - 1 + version)
         with pytest.raises(RegistryVersionError) as caught:
             layout.unpack_header(data, 400, PATH)
@@ -244,7 +245,7 @@ class TestHeader:
     )
     def test_a_signature_that_is_not_at_the_end_is_refused(self, offset: int, size: int) -> None:
         at = section_entry("signature")
-        data = set_word(layout.pack_header(make_header()), at, offset)
+        data = set_word(pack.pack_header(make_header()), at, offset)
         data = resealed(set_word(data, at + 8, size))
         with pytest.raises(RegistryError) as caught:
             layout.unpack_header(data, 400, PATH)
@@ -261,7 +262,7 @@ class TestHeader:
     )
     def test_a_section_out_of_bounds_is_refused(self, name: str, offset: int, size: int) -> None:
         at = section_entry(name)
-        data = set_word(layout.pack_header(make_header()), at, offset)
+        data = set_word(pack.pack_header(make_header()), at, offset)
         data = resealed(set_word(data, at + 8, size))
         with pytest.raises(RegistryError) as caught:
             layout.unpack_header(data, 400, PATH)
@@ -274,28 +275,28 @@ class TestHeader:
     @pytest.mark.parametrize("name", layout.SECTIONS[:-1])
     def test_only_a_signature_may_be_nowhere(self, name: str) -> None:
         at = section_entry(name)
-        data = resealed(set_word(set_word(layout.pack_header(make_header()), at, 0), at + 8, 0))
+        data = resealed(set_word(set_word(pack.pack_header(make_header()), at, 0), at + 8, 0))
         with pytest.raises(RegistryError, match=f"section '{name}' goes from 0 to 0, expected "):
             layout.unpack_header(data, 400, PATH)
 
     def test_a_cache_tag_that_does_not_fit_is_not_packed(self) -> None:
         with pytest.raises(ValueError, match=r"^cache tag 'x{33}' is longer than 32 bytes$"):
-            layout.pack_header(make_header(cache_tag="x" * 33))
+            pack.pack_header(make_header(cache_tag="x" * 33))
 
 
 class TestRoots:
     @quick
     @given(st.lists(st.tuples(st.sampled_from(layout.ANCHORS), paths)))
     def test_roots_come_back(self, roots: list[tuple[str, str]]) -> None:
-        assert layout.unpack_roots(layout.pack_roots(roots), PATH) == roots
+        assert layout.unpack_roots(pack.pack_roots(roots), PATH) == roots
 
     @pytest.mark.parametrize(
         ("data", "found", "end"),
         [
-            (layout.pack_words([4, 0]), "anchor 4 and 0 bytes", 336),
-            (layout.pack_words([200, 0]), "anchor 200 and 0 bytes", 336),
-            (layout.pack_roots([("prefix", "lib")])[:-1], "anchor 1 and 3 bytes", 338),
-            (layout.pack_words([0, 2**64 - 1]), "anchor 0 and 18446744073709551615 bytes", 336),
+            (pack.pack_words([4, 0]), "anchor 4 and 0 bytes", 336),
+            (pack.pack_words([200, 0]), "anchor 200 and 0 bytes", 336),
+            (pack.pack_roots([("prefix", "lib")])[:-1], "anchor 1 and 3 bytes", 338),
+            (pack.pack_words([0, 2**64 - 1]), "anchor 0 and 18446744073709551615 bytes", 336),
             (b"\0" * 8, "anchor 0 and 18446744073709551615 bytes", 328),
         ],
     )
@@ -309,7 +310,7 @@ class TestRoots:
         assert (caught.value.path, caught.value.offset) == (PATH, 320)
 
     def test_a_malformed_root_is_told_by_number_and_place(self) -> None:
-        data = layout.pack_roots([("stdlib", ""), ("prefix", "lib")]) + b"\4"
+        data = pack.pack_roots([("stdlib", ""), ("prefix", "lib")]) + b"\4"
         with pytest.raises(RegistryError, match=r" root 2 at 355 has .* from 356 on$") as caught:
             layout.unpack_roots(data, PATH, 320)
         assert caught.value.offset == 355
@@ -327,12 +328,12 @@ class TestRoots:
 class TestBoot:
     @pytest.mark.parametrize("after", [b"", b"more"])
     def test_a_range_comes_back(self, after: bytes) -> None:
-        packed = layout.pack_boot(8, 90, 3)
+        packed = pack.pack_boot(8, 90, 3)
         assert layout.unpack_boot(packed + after, 98, PATH) == (8, 90, 3)
 
     @pytest.mark.parametrize("limit", [10**6, 10**6 + 1])
     def test_a_range_may_end_where_the_blobs_do(self, limit: int) -> None:
-        packed = layout.pack_boot(400_000, 600_000, 3)
+        packed = pack.pack_boot(400_000, 600_000, 3)
         assert layout.unpack_boot(packed, limit, PATH) == (400_000, 600_000, 3)
 
     def test_an_empty_section_names_nothing(self) -> None:
@@ -351,7 +352,7 @@ class TestBoot:
 
     def test_a_range_beyond_the_blobs_is_refused(self) -> None:
         with pytest.raises(RegistryError) as caught:
-            layout.unpack_boot(layout.pack_boot(8, 90, 3), 97, PATH, 400)
+            layout.unpack_boot(pack.pack_boot(8, 90, 3), 97, PATH, 400)
         assert str(caught.value) == (
             "registry '/x/app.frz': section 'boot' names the blobs from 8 to 98, expected none "
             "from 97 on"
@@ -434,6 +435,7 @@ class TestIndex:
 
     def test_a_name_is_none_that_goes_on_in_the_path(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(layout, "name_hash", lambda _: 7)
+        monkeypatch.setattr(pack, "name_hash", lambda _: 7)
         (shard,) = shards_of(FrozenEntry("pkg", path="module.py"))
         assert [shard.find(name) for name in ("pkgm", "pkgmodule.py", "pk")] == [None] * 3
 
@@ -444,6 +446,7 @@ class TestIndex:
 
     def test_names_of_one_hash_are_told_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(layout, "name_hash", lambda _: 2**64 - 1)
+        monkeypatch.setattr(pack, "name_hash", lambda _: 2**64 - 1)
         present = [f"m{at}" for at in range(40)]
         (shard,) = shards_of(*map(FrozenEntry, present))
         assert [entry and entry.name for entry in map(shard.find, present)] == present
@@ -465,14 +468,14 @@ class TestIndex:
 
     def test_the_order_of_entries_does_not_change_the_bytes(self) -> None:
         packed = [FrozenEntry(f"pkg{at % 7}.m{at}") for at in range(1000)]
-        assert layout.pack_index(packed) == layout.pack_index(packed[::-1])
+        assert pack.pack_index(packed) == pack.pack_index(packed[::-1])
 
     def test_a_hundred_thousand_entries_make_a_bounded_directory(self) -> None:
         packed = [
             FrozenEntry(f"pkg{at % 997}.sub.module{at}", path=f"pkg/{at}.py", offset=at)
             for at in range(100_000)
         ]
-        directory, body = layout.pack_index(packed)
+        directory, body = pack.pack_index(packed)
         assert len(directory) == 24 * layout.MAX_SHARDS
         located = layout.unpack_words(directory)
         assert sum(located[1::3]) == len(body)
@@ -496,11 +499,11 @@ class TestIndex:
     def test_a_name_that_does_not_fit_is_not_packed(self, entry: FrozenEntry) -> None:
         message = f"^name or path of entry '{entry.name}' is longer than 65535 bytes$"
         with pytest.raises(ValueError, match=message):
-            layout.pack_index([entry])
+            pack.pack_index([entry])
 
     def test_an_original_name_that_is_no_other_takes_no_bytes(self) -> None:
         same = FrozenEntry("name", origname=b"name".decode())  # equal, and another object
-        assert layout.pack_index([same]) == layout.pack_index([FrozenEntry("name")])
+        assert pack.pack_index([same]) == pack.pack_index([FrozenEntry("name")])
 
     def test_the_test_table_is_searched_only_if_asked(self) -> None:
         (shard,) = shards_of(FrozenEntry("name", table="test"))
@@ -530,14 +533,14 @@ class TestIndex:
     )
     def test_a_number_that_does_not_fit_is_not_packed(self, changes: dict[str, int]) -> None:
         with pytest.raises(OverflowError):
-            layout.pack_index([FrozenEntry("m", **changes)])  # type: ignore[arg-type]
+            pack.pack_index([FrozenEntry("m", **changes)])  # type: ignore[arg-type]
 
 
 class TestMalformedShards:
     RECORD = 40  # in a shard of one record: after the count and four slots
 
     def pack(self, **changes: Any) -> bytes:
-        return layout.pack_index([FrozenEntry("name", path="p", origname="orig", **changes)])[1]
+        return pack.pack_index([FrozenEntry("name", path="p", origname="orig", **changes)])[1]
 
     def refuse(self, data: bytes, message: str, offset: int) -> None:
         """Both ways to an entry refuse the shard with this message; it lies at 1000."""
@@ -558,7 +561,7 @@ class TestMalformedShards:
 
     @pytest.mark.parametrize(("count", "size"), [(1, 8), (1, 15), (4, 39)])
     def test_a_shard_of_fewer_bytes_than_its_slots_is_refused(self, count: int, size: int) -> None:
-        data = layout.pack_words([count, 0, 0, 0, 0])
+        data = pack.pack_words([count, 0, 0, 0, 0])
         message = f"the shard of {size} bytes at 1000 says it has {count} slots"
         self.refuse(data[:size], message, 1000)
         assert Shard(data[: 8 + 8 * count], PATH).entries() == []
@@ -602,7 +605,7 @@ class TestMalformedShards:
     def test_slots_that_point_anywhere_find_nothing_or_are_refused(
         self, slots: list[int], name: str
     ) -> None:
-        data = layout.pack_words([4, *slots]) + self.pack()[self.RECORD :]
+        data = pack.pack_words([4, *slots]) + self.pack()[self.RECORD :]
         try:
             found = Shard(data, PATH).find(name)
         except RegistryError:
@@ -610,7 +613,7 @@ class TestMalformedShards:
         assert found is None or found.name == name
 
     def test_slots_that_all_name_one_record_do_not_multiply_it(self) -> None:
-        data = layout.pack_words([4, 40, 40, 40, 40]) + self.pack()[self.RECORD :]
+        data = pack.pack_words([4, 40, 40, 40, 40]) + self.pack()[self.RECORD :]
         shard = Shard(data, PATH)
         assert [entry.name for entry in shard.entries()] == ["name"]
         assert shard.find("other") is None

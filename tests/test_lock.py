@@ -1,6 +1,5 @@
 """The import lock by itself: ownership, depth, bounded waiting, interrupts."""
 
-import _frozen_importlib
 import _thread
 import importlib.util
 import sys
@@ -211,7 +210,7 @@ def test_a_cycle_among_other_threads_is_followed_once(
         thread: [SimpleNamespace(owner=owner) for owner in owners]
         for thread, owners in awaited.items()
     }
-    monkeypatch.setattr(_frozen_importlib, "_blocking_on", locks)
+    monkeypatch.setattr("frozenfinder.lock.blocking_on", locks)
     assert lock_module._leads_to(threading.get_ident(), -1) is leads_back
     assert not lock_module._leads_to(threading.get_ident(), None)
 
@@ -267,8 +266,8 @@ def test_module_locks_of_other_threads_are_dropped_in_a_child(
     lock = SimpleNamespace(owner=None if owner is None else me + owner)
     locks = {"gone": lambda: None, "never_imported": lambda: lock}
     waiting = {me - 1: [lock], me: [lock], me + 1: [lock]}
-    monkeypatch.setattr(_frozen_importlib, "_module_locks", locks)
-    monkeypatch.setattr(_frozen_importlib, "_blocking_on", waiting)
+    monkeypatch.setattr("frozenfinder.lock.module_locks", locks)
+    monkeypatch.setattr("frozenfinder.lock.blocking_on", waiting)
     assert lock_module._forget_other_threads(()) == {}
     assert ("never_imported" in locks) is not dropped
     assert list(waiting) == [me]

@@ -158,41 +158,6 @@ def test_remove_module_lets_other_errors_of_a_mapping_through(
             modules.remove_module("x")
 
 
-def test_get_module_attr_imports_the_module(table: dict[str, object]) -> None:
-    table.pop("colorsys", None)
-    assert modules.get_module_attr("colorsys", "__name__") == "colorsys"
-
-
-def test_get_module_attr_gives_a_submodules_own_attribute() -> None:
-    assert modules.get_module_attr("importlib.machinery", "__name__") == "importlib.machinery"
-
-
-def test_get_module_attr_raises_what_the_import_raises() -> None:
-    with pytest.raises(ModuleNotFoundError, match=f"^No module named '{NAME}'$"):
-        modules.get_module_attr(NAME, "x")
-
-
-def test_get_module_attr_does_not_import_what_none_halts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, NAME, None)
-    with pytest.raises(
-        ModuleNotFoundError, match=f"^import of {NAME} halted; None in sys.modules$"
-    ):
-        modules.get_module_attr(NAME, "x")
-
-
-def test_get_module_attr_raises_what_the_attribute_raises() -> None:
-    with pytest.raises(AttributeError, match=r"^module 'sys' has no attribute 'x'$"):
-        modules.get_module_attr("sys", "x")
-
-
-def test_get_module_attr_raises_key_error_where_the_import_leaves_no_module(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("builtins.__import__", lambda *_: None)
-    with pytest.raises(KeyError, match=f"^'{NAME}'$"):
-        modules.get_module_attr(NAME, "x")
-
-
 @pytest.mark.parametrize("how", ["deleted", "None"])
 @pytest.mark.parametrize(
     "access",

@@ -37,16 +37,18 @@ from registries import (
 from frozenfinder import layout
 from frozenfinder import registry as registry_module
 from frozenfinder.errors import RegistryError, RegistryNotFoundError, RegistryVersionError
-from frozenfinder.layout import FrozenEntry
-from frozenfinder.registry import (
+from frozenfinder.freezer import pack
+from frozenfinder.frozen_api import (
     BAD_NAME,
     DISABLED,
     EXCLUDED,
     INVALID,
     NOT_FOUND,
     OKAY,
-    Registry,
+    find_status,
 )
+from frozenfinder.layout import FrozenEntry
+from frozenfinder.registry import Registry
 
 quick = settings(max_examples=60, deadline=None, database=None)
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a POSIX file system")
@@ -173,7 +175,7 @@ class TestReading:
     def test_a_recorded_boot_is_read_ahead(self, tmp_path: Path, preads: list[int]) -> None:
         size = 10_000
         items = [Frozen(f"m{at:02}", bytes([at]) * size) for at in range(60)]
-        boot = layout.pack_boot(0, 50 * size, 50)
+        boot = pack.pack_boot(0, 50 * size, 50)
         registry = Registry.open(write(tmp_path / "app.frz", build_registry(*items, boot=boot)))
         entries = [registry.find_entry(item.name) for item in items]
         reads = []
@@ -188,7 +190,7 @@ class TestReading:
 
     def test_what_is_read_at_once(self, tmp_path: Path, preads: list[int]) -> None:
         items = [Frozen(f"pkg{at % 499}.m{at}", b"x" * 900) for at in range(3000)]
-        data = build_registry(*items, boot=layout.pack_boot(0, 600_000, 667))
+        data = build_registry(*items, boot=pack.pack_boot(0, 600_000, 667))
         registry = Registry.open(write(tmp_path / "app.frz", data))
         assert preads == [8192]
 
@@ -209,7 +211,7 @@ class TestReading:
 
     def test_a_recorded_boot_may_begin_anywhere(self, tmp_path: Path, preads: list[int]) -> None:
         items = [Frozen(f"m{at:03}", b"x" * 1000) for at in range(400)]
-        data = build_registry(*items, boot=layout.pack_boot(3000, 3000, 3))
+        data = build_registry(*items, boot=pack.pack_boot(3000, 3000, 3))
         registry = Registry.open(write(tmp_path / "app.frz", data))
         for name, window in (("m002", "BLOB_WINDOW"), ("m003", "BOOT_WINDOW")):
             entry = registry.find_entry(name)
@@ -242,7 +244,7 @@ class TestReading:
         self, tmp_path: Path, preads: list[int]
     ) -> None:
         items = [Frozen(f"m{at}", b"x" * 90) for at in range(300)]
-        data = build_registry(*items, boot=layout.pack_boot(0, 9000, 100))
+        data = build_registry(*items, boot=pack.pack_boot(0, 9000, 100))
         registry = Registry.open(write(tmp_path / "app.frz", data))
         registry.narrow(100)
         preads.clear()
@@ -935,7 +937,7 @@ class TestStatuses:
         ],
     )
     def test_of_a_name(self, name: str, status: str) -> None:
-        found, entry = Registry.from_bytes(SMALL).find_status(name)
+        found, entry = find_status(Registry.from_bytes(SMALL), name)
         assert found == status
         assert (entry and entry.name) == (None if status in {NOT_FOUND, BAD_NAME} else name)
 
@@ -943,7 +945,7 @@ class TestStatuses:
     def test_what_holds_no_code_is_not_frozen(self, kind: str) -> None:
         item = Frozen("m", b"\x7fELF", fields={"kind": kind})
         registry = Registry.from_bytes(build_registry(item))
-        assert registry.find_status("m") == (NOT_FOUND, None)
+        assert find_status(registry, "m") == (NOT_FOUND, None)
         assert registry.find_entry("m") is not None
         with pytest.raises(ImportError, match=r"^No such frozen object named 'm'$"):
             registry.get_frozen_object("m")
@@ -953,7 +955,7 @@ class TestStatuses:
         items.append(frozen("library", table="stdlib"))
         registry = Registry.from_bytes(build_registry(*items, optimize=7))
         names = ("app", "boot", "gone", "library", "absent")
-        statuses = [registry.find_status(name)[0] for name in names]
+        statuses = [find_status(registry, name)[0] for name in names]
         assert statuses == [DISABLED, OKAY, DISABLED, DISABLED, NOT_FOUND]
 
 
@@ -1008,6 +1010,7 @@ class TestDamage:
     def test_no_damaged_blob_reaches_marshal(self, file: Path, run_python: RunPython) -> None:
         code = """
 import sys
+import frozenfinder.frozen_api
 from frozenfinder.errors import RegistryError
 from frozenfinder.registry import Registry
 loaded = []

@@ -97,7 +97,7 @@ class TestOwnerAndPermissions:
         def fail(_: object) -> os.stat_result:
             raise AssertionError
 
-        monkeypatch.setattr("frozenfinder.registry._os.stat", fail)
+        monkeypatch.setattr("frozenfinder.registry.syscalls.stat", fail)
         assert Registry.open(file).distrust is None
 
     def test_closed_mode_refuses_it_too(self, file: Path) -> None:
@@ -579,7 +579,7 @@ os.setuid({user})
         evil = place(home / "evil.frz", ATTACKER, "VALUE = 'evil'")
         code = """
         import os, posix, sys
-        import frozenfinder, frozenfinder.registry
+        import frozenfinder, frozenfinder.registry, frozenfinder.system
         good, evil, path = sys.argv[1:]
         def attempt(at):
             calls = 0
@@ -597,7 +597,7 @@ os.setuid({user})
                             os.symlink(evil, path)
                         return real(*args)
                     return call if callable(real) else real
-            frozenfinder.registry._os = System()
+            frozenfinder.registry.syscalls = frozenfinder.system.syscalls = System()
             try:
                 finder = frozenfinder.install(path, mode="closed")
                 import served_by_trust
@@ -640,9 +640,9 @@ os.setuid({user})
         code = """
         import sys
         import frozenfinder
-        from frozenfinder import hooks
+        from frozenfinder import system
         names = ("", "_REGISTRY", "_DEBUG", "_CACHE", "_WITHOUT")
-        print([hooks.environment("FROZENFINDER" + name) for name in names])
+        print([system.environment("FROZENFINDER" + name) for name in names])
         print(sys.argv[1] == frozenfinder.default_registry())
         """
         names = ("", "_REGISTRY", "_DEBUG", "_CACHE", "_WITHOUT")

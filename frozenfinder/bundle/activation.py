@@ -48,7 +48,7 @@ _TRIGGERS = {
 
 @dataclass(frozen=True)
 class Enabled:
-    """What is enabled: `registry` as `frozenfinder.activation.locate` takes it, and the `options`
+    """What is enabled: `registry` as `frozenfinder.system.locate` takes it, and the `options`
     that `frozenfinder.install` gets.
     """
 

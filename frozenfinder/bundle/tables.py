@@ -17,12 +17,11 @@ from dataclasses import dataclass
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.canonical import canonicalise
-from frozenfinder.layout import FrozenEntry
+from frozenfinder.layout import CODE_KINDS, FrozenEntry
 from frozenfinder.registry import Registry
 
 NAME = "frozen_modules"
 _ROW = 24  # bytes on a line
-_CODE = ("source", "sourceless")
 
 _HEADER = """\
 /* Written by `frozenfinder emit-c`: {modules} modules that were frozen for CPython {version}. */
@@ -187,7 +186,7 @@ def _symbol(name: str) -> str:
 def _code(registry: Registry, entry: FrozenEntry) -> str:
     """The array for the code of a module. A namespace package becomes a package without code."""
     file = f"<frozen {entry.name}>"
-    if entry.kind in _CODE:
+    if entry.kind in CODE_KINDS:
         code = canonicalise(bytes(registry.read_blob(entry)), file)
     else:
         code = marshal.dumps(compile("", file, "exec", dont_inherit=True))

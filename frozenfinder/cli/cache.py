@@ -17,8 +17,8 @@ from frozenfinder.cache import (
     UnusableError,
     default_directory,
 )
-from frozenfinder.hooks import environment
 from frozenfinder.marks import MARKS
+from frozenfinder.system import environment
 
 from . import DONE, UsageError
 from .commands import print_json

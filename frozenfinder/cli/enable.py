@@ -8,7 +8,7 @@ from pathlib import Path
 
 from frozenfinder.bundle.activation import ActivationFiles, Enabled
 from frozenfinder.hooks import install, open_registry, uninstall
-from frozenfinder.roots import SEPARATOR
+from frozenfinder.system import SEPARATOR
 
 from . import DONE, UsageError
 from .parser import MODES, Parser

@@ -1,13 +1,18 @@
 """The parser that the commands share: argparse, with one line where it would print its usage."""
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol
 
 from . import UsageError
 
 MODES = ("overlay", "closed")
 
-Group = argparse._ArgumentGroup
+
+class Group(Protocol):
+    """A group of options, as `argparse` makes them."""
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action: ...
+
 
 # what `freeze` and `bundle` both take, repeatedly
 PACKAGE = ("--package", "NAME", "a package or module that can be imported, with all below it")

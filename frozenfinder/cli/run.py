@@ -14,7 +14,6 @@ import sys
 from _frozen_importlib import BuiltinImporter
 from _frozen_importlib_external import (
     MAGIC_NUMBER,
-    PathFinder,
     SourceFileLoader,
     SourcelessFileLoader,
 )
@@ -22,8 +21,15 @@ from io import open_code
 
 from frozenfinder import modules
 from frozenfinder.errors import FrozenFinderError
-from frozenfinder.hooks import environment, install
+from frozenfinder.hooks import install
 from frozenfinder.registry import Registry
+from frozenfinder.system import (
+    INTERACTIVE_CACHE,
+    REGISTER_CODE,
+    RUN_AS_MAIN,
+    environment,
+    find_path_entry,
+)
 
 from . import BAD_INPUT, DONE, UsageError, report
 
@@ -180,7 +186,7 @@ def run_module(name: str, arguments: "list[str]") -> int:
     _replace_first_path(_getcwd())
     sys.argv = ["-m", *arguments]
     _make_main()
-    _call_as_stock(runpy._run_module_as_main, name, True)  # type: ignore[attr-defined]
+    _call_as_stock(getattr(runpy, RUN_AS_MAIN), name, True)
     return DONE
 
 
@@ -205,8 +211,8 @@ def _register_source(code: "CodeType", source: str) -> None:
     if sys.version_info >= (3, 13):
         import linecache
 
-        key = code if hasattr(linecache, "_interactive_cache") else code.co_filename
-        linecache._register_code(key, source, code.co_filename)  # type: ignore[attr-defined]
+        key = code if hasattr(linecache, INTERACTIVE_CACHE) else code.co_filename
+        getattr(linecache, REGISTER_CODE)(key, source, code.co_filename)
 
 
 def run_stdin(arguments: "list[str]") -> int:
@@ -225,11 +231,11 @@ def run_file(path: str, arguments: "list[str]") -> int:
     sys.argv = [path, *arguments]
     path = _absolute(path)
     namespace = _make_main()
-    if PathFinder._path_importer_cache(path) is not None:  # type: ignore[attr-defined]
+    if find_path_entry(path) is not None:
         import runpy
 
         _replace_first_path(path, even_if_safe=True)
-        _call_as_stock(runpy._run_module_as_main, "__main__", False)  # type: ignore[attr-defined]
+        _call_as_stock(getattr(runpy, RUN_AS_MAIN), "__main__", False)
         return DONE
     try:
         with open_code(path) as file:

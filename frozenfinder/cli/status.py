@@ -3,13 +3,14 @@
 import argparse
 from typing import Any, NamedTuple
 
-from frozenfinder.activation import locate
 from frozenfinder.bundle.activation import ActivationFiles
 from frozenfinder.errors import FrozenFinderError
 from frozenfinder.finder import check_fresh
-from frozenfinder.hooks import environment, install, installed, uninstall
+from frozenfinder.hooks import install, installed, uninstall
+from frozenfinder.layout import OVERLAY_KINDS
 from frozenfinder.registry import Registry
-from frozenfinder.roots import SEPARATOR, Bypass, resolve
+from frozenfinder.roots import Bypass, resolve
+from frozenfinder.system import SEPARATOR, environment, locate
 
 from . import DONE, FAILED
 from .commands import print_json
@@ -114,7 +115,7 @@ def find_problem(registry: Registry, options: dict[str, Any]) -> str | None:
 def compare(registry: Registry) -> tuple[int, list[str]]:
     """How many files there are to compare, and the modules whose file is not what was frozen."""
     directories = [resolve(anchor, path, registry) for anchor, path in registry.roots]
-    entries = [each for each in registry.entries() if each.kind in ("source", "extension")]
+    entries = [each for each in registry.entries() if each.kind in OVERLAY_KINDS]
     stale = []
     for entry in entries:
         location = f"{directories[entry.root]}{SEPARATOR}{entry.path.replace('/', SEPARATOR)}"

@@ -24,7 +24,6 @@ from .commands import open_registry, print_json
 from .parser import Parser
 
 SUMMARY = "check every digest of a registry, its owner and permissions, and what it is pinned to"
-_CODE_KINDS = ("source", "sourceless")  # what is marshalled
 
 
 def make_parser() -> Parser:
@@ -162,7 +161,7 @@ class _Pieces:
         for what, offset, size, digest in pieces:
             try:
                 read.append(self._read("blobs", offset, size, digest, f"{what} {entry.name!r}"))
-                if loadable and what == "entry" and size and entry.kind in _CODE_KINDS:
+                if loadable and what == "entry" and size and entry.kind in layout.CODE_KINDS:
                     self._check_code(entry, read[0])
                 if what == "parcel of entry" and len(read) == 2:
                     self._check_parcel(entry, *read)

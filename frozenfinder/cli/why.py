@@ -12,9 +12,10 @@ from typing import NamedTuple
 from frozenfinder import modules
 from frozenfinder.closed_finder import ClosedFinder
 from frozenfinder.finder import FrozenFinder, NullFinder
-from frozenfinder.hooks import environment, install
+from frozenfinder.hooks import install
 from frozenfinder.layout import FrozenEntry
 from frozenfinder.registry import Registry
+from frozenfinder.system import environment
 
 from . import DONE, UsageError
 from .commands import open_registry, print_json, program_path

@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import marshal
 import sys
-from _imp import _fix_co_filename  # type: ignore[attr-defined]
 from collections.abc import Iterable
 from functools import cache
 from types import CodeType
 from typing import Any
+
+from frozenfinder.system import fix_co_filename
 
 _FLAG = 0x80  # marks an object that references name by its place among those so marked
 _REFERENCE = ord("r")
@@ -52,8 +53,8 @@ def canonicalise(data: bytes, filename: str) -> bytes:
     code = marshal.loads(data)
     if not isinstance(code, CodeType):
         raise TypeError(f"is a marshalled {type(code).__name__}, not code")
-    _fix_co_filename(code, "")  # it leaves alone a name that is equal to the new one
-    _fix_co_filename(code, filename[:1] + filename[1:])  # a string that nothing has interned
+    fix_co_filename(code, "")  # it leaves alone a name that is equal to the new one
+    fix_co_filename(code, filename[:1] + filename[1:])  # a string that nothing has interned
     referred = (code,)  # twice at least, whatever the interpreter holds of a call's arguments
     marshalled = marshal.dumps(code)
     return unify(marshalled) if is_ambiguous(*referred) else marshalled

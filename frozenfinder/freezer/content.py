@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from frozenfinder.errors import FreezeError
-from frozenfinder.layout import FrozenEntry
+from frozenfinder.layout import BARE_KINDS, CODE_KINDS, FrozenEntry
 
 from .compile import Compiled, Compiler, Task, stamp
 from .epoch import read_epoch
@@ -15,8 +15,6 @@ from .previous import Previous
 from .write import Frozen
 
 Progress = Callable[[int, int, str], object]
-_COMPILED = ("source", "sourceless")
-_BARE = ("namespace", "excluded")  # kinds that are an entry and nothing else
 
 
 class Content:
@@ -100,9 +98,9 @@ class Content:
 
     def _add_without_compiling(self, place: int, module: Module, previous: Previous) -> int | None:
         """Add the module if that can be done at once; else the size of its file."""
-        if module.kind in _BARE:
+        if module.kind in BARE_KINDS:
             self._modules[place] = Frozen(self._entry(module))
-        if module.kind in _BARE or module.kind == "alias":
+        if module.kind in BARE_KINDS or module.kind == "alias":
             return None
         content = b""
         try:
@@ -114,7 +112,7 @@ class Content:
             reason = getattr(error, "strerror", None) or error
             self._leave_out(module, f"cannot be read: {reason}")
             return None
-        if module.kind not in _COMPILED:
+        if module.kind not in CODE_KINDS:
             self._modules[place] = Frozen(self._entry(module, mtime, size), content)
             return None
         taken = previous.take(module, mtime, size)

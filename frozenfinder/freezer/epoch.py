@@ -8,7 +8,7 @@ does, rpm and BuildKit can): a registry that is packed with its sources has what
 from __future__ import annotations
 
 from frozenfinder.errors import FreezeError
-from frozenfinder.hooks import environment
+from frozenfinder.system import environment
 
 _VARIABLE = "SOURCE_DATE_EPOCH"
 _LATEST = (1 << 32) - 1  # that a `.pyc`, and so a registry, can tell

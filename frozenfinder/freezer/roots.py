@@ -6,6 +6,7 @@ import os
 import sys
 
 from frozenfinder.errors import FreezeError
+from frozenfinder.system import STDLIB_DIR
 
 from .plan import Root, path_below
 
@@ -17,7 +18,7 @@ def find_root(path: str) -> Root:
     installed into one of them is below the prefix.
     """
     directory = os.path.abspath(path)
-    stdlib = getattr(sys, "_stdlib_dir", None)
+    stdlib = getattr(sys, STDLIB_DIR, None)
     for own in ("", "lib-dynload"):
         if stdlib and _is_same(directory, os.path.join(stdlib, own).rstrip(os.sep)):
             return Root("stdlib", own, directory)
@@ -32,7 +33,7 @@ def find_root(path: str) -> Root:
 
 
 def stdlib_directory() -> str:
-    directory = getattr(sys, "_stdlib_dir", None)
+    directory = getattr(sys, STDLIB_DIR, None)
     if not directory:
         raise FreezeError(
             f"standard library: {sys.executable!r} does not know its directory, "

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 
 from frozenfinder.errors import FreezeError
+from frozenfinder.system import SYSCONFIG_DATA
 
 from .manifest import Manifest, parse_manifest
 
@@ -23,7 +24,7 @@ _WORDS = ("packages", "distributions", "metadata", "data", "lay_out")
 
 
 def _name_sysconfig_data() -> list[str]:
-    name = getattr(sysconfig, "_get_sysconfigdata_name", None)
+    name = getattr(sysconfig, SYSCONFIG_DATA, None)
     return [f"package {name()}"] if name is not None else []
 
 

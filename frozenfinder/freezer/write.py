@@ -20,8 +20,9 @@ from typing import IO, NamedTuple
 
 from frozenfinder import __version__
 from frozenfinder.errors import FreezeError
-from frozenfinder.layout import MAGIC, FrozenEntry, digest, pack_boot, pack_registry
+from frozenfinder.layout import CODE_KINDS, MAGIC, FrozenEntry, digest
 
+from .pack import pack_boot, pack_registry
 from .plan import Plan
 from .sign import Signer
 
@@ -85,7 +86,7 @@ def _find_booted(plan: Plan, modules: Sequence[Frozen]) -> list[Frozen]:
     by_name = {
         frozen.entry.name: frozen
         for frozen in reversed(modules)  # of two with one name the first is found
-        if frozen.entry.kind in ("source", "sourceless") and frozen.blob
+        if frozen.entry.kind in CODE_KINDS and frozen.blob
     }
     return [by_name[name] for name in plan.boot if name in by_name]
 

@@ -1,0 +1,182 @@
+"""What lies below: the operating system's calls, and CPython's private names.
+
+No other module asks for a private name of CPython; `tests/test_system.py` holds that, and that each
+is there in just the versions that its docstring names. A name that is missing is None: on a version
+that `LISTED` ends before, `install` serves nothing, so that nothing asks for it.
+
+Names that a boot needs are bound here; the others are given by their spelling, because their
+modules are imported by the programs that need them alone.
+"""
+
+import _frozen_importlib
+import _frozen_importlib_external
+import _imp
+import sys
+from _thread import RLock
+
+from . import modules
+
+try:
+    import posix as syscalls
+except ImportError:  # Windows
+    import nt as syscalls  # type: ignore[no-redef]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["syscalls"]
+
+LISTED = (3, 11), (3, 15)
+"""The first and the last version of CPython that this release was tested with."""
+
+SEPARATOR = "\\" if sys.platform == "win32" else "/"
+
+
+def is_listed() -> bool:
+    """Whether this release may serve on this interpreter: it lists the version, or is told to."""
+    first, last = LISTED
+    return first <= sys.version_info[:2] <= last or environment("FROZENFINDER_UNLISTED") == "1"
+
+
+def environment(name: str) -> "str | None":
+    """An environment variable, or None; None for all of them under `-E` and `-I`."""
+    if sys.flags.ignore_environment:
+        return None
+    loaded = modules.get_module("os")
+    if loaded is not None:
+        value: "str | None" = loaded.environ.get(name)
+        return value
+    raw: "dict[Any, Any]" = syscalls.environ  # of bytes, but of strings on Windows
+    found = raw.get(name if sys.platform == "win32" else name.encode())
+    return found.decode(errors="surrogateescape") if isinstance(found, bytes) else found
+
+
+def locate(registry: str) -> str:
+    """The absolute path of an enabled registry: one that is relative lies below `sys.prefix`."""
+    if registry.startswith(SEPARATOR) or registry[1:2] == ":":
+        return registry
+    return f"{sys.prefix}{SEPARATOR}{registry}"
+
+
+def make_absolute(path: str) -> str:
+    """`path` as it stays valid after a `chdir`."""
+    if sys.platform == "win32":
+        return str(syscalls._getfullpathname(path))
+    if path.startswith("/"):
+        return path
+    try:
+        return f"{syscalls.getcwd().rstrip('/')}/{path}"
+    except OSError:  # the current directory was removed
+        return path
+
+
+def raise_number(descriptor: int) -> int:
+    """Move a descriptor to a free high number; give it back as it is where that is not possible.
+
+    `fcntl(F_DUPFD_CLOEXEC)` would do it in one step, but its module is a file of its own on many
+    builds. Another thread can take the number between `fstat` and `dup2` only if it holds nearly
+    all the lower ones.
+    """
+    try:
+        limit = syscalls.sysconf("SC_OPEN_MAX")
+    except (AttributeError, OSError, ValueError):
+        return descriptor
+    if not 0 < limit < 1024:  # -1: there is none
+        limit = 1024
+    for number in range(limit - 1, max(descriptor, limit - 64), -1):
+        try:
+            syscalls.fstat(number)
+        except OSError as error:
+            if error.errno != _EBADF:
+                continue  # the file of another, on a failing disk
+            try:
+                syscalls.dup2(descriptor, number, False)
+            except OSError:
+                return descriptor
+            close(descriptor)
+            return number
+    return descriptor
+
+
+_EBADF = 9  # as every POSIX system numbers it; the module `errno` would have to be imported
+
+
+def close(descriptor: int) -> None:
+    """Close a file that was only read: it is closed, whatever the system has to say."""
+    try:
+        syscalls.close(descriptor)
+    except OSError:
+        pass
+
+
+# -- CPython's private names: bound where a boot needs them, else spelled. Each docstring ends with
+#    the versions that have the name.
+
+
+def _find(owner: object, name: str) -> "Any":
+    return getattr(owner, name, None)
+
+
+call_with_frames_removed = _find(_frozen_importlib, "_call_with_frames_removed")
+"""Runs a module's body; tracebacks leave out the frames above it. 3.11 on."""
+
+builtin_from_name = _find(_frozen_importlib, "_builtin_from_name")
+"""Imports a built-in module without asking the finders on the meta path. 3.11 on."""
+
+module_locks = _find(_frozen_importlib, "_module_locks")
+"""A weak reference to the lock of each module that is being imported, by name. 3.11 on."""
+
+blocking_on = _find(_frozen_importlib, "_blocking_on")
+"""The module locks that each thread waits for: one before 3.12, a list after. 3.11 on."""
+
+find_path_entry = _find(_frozen_importlib_external.PathFinder, "_path_importer_cache")
+"""The path entry finder of an item of the path, made and cached as stock does it. 3.11 on."""
+
+namespace_path = _find(_frozen_importlib_external, "_NamespacePath")
+"""The `__path__` of a namespace package, which searches anew when its parent's changes. 3.11 on."""
+
+fix_co_filename = _find(_imp, "_fix_co_filename")
+"""Puts a file's name into a code object and all that are nested in it. 3.11 on."""
+
+check_multi_interp_extensions = _find(_imp, "_override_multi_interp_extensions_check")
+"""Overrides whether this interpreter refuses single-phase modules. 3.12 on."""
+
+recursion_count = _find(RLock, "_recursion_count")
+"""How often the calling thread holds an `RLock`; since 3.11.6 and 3.12.1. 3.11 on."""
+
+is_owned = _find(RLock, "_is_owned")
+"""Whether the calling thread holds an `RLock`. 3.11 on."""
+
+at_fork_reinit = _find(RLock, "_at_fork_reinit")
+"""Frees an `RLock` in a forked child, whoever held it. 3.11 on."""
+
+INITIALIZING = "_initializing"
+"""Of `ModuleSpec`: whether the module's body is still to end. 3.11 on."""
+
+LOADERS = "_loaders"
+"""Of `FileFinder`: its pairs of a suffix and a loader, in the order of preference. 3.11 on."""
+
+STDLIB_DIR = "_stdlib_dir"
+"""Of `sys`: the directory of the standard library, or None. 3.11 on."""
+
+RE_CACHE = "_cache"
+"""Of `re`: its compiled patterns by type, text and flags. 3.11 on."""
+
+SRE = "_sre"
+"""Of `re._compiler`: the module that makes a pattern of code. 3.11 on."""
+
+RUN_AS_MAIN = "_run_module_as_main"
+"""Of `runpy`: runs a module as `-m` does. 3.11 on."""
+
+REGISTER_CODE = "_register_code"
+"""Of `linecache`: keeps the source of what `-c` runs. 3.13 on."""
+
+INTERACTIVE_CACHE = "_interactive_cache"
+"""Of `linecache`: there if `_register_code` takes code objects; since 3.13.1. 3.13 on."""
+
+INTERPRETER_FLAGS = "_args_from_interpreter_flags"
+"""Of `multiprocessing.util`: the options of the interpreters that it starts. 3.11 on."""
+
+SYSCONFIG_DATA = "_get_sysconfigdata_name"
+"""Of `sysconfig`: the name of the module with the build's settings. 3.11 on."""
