@@ -17,9 +17,9 @@ from pathlib import Path
 from measures import boot
 from sides import Command
 
-from frozenfinder import layout
 from frozenfinder.bench import compare, take_turns
-from frozenfinder.freezer import pack
+from frozenfinder.freezer.write import pack
+from frozenfinder.runtime import layout
 
 LIMIT_MS, LIMIT_RATIO = 1.5, 1.1
 PACKAGE = 100  # modules in one

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from time import perf_counter
 
-from frozenfinder.lock import ImportLock
+from frozenfinder.runtime.lock import ImportLock
 
 CALLS = 20_000
 LIMIT_NS = 1_000

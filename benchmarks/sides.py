@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from tricks import Trick
 
-from frozenfinder import Registry, layout
+from frozenfinder import Registry
+from frozenfinder.runtime import layout
 
 HERE = Path(__file__).parent
 
@@ -41,7 +42,7 @@ floor.install({file!r})
 begin = time.perf_counter()"""
 FREEZE = """\
 import sys
-from frozenfinder import layout
+from frozenfinder.runtime import layout
 from frozenfinder.__main__ import main
 layout.MAX_SHARDS = {}
 sys.exit(main())

@@ -7,52 +7,53 @@
 `install` and `uninstall` are here at once; everything else is imported when it is first asked for.
 """
 
-from .hooks import install, uninstall
+from frozenfinder.runtime.hooks import install, uninstall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .closed_finder import ClosedFinder as ClosedFinder
-    from .closed_loader import ClosedLoader as ClosedLoader
+    from frozenfinder.closed.finder import ClosedFinder as ClosedFinder
+    from frozenfinder.closed.loader import ClosedLoader as ClosedLoader
+    from frozenfinder.native.fixups import FixupTable as FixupTable
+    from frozenfinder.runtime.finder import FrozenFinder as FrozenFinder
+    from frozenfinder.runtime.hooks import default_registry as default_registry
+    from frozenfinder.runtime.hooks import installed as installed
+    from frozenfinder.runtime.loader import FrozenExtensionLoader as FrozenExtensionLoader
+    from frozenfinder.runtime.loader import FrozenLoader as FrozenLoader
+    from frozenfinder.runtime.lock import ImportLock as ImportLock
+    from frozenfinder.runtime.registry import FrozenEntry as FrozenEntry
+    from frozenfinder.runtime.registry import Registry as Registry
+
     from .errors import FreezeError as FreezeError
     from .errors import FrozenFinderError as FrozenFinderError
     from .errors import RegistryError as RegistryError
     from .errors import RegistryNotFoundError as RegistryNotFoundError
     from .errors import RegistryTrustError as RegistryTrustError
     from .errors import RegistryVersionError as RegistryVersionError
-    from .finder import FrozenFinder as FrozenFinder
-    from .fixups import FixupTable as FixupTable
     from .freezer import Plan as Plan
     from .freezer import freeze as freeze
-    from .hooks import default_registry as default_registry
-    from .hooks import installed as installed
-    from .loader import FrozenExtensionLoader as FrozenExtensionLoader
-    from .loader import FrozenLoader as FrozenLoader
-    from .lock import ImportLock as ImportLock
-    from .registry import FrozenEntry as FrozenEntry
-    from .registry import Registry as Registry
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ClosedFinder": "closed_finder",
-    "ClosedLoader": "closed_loader",
-    "FixupTable": "fixups",
+    "ClosedFinder": "closed.finder",
+    "ClosedLoader": "closed.loader",
+    "FixupTable": "native.fixups",
     "FreezeError": "errors",
-    "FrozenEntry": "registry",
-    "FrozenExtensionLoader": "loader",
-    "FrozenFinder": "finder",
+    "FrozenEntry": "runtime.registry",
+    "FrozenExtensionLoader": "runtime.loader",
+    "FrozenFinder": "runtime.finder",
     "FrozenFinderError": "errors",
-    "FrozenLoader": "loader",
-    "ImportLock": "lock",
+    "FrozenLoader": "runtime.loader",
+    "ImportLock": "runtime.lock",
     "Plan": "freezer",
-    "Registry": "registry",
+    "Registry": "runtime.registry",
     "RegistryError": "errors",
     "RegistryNotFoundError": "errors",
     "RegistryTrustError": "errors",
     "RegistryVersionError": "errors",
-    "default_registry": "hooks",
+    "default_registry": "runtime.hooks",
     "freeze": "freezer",
-    "installed": "hooks",
+    "installed": "runtime.hooks",
 }
 
 __all__ = ["install", "uninstall", *_HOMES]  # noqa: PLE0604  # names, and the checker sees none

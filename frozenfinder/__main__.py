@@ -8,10 +8,10 @@ def main(argv: "list[str] | None" = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if arguments[:1] == ["run"]:
         # on the way of a program that wants to start fast: argparse alone would double the cost
-        from .cli.run import main as run
+        from frozenfinder.cli.run import main as run
 
         return run(arguments[1:])
-    from .cli.commands import main as dispatch
+    from frozenfinder.cli.commands import main as dispatch
 
     return dispatch(arguments)
 

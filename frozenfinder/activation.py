@@ -2,9 +2,9 @@
 
 import sys
 
-from .hooks import install
-from .registry import Registry
-from .system import environment, locate
+from frozenfinder.runtime.hooks import install
+from frozenfinder.runtime.registry import Registry
+from frozenfinder.runtime.system import environment, locate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

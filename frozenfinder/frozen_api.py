@@ -3,14 +3,14 @@
 Mirrors Python/import.c. `Registry` has methods of these names; no boot calls them.
 """
 
-from . import layout
+from .runtime import layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
 
-    from .layout import FrozenEntry
-    from .registry import Registry
+    from frozenfinder.runtime.layout import FrozenEntry
+    from frozenfinder.runtime.registry import Registry
 
 # The statuses of a look-up, as `enum frozen_status` in Python/import.c has them, and its words.
 OKAY = "okay"

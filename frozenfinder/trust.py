@@ -6,8 +6,9 @@ were checked to go on with, so that there is no moment between the check and the
 
 import sys
 
+from frozenfinder.runtime.layout import SIGNED_AS, unpack_header
+
 from .errors import RegistryTrustError
-from .layout import SIGNED_AS, unpack_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

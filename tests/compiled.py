@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from registries import Frozen, data_file
 
-from frozenfinder.parcel import ParcelFile, pack_parcel
+from frozenfinder.native.parcel import ParcelFile, pack_parcel
 
 SOURCES = Path(__file__).with_name("extensions")
 SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")

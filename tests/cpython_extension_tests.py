@@ -14,14 +14,14 @@ from typing import Any
 from test import test_import  # type: ignore[import-not-found]
 
 import frozenfinder
-from frozenfinder.loader import FrozenExtensionLoader
+from frozenfinder.runtime.loader import FrozenExtensionLoader
 
 REGISTRY = sys.argv[1]
 INSTALL = f"""
 import sys
 sys.path.append({str(Path(frozenfinder.__file__).parents[1])!r})
 import frozenfinder
-from frozenfinder.loader import FrozenExtensionLoader
+from frozenfinder.runtime.loader import FrozenExtensionLoader
 finder = frozenfinder.install({REGISTRY!r})
 def make_loader(name, path):
     return FrozenExtensionLoader(name, path, finder)

@@ -11,8 +11,8 @@ from compiled import SUFFIX, compile_family, files_below
 from conftest import Python
 from registries import build_registry, frozen
 
-from frozenfinder.cache import abi
-from frozenfinder.marks import MARKS
+from frozenfinder.native.cache import abi
+from frozenfinder.native.marks import MARKS
 
 LOAD = """
 import sys, frozenfinder

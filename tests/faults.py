@@ -39,13 +39,13 @@ from pathlib import Path
 from registries import Frozen, build_registry
 from sources import write_tree
 
-from frozenfinder import hooks
 from frozenfinder.cli.verify import find_damage
-from frozenfinder.closed_finder import ClosedFinder
+from frozenfinder.closed.finder import ClosedFinder
 from frozenfinder.errors import FreezeError
-from frozenfinder.extraction import Extractor
 from frozenfinder.freezer import Manifest, discover, freeze
-from frozenfinder.registry import Registry
+from frozenfinder.native.extraction import Extractor
+from frozenfinder.runtime import hooks
+from frozenfinder.runtime.registry import Registry
 
 FAIL, SHORT, KILL = range(3)
 KINDS = {

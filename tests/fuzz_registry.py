@@ -29,15 +29,15 @@ from mutants import BASES, NAMES, Mutant, make_mutant
 from registries import build_registry, frozen, reseal, section_entry, section_range, set_word
 
 from frozenfinder.cli.verify import find_damage
-from frozenfinder.closed_finder import ClosedFinder
-from frozenfinder.closed_loader import ClosedExtensionLoader, ClosedLoader
+from frozenfinder.closed.finder import ClosedFinder
+from frozenfinder.closed.loader import ClosedExtensionLoader, ClosedLoader
 from frozenfinder.errors import RegistryError
-from frozenfinder.finder import FrozenFinder
-from frozenfinder.layout import FrozenEntry
-from frozenfinder.lock import ImportLock
-from frozenfinder.parcel import unpack_parcel
-from frozenfinder.patterns import Patterns
-from frozenfinder.registry import Registry
+from frozenfinder.native.parcel import unpack_parcel
+from frozenfinder.runtime.finder import FrozenFinder
+from frozenfinder.runtime.layout import FrozenEntry
+from frozenfinder.runtime.lock import ImportLock
+from frozenfinder.runtime.patterns import Patterns
+from frozenfinder.runtime.registry import Registry
 
 PATIENCE = 20.0
 """Seconds after which a mutant counts as hung."""

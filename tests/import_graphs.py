@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from registries import build_registry, frozen
 
-from frozenfinder import hooks
+from frozenfinder.runtime import hooks
 
 THREADS = 16
 MODULES = 100

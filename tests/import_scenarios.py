@@ -23,8 +23,8 @@ from typing import Any
 
 from import_graphs import Source, from_registry, from_stock
 
-from frozenfinder.hooks import import_lock
-from frozenfinder.lock import ImportLock
+from frozenfinder.runtime.hooks import import_lock
+from frozenfinder.runtime.lock import ImportLock
 
 HUNG = 3
 

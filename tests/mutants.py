@@ -20,8 +20,8 @@ from registries import (
     set_word,
 )
 
-from frozenfinder import layout
-from frozenfinder.freezer.patterns import pack
+from frozenfinder.freezer.compile.expressions import pack
+from frozenfinder.runtime import layout
 
 INTERESTING = (
     0,

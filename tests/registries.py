@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from importlib.util import MAGIC_NUMBER
 from typing import Any
 
-from frozenfinder import layout
-from frozenfinder.freezer import pack
-from frozenfinder.layout import FrozenEntry
+from frozenfinder.freezer.write import pack
+from frozenfinder.runtime import layout
+from frozenfinder.runtime.layout import FrozenEntry
 
 HERE: dict[str, Any] = {
     "magic": int.from_bytes(MAGIC_NUMBER, "little"),

@@ -74,7 +74,7 @@ def result_class() -> type:
 
 def served() -> dict[str, Any]:
     """The names of the modules served here, and why others were not; empty where stock runs."""
-    hooks = sys.modules.get("frozenfinder.hooks")
+    hooks = sys.modules.get("frozenfinder.runtime.hooks")
     finders = [] if hooks is None else hooks.installed()
     return {
         "served": sorted({name for finder in finders for name in finder._served}),

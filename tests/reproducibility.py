@@ -52,7 +52,8 @@ def shuffled(path="."):
     return names
 
 os.scandir, os.listdir = Shuffled, shuffled
-from frozenfinder.freezer import Manifest, discover, freeze, workers
+from frozenfinder.freezer import Manifest, discover, freeze
+from frozenfinder.freezer.compile.compiler import pool as workers
 workers._LITTLE_WORK = 0
 manifest = Manifest(
     paths=tuple(options["paths"]),

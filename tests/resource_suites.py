@@ -24,7 +24,7 @@ from typing import Any
 from trees import Files, freeze_files
 
 import frozenfinder
-from frozenfinder.closed_finder import ClosedFinder
+from frozenfinder.closed.finder import ClosedFinder
 
 SETUPS = {"zip": "ZipSetup", "disk": "DiskSetup"}
 ABOUT_RESOURCES = (

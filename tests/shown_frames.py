@@ -1,4 +1,4 @@
-"""Has coverage see the frames that the loaders hide (`importlib_frame` of frozenfinder/loader.py).
+"""Has coverage see the frames that the loaders hide (`runtime.loader.importlib_frame`).
 
 Coverage leaves out a frame whose file is named after importlib, as tracebacks do. In a process that
 runs this first, the functions of frozenfinder keep their own file's name. They run the same code.

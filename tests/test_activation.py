@@ -20,10 +20,10 @@ from conftest import RunPython
 from registries import build_registry, frozen, section_range
 
 import frozenfinder
-from frozenfinder.bundle.activation import MODULE, ActivationFiles, Enabled
 from frozenfinder.cli import UsageError
 from frozenfinder.cli.enable import check_is_read
-from frozenfinder.registry import Registry
+from frozenfinder.enable.files import MODULE, ActivationFiles, Enabled
+from frozenfinder.runtime.registry import Registry
 
 POSIX = os.name == "posix"
 ODD = 'it\'s "odd" é' if POSIX else "it's odd é"
@@ -32,7 +32,7 @@ SUFFIX = ".start" if sys.version_info >= (3, 15) else ".pth"
 SERVED = """
 import sys
 import m
-hooks = sys.modules.get("frozenfinder.hooks")
+hooks = sys.modules.get("frozenfinder.runtime.hooks")
 print(m.VALUE, *[(finder.mode, finder.served) for finder in hooks.installed()] if hooks else [])
 """
 

@@ -107,7 +107,7 @@ def test_a_hook_that_raises_keeps_it_from_happening(
     code = """
 import sys
 import frozenfinder
-from frozenfinder.hooks import import_lock
+from frozenfinder.runtime.hooks import import_lock
 def hook(event, args):
     if event == "frozenfinder." + sys.argv[2] and armed:
         raise PermissionError(event)
@@ -133,7 +133,7 @@ def test_a_hook_may_import(file: Path, run_python: RunPython, event: str) -> Non
     code = """
 import sys
 import frozenfinder
-from frozenfinder.hooks import import_lock
+from frozenfinder.runtime.hooks import import_lock
 def hook(event, args):
     if event == "frozenfinder." + sys.argv[2]:
         import colorsys

@@ -19,7 +19,7 @@ from conftest import Python
 from frozenfinder.__main__ import main
 from frozenfinder.bundle import Entry, archive, parse_entry
 from frozenfinder.bundle.start import find_complaint
-from frozenfinder.registry import Registry
+from frozenfinder.runtime.registry import Registry
 
 MAIN = """\
 import json, sys
@@ -406,7 +406,7 @@ def test_a_zip_archive_that_is_no_bundle_is_no_registry_either(
 
 def test_damage_to_the_run_time_is_told_in_one_line(tool: Path, tmp_path: Path) -> None:
     registry = registry_of(tool)
-    entry = registry.find_entry("frozenfinder.hooks")
+    entry = registry.find_entry("frozenfinder.runtime.hooks")
     assert entry is not None
     offset = archive.find_registry(os.fspath(tool)) or 0
     at = offset + registry.header.sections["blobs"][0] + entry.offset
@@ -506,8 +506,12 @@ def test_the_run_time_boots_from_the_bundle_and_serves_the_rest_of_itself(tool: 
     imported = [line for line in error.splitlines() if line.startswith("import 'frozenfinder")]
     at_boot = {line.split("'")[1] for line in imported if "RunTime" in line}
     later = {line.split("'")[1] for line in imported if "RunTime" not in line}
-    assert {"frozenfinder", "frozenfinder.registry", "frozenfinder.closed_finder"} <= at_boot
-    assert {"frozenfinder.resources", "frozenfinder.metadata"} <= later
+    assert {
+        "frozenfinder",
+        "frozenfinder.runtime.registry",
+        "frozenfinder.closed.finder",
+    } <= at_boot
+    assert {"frozenfinder.closed.resources", "frozenfinder.closed.metadata"} <= later
 
 
 def test_a_package_that_opens_its_files_by_path_is_laid_out(bundle: Bundle, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from compiled import SUFFIX, compile_c, embedded, files_below
 from families import LIBRARIES, LOAD, MODULES, Family
 from registries import build_registry
 
-from frozenfinder.cache import (
+from frozenfinder.native.cache import (
     TEMPORARY,
     ExtensionCache,
     UnusableError,
@@ -25,7 +25,7 @@ from frozenfinder.cache import (
     default_directory,
     make_folder,
 )
-from frozenfinder.parcel import Parcel, ParcelFile
+from frozenfinder.native.parcel import Parcel, ParcelFile
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 NOBODY = 65534
@@ -141,8 +141,8 @@ KILLED = """
 import importlib, os, shutil, signal, sys
 registry, here, name, step = sys.argv[1:]
 sys.path.insert(0, here)
-import frozenfinder, frozenfinder.cache as cache, frozenfinder.extraction, _hashlib
-from frozenfinder import marks
+import frozenfinder, frozenfinder.native.cache as cache, frozenfinder.native.extraction, _hashlib
+from frozenfinder.native import marks
 from interrupts import Tracer
 marks.SETTLED = -1
 finder = frozenfinder.install(registry, mode="closed")
@@ -350,7 +350,7 @@ def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "lockf", refuse)
-    monkeypatch.setattr("frozenfinder.cache.PATIENCE", 0.05)
+    monkeypatch.setattr("frozenfinder.native.cache.PATIENCE", 0.05)
     assert Path(provide(tmp_path / "cache", b"content")).read_bytes() == b"content"
 
 
@@ -468,7 +468,7 @@ def test_a_folder_that_another_process_makes_first_is_taken(
 
 OTHER_USER = """
 import os, shutil, sys, tempfile, _ctypes, _hashlib
-import frozenfinder, frozenfinder.extraction, frozenfinder.fixups
+import frozenfinder, frozenfinder.native.extraction, frozenfinder.native.fixups
 finder = frozenfinder.install(sys.argv[1], mode="closed")
 import family
 if not os.geteuid():

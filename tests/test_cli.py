@@ -16,8 +16,8 @@ from conftest import Python
 from frozenfinder import __version__
 from frozenfinder.cli import run
 from frozenfinder.cli.commands import COMMANDS, load
-from frozenfinder.hooks import default_registry
-from frozenfinder.registry import Registry
+from frozenfinder.runtime.hooks import default_registry
+from frozenfinder.runtime.registry import Registry
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 

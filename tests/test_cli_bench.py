@@ -89,7 +89,7 @@ def test_the_page_has_a_waterfall_of_both_sides(project: Project) -> None:
     assert "part2" in before
     assert "frozenfinder" not in before
     assert "part2" in after
-    assert "frozenfinder.hooks" in after
+    assert "frozenfinder.runtime.hooks" in after
 
 
 FAILURES = [

@@ -11,8 +11,8 @@ import pytest
 from compiled import files_below
 from families import LOAD, Family
 
-from frozenfinder.cache import DAY, abi
 from frozenfinder.cli.cache import list_shelves, prune
+from frozenfinder.native.cache import DAY, abi
 
 
 def call(family: Family, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -11,7 +11,7 @@ from test_cli import FILES, Cli, answer, assert_refused, write_files
 from frozenfinder.cli.commands import load
 from frozenfinder.cli.freeze import SHOWN, make_manifest
 from frozenfinder.freezer import Manifest
-from frozenfinder.registry import Registry
+from frozenfinder.runtime.registry import Registry
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from overlays import FILES, Outcome, Tree
 from trees import Files, closed, freeze_files
 
 import frozenfinder
-from frozenfinder.closed_finder import ClosedFinder, PathEntry
+from frozenfinder.closed.finder import ClosedFinder, PathEntry
 
 SOURCES = {
     **FILES,

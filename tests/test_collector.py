@@ -8,7 +8,7 @@ import pytest
 from conftest import Python
 from overlays import Tree
 
-from frozenfinder.collector import FROZEN_AT_START, LIMIT, PROMOTED, RELAXED, Collector
+from frozenfinder.runtime.collector import FROZEN_AT_START, LIMIT, PROMOTED, RELAXED, Collector
 
 
 @pytest.fixture(autouse=True)

@@ -14,11 +14,11 @@ import pytest
 from conftest import Python
 from sources import write_tree
 
-from frozenfinder.freezer import compile as compiling
-from frozenfinder.freezer import workers
-from frozenfinder.freezer.canonical import canonicalise, is_ambiguous, unify
-from frozenfinder.freezer.compile import Compiled, Compiler, Task, stamp
-from frozenfinder.freezer.workers import compile_all
+from frozenfinder.freezer.compile import compiler as compiling
+from frozenfinder.freezer.compile import pool as workers
+from frozenfinder.freezer.compile.canonical import canonicalise, is_ambiguous, unify
+from frozenfinder.freezer.compile.compiler import Compiled, Compiler, Task, stamp
+from frozenfinder.freezer.compile.pool import compile_all
 
 CLEAR = "VALUE = 'first'\ndef function(argument=1000):\n    return VALUE, 'a b', argument\n"
 AMBIGUOUS = {
@@ -121,7 +121,7 @@ def test_a_type_that_code_does_not_hold_is_refused() -> None:
 FORMS = """
 import hashlib, importlib.util, json, marshal, os, random, sys, warnings
 from pathlib import Path
-from frozenfinder.freezer.canonical import canonicalise
+from frozenfinder.freezer.compile.canonical import canonicalise
 route, seed, top = sys.argv[1:]
 warnings.simplefilter("ignore")
 if route != "compiled":  # a process in which much is interned already, in other orders
@@ -431,7 +431,7 @@ def test_a_module_that_crashes_the_compiler_is_left_out_alone(
 ) -> None:
     crash = """
 import os
-from frozenfinder.freezer.compile import Compiler
+from frozenfinder.freezer.compile.compiler import Compiler
 compile = Compiler.compile
 Compiler.compile = lambda self, task: os._exit(3) if task.path == "m5.py" else compile(self, task)
 """

@@ -15,10 +15,10 @@ import pytest
 from conftest import Python, RunPython
 from trees import Files, closed, freeze_files
 
-from frozenfinder.cache import Lock
-from frozenfinder.closed_finder import ClosedFinder
-from frozenfinder.datacache import DataCache
-from frozenfinder.paths import FrozenPath
+from frozenfinder.closed.finder import ClosedFinder
+from frozenfinder.closed.paths import FrozenPath
+from frozenfinder.native.cache import Lock
+from frozenfinder.native.data import DataCache
 
 FILES: Files = {
     "parcel/__init__.py": "import os\nHERE = os.path.dirname(__file__)\n",
@@ -243,11 +243,11 @@ def test_who_waited_for_another_process_takes_what_that_has_written(
 
         class Late(Lock):
             def __enter__(self) -> bool:
-                monkeypatch.setattr("frozenfinder.datacache.Lock", Lock)
+                monkeypatch.setattr("frozenfinder.native.data.Lock", Lock)
                 DataCache(fingerprint).provide(package)
                 return super().__enter__()
 
-        monkeypatch.setattr("frozenfinder.datacache.Lock", Late)
+        monkeypatch.setattr("frozenfinder.native.data.Lock", Late)
         folder = DataCache(fingerprint).provide(package)
         assert folder == str(directory / "data" / fingerprint)
         assert [each.name for each in Path(folder).iterdir()] == ["parcel"]

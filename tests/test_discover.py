@@ -13,9 +13,9 @@ from sources import write_tree
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer import Manifest, Module, Plan, discover
-from frozenfinder.freezer.discovery import TEST_PACKAGES
+from frozenfinder.freezer.discover.anchors import find_root
+from frozenfinder.freezer.discover.discovery import TEST_PACKAGES
 from frozenfinder.freezer.plan import is_excluded
-from frozenfinder.freezer.roots import find_root
 
 SO = EXTENSION_SUFFIXES[0]
 STDLIB = Path(sys._stdlib_dir)  # type: ignore[attr-defined]

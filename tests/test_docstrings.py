@@ -9,8 +9,8 @@ import pytest
 from sources import write_tree
 
 from frozenfinder.freezer import Manifest, discover, freeze
-from frozenfinder.freezer.docstrings import strip
-from frozenfinder.registry import Registry
+from frozenfinder.freezer.compile.docstrings import strip
+from frozenfinder.runtime.registry import Registry
 
 SOURCE = b'''"""Of the module."""
 from __future__ import annotations

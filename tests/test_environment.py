@@ -179,7 +179,7 @@ def test_closed_mode_tells_of_a_registry_that_is(tree: Tree, python: Python, dam
     tree.registry.with_name("app.frz.new").write_bytes(build_registry(frozen("other")))
     attempt = """
 from frozenfinder.errors import RegistryError
-from frozenfinder.hooks import import_lock
+from frozenfinder.runtime.hooks import import_lock
 try:
     import late
 except RegistryError as error:
@@ -193,7 +193,7 @@ except RegistryError as error:
 @pytest.mark.parametrize("mode", MODES)
 def test_a_file_system_that_cannot_be_written(python: Python, mode: str) -> None:
     """Root writes wherever he likes, so this is another user, to whom nothing belongs."""
-    imports = "import frozenfinder, frozenfinder.closed_finder, os, sys\n"
+    imports = "import frozenfinder, frozenfinder.closed.finder, os, sys\n"
     become = f"sys.path.insert(0, {str(HOME)!r})\n{imports}os.setgroups([])\nos.setuid(65534)\n"
     code = "import sys\n" + become + START + IMPORT
     with tempfile.TemporaryDirectory() as folder:

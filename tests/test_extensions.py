@@ -191,7 +191,7 @@ def test_recorded_extension_modules_look_like_stocks(tree: Tree) -> None:
 
 def test_no_directory_is_searched_for_a_recorded_extension_module(tree: Tree) -> None:
     code = (
-        "import pkg, posix, frozenfinder.fixups\n"
+        "import pkg, posix, frozenfinder.native.fixups\n"
         "calls = []\n"
         "def count(name):\n"
         "    function = getattr(posix, name)\n"

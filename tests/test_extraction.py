@@ -18,8 +18,8 @@ from registries import Frozen, build_registry, data_file, frozen
 
 import frozenfinder
 from frozenfinder import RegistryError
-from frozenfinder.closed_loader import ClosedExtensionLoader
-from frozenfinder.parcel import ParcelFile
+from frozenfinder.closed.loader import ClosedExtensionLoader
+from frozenfinder.native.parcel import ParcelFile
 
 NO_CACHE = "/dev/null/cache"
 NO_CACHE_REASON = "File exists: '/dev/null'"

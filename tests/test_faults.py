@@ -14,8 +14,8 @@ from conftest import TIMEOUT
 from registries import build_registry, frozen
 
 from frozenfinder.errors import RegistryError
-from frozenfinder.registry import Registry
-from frozenfinder.system import syscalls
+from frozenfinder.runtime.registry import Registry
+from frozenfinder.runtime.system import syscalls
 
 PROGRAM = Path(__file__).with_name("faults.py")
 

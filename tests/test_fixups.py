@@ -10,7 +10,7 @@ from compiled import SUFFIX, compile_c, extension
 from conftest import RunPython
 from registries import build_registry
 
-from frozenfinder.fixups import BASIC, BUILTIN, MULTI, REINIT, UNKNOWN, FixupTable
+from frozenfinder.native.fixups import BASIC, BUILTIN, MULTI, REINIT, UNKNOWN, FixupTable
 
 PATH = "/lib/spam.so"
 
@@ -262,7 +262,7 @@ for checks in (True, False):
     )
     interpreter = _interpreters.create(config)
     raised = _interpreters.exec(interpreter, '''
-from frozenfinder.fixups import FixupTable
+from frozenfinder.native.fixups import FixupTable
 try:
     FixupTable().check_allowed("spam")
 except ImportError as error:
@@ -296,7 +296,7 @@ for isolated in (False, True):
     interpreter = create(isolated)
     raised = run(interpreter, '''
 import _imp
-from frozenfinder.fixups import FixupTable
+from frozenfinder.native.fixups import FixupTable
 table = FixupTable()
 def ask(setting):
     if setting is not None:

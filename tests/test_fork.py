@@ -14,7 +14,7 @@ import faulthandler, importlib, json, os, sys, threading, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from import_graphs import Source, pack
 from import_scenarios import locked, until
-from frozenfinder.hooks import import_lock, install
+from frozenfinder.runtime.hooks import import_lock, install
 
 def serve(**texts):
     names = {{name: name.replace("__", ".") for name in texts}}
@@ -149,7 +149,7 @@ def test_a_body_that_forks_holds_the_lock_in_both_processes(run_python: RunPytho
     code = """
 serve(outer="import forking; status = forking.status", forking='''
 import os
-from frozenfinder.hooks import import_lock
+from frozenfinder.runtime.hooks import import_lock
 assert import_lock.depth == 2
 child = os.fork()
 assert import_lock.depth == 2

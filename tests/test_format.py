@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from frozenfinder import layout
-from frozenfinder.freezer import pack
-from frozenfinder.layout import FrozenEntry
-from frozenfinder.registry import Registry
+from frozenfinder.freezer.write import pack
+from frozenfinder.runtime import layout
+from frozenfinder.runtime.layout import FrozenEntry
+from frozenfinder.runtime.registry import Registry
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference" / "format.md").read_text("utf-8")
 

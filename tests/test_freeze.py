@@ -227,7 +227,8 @@ def test_pycs_make_no_difference(lib: Path, output: Path, python: Python) -> Non
 
 FREEZE = """
 import sys
-from frozenfinder.freezer import Manifest, discover, freeze, workers
+from frozenfinder.freezer import Manifest, discover, freeze
+from frozenfinder.freezer.compile.compiler import pool as workers
 workers._LITTLE_WORK = 0
 lib, output, jobs = sys.argv[1:]
 freeze(discover(Manifest(paths=(lib,), optimize=0), []), output, jobs=int(jobs))
@@ -402,7 +403,7 @@ def test_what_was_frozen_otherwise_is_taken_over_where_it_will_do(
 def test_a_registry_of_another_freezer_is_not_taken_over(
     lib: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frozenfinder.freezer.write.__version__", "0.0.0")
+    monkeypatch.setattr("frozenfinder.freezer.write.output.__version__", "0.0.0")
     freeze(plan(lib), output)
     monkeypatch.undo()
     assert freeze(plan(lib), output).reused == 0
@@ -565,7 +566,8 @@ def test_two_freezes_at_once_both_succeed(lib: Path, output: Path, opened: Open)
 SCRIPT = """
 import os, sys
 import frozenfinder
-from frozenfinder.freezer import Manifest, discover, workers
+from frozenfinder.freezer import Manifest, discover
+from frozenfinder.freezer.compile.compiler import pool as workers
 with open(sys.argv[3], "a") as log:
     log.write("run\\n")
 workers._LITTLE_WORK = 0

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from mutants import BASES, MUTATIONS, NAMES, Mutant, make_mutant
 from registries import Frozen, build_registry, data_file, frozen
 
-from frozenfinder import layout
-from frozenfinder.closed_finder import ClosedFinder
+from frozenfinder.closed.finder import ClosedFinder
 from frozenfinder.errors import RegistryError
-from frozenfinder.lock import ImportLock
-from frozenfinder.parcel import unpack_parcel
-from frozenfinder.registry import Registry
+from frozenfinder.native.parcel import unpack_parcel
+from frozenfinder.runtime import layout
+from frozenfinder.runtime.lock import ImportLock
+from frozenfinder.runtime.registry import Registry
 
 numbers = st.one_of(
     st.integers(0, 500), st.sampled_from([2**16 - 1, 2**32 - 1]), st.integers(0, 2**32 - 1)

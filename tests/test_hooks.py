@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from conftest import Python, RunPython
+from layers import BUILTIN, find_boot
 from overlays import FILES, Tree
-from test_layers import BUILTIN, RUN
 
 import frozenfinder
-from frozenfinder import hooks
+from frozenfinder.runtime import hooks
 
 
 @pytest.fixture
@@ -260,9 +260,6 @@ print(finder.served)
     assert run_python(code, tree.registry, tree.lib).stdout == "1\n"
 
 
-RUN_TIME = set(RUN)
-
-
 def test_it_can_be_imported_anywhere_with_a_pycache_prefix(python: Python, tmp_path: Path) -> None:
     prefix = f"pycache_prefix={tmp_path / 'prefix'}"
     done = python("-X", prefix, "-c", "import frozenfinder", cwd=Path("/"))
@@ -285,8 +282,8 @@ print(*sorted(set(sys.modules) - before))
     isolated = f"import sys; sys.path.append({str(home)!r})" + code
     done = python("-I", "-S", "-c", isolated, tree.registry, tree.lib)
     added, imported = map(str.split, done.stdout.splitlines())
-    assert "frozenfinder.hooks" in added
-    assert set(added) - BUILTIN <= {"frozenfinder", *(f"frozenfinder.{name}" for name in RUN_TIME)}
+    assert "frozenfinder.runtime.hooks" in added
+    assert set(added) - BUILTIN <= find_boot()
     assert set(imported) == {"gc", "m", "pkg", "pkg.sub"}  # gc is built in: see `Collector`
 
 
@@ -322,7 +319,7 @@ def test_the_environment_is_read_where_os_was_taken_out_of_sys_modules(
 ) -> None:
     code = """
 import os, sys
-from frozenfinder.system import environment
+from frozenfinder.runtime.system import environment
 del sys.modules["os"]
 print(environment("GIVEN"), environment("ABSENT"))
 sys.modules["os"] = os

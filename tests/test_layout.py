@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from registries import get_word, section_entry, set_word
 
-from frozenfinder import layout
 from frozenfinder.errors import RegistryError, RegistryVersionError
-from frozenfinder.freezer import pack
-from frozenfinder.layout import FrozenEntry, Shard
+from frozenfinder.freezer.write import pack
+from frozenfinder.runtime import layout
+from frozenfinder.runtime.layout import FrozenEntry, Shard
 
 PATH = "/x/app.frz"
 
@@ -98,7 +98,7 @@ class TestWords:
 
     def test_a_big_endian_machine_reads_portably(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "byteorder", "big")
-        spec = importlib.util.find_spec("frozenfinder.layout")
+        spec = importlib.util.find_spec("frozenfinder.runtime.layout")
         assert spec is not None
         assert spec.loader is not None
         fresh = importlib.util.module_from_spec(spec)

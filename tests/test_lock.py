@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from interrupts import at_every_event, code_of, interrupt
 
-from frozenfinder import lock as lock_module
-from frozenfinder.lock import ImportLock, _count_from_repr, is_importing
+from frozenfinder.runtime import lock as lock_module
+from frozenfinder.runtime.lock import ImportLock, _count_from_repr, is_importing
 
 
 @contextmanager
@@ -210,7 +210,7 @@ def test_a_cycle_among_other_threads_is_followed_once(
         thread: [SimpleNamespace(owner=owner) for owner in owners]
         for thread, owners in awaited.items()
     }
-    monkeypatch.setattr("frozenfinder.lock.blocking_on", locks)
+    monkeypatch.setattr("frozenfinder.runtime.lock.blocking_on", locks)
     assert lock_module._leads_to(threading.get_ident(), -1) is leads_back
     assert not lock_module._leads_to(threading.get_ident(), None)
 
@@ -266,8 +266,8 @@ def test_module_locks_of_other_threads_are_dropped_in_a_child(
     lock = SimpleNamespace(owner=None if owner is None else me + owner)
     locks = {"gone": lambda: None, "never_imported": lambda: lock}
     waiting = {me - 1: [lock], me: [lock], me + 1: [lock]}
-    monkeypatch.setattr("frozenfinder.lock.module_locks", locks)
-    monkeypatch.setattr("frozenfinder.lock.blocking_on", waiting)
+    monkeypatch.setattr("frozenfinder.runtime.lock.module_locks", locks)
+    monkeypatch.setattr("frozenfinder.runtime.lock.blocking_on", waiting)
     assert lock_module._forget_other_threads(()) == {}
     assert ("never_imported" in locks) is not dropped
     assert list(waiting) == [me]

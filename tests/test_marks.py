@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from frozenfinder import marks
-from frozenfinder.cache import ExtensionCache, abi
-from frozenfinder.marks import MARKS, Marks
-from frozenfinder.parcel import Parcel, ParcelFile
+from frozenfinder.native import marks
+from frozenfinder.native.cache import ExtensionCache, abi
+from frozenfinder.native.marks import MARKS, Marks
+from frozenfinder.native.parcel import Parcel, ParcelFile
 
 GOOD = b"the content"
 FILE = ParcelFile("pkg/m.so", digest="5f" * 32, size=len(GOOD), is_library=False)

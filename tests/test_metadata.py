@@ -10,8 +10,8 @@ import pytest
 from conftest import Python
 from trees import Files, closed, freeze_files
 
-from frozenfinder.closed_finder import ClosedFinder
-from frozenfinder.paths import FrozenPath
+from frozenfinder.closed.finder import ClosedFinder
+from frozenfinder.closed.paths import FrozenPath
 
 INFO = "Par_Cel-1.2.dist-info"
 FILES: Files = {

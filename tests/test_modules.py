@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from frozenfinder import modules
+from frozenfinder.runtime import modules
 
 NAME = "frozenfinder_test_module"
 

@@ -21,7 +21,7 @@ from sources import write_tree
 from trees import closed
 
 import frozenfinder
-from frozenfinder.children import watch
+from frozenfinder.closed.processes import watch
 
 POSIX = os.name == "posix"
 STARTUP = Path(frozenfinder.__file__).parent / "startup"
@@ -37,7 +37,7 @@ class Thing:
 
 def describe(thing):
     '''What the process is like, in which this runs.'''
-    hooks = sys.modules.get("frozenfinder.hooks")
+    hooks = sys.modules.get("frozenfinder.runtime.hooks")
     finders = hooks.installed() if hooks else []
     return {
         "thing": type(thing).__module__,
@@ -302,13 +302,13 @@ def test_another_module_of_the_same_loader_is_executed_as_ever(tmp_path: Path) -
 SITE = """
 import sys
 def tell(who):
-    hooks = sys.modules.get("frozenfinder.hooks")
+    hooks = sys.modules.get("frozenfinder.runtime.hooks")
     modes = [finder.mode for finder in hooks.installed()] if hooks else []
     print(who, __file__, modes, flush=True)
 tell("run")
 """
 CHILD = "import subprocess, sys; sys.exit(subprocess.run([sys.executable, {}]).returncode)"
-TELL = "import sys; print('frozenfinder.hooks' in sys.modules, sys.path[1:2])"
+TELL = "import sys; print('frozenfinder.runtime.hooks' in sys.modules, sys.path[1:2])"
 
 
 def test_the_sitecustomize_that_is_hidden_has_its_turn(programs: Programs) -> None:

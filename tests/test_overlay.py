@@ -14,7 +14,7 @@ import pytest
 from conftest import Python
 from overlays import FILES, Tree
 
-from frozenfinder.finder import _get_cached_ending
+from frozenfinder.runtime.finder import _get_cached_ending
 
 
 @pytest.fixture

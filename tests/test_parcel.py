@@ -9,10 +9,10 @@ from registries import build_registry, section_range
 
 from frozenfinder.cli.verify import find_damage
 from frozenfinder.errors import RegistryError
-from frozenfinder.freezer.parcels import add_parcels, make_parcels
-from frozenfinder.freezer.write import Frozen
-from frozenfinder.layout import FrozenEntry
-from frozenfinder.parcel import Parcel, ParcelFile, pack_parcel, unpack_parcel
+from frozenfinder.freezer.write.output import Frozen
+from frozenfinder.freezer.write.parcels import add_parcels, make_parcels
+from frozenfinder.native.parcel import Parcel, ParcelFile, pack_parcel, unpack_parcel
+from frozenfinder.runtime.layout import FrozenEntry
 
 DIGEST = sha256(b"content").hexdigest()
 LIBRARY = ParcelFile("pkg.libs/libx.so", digest=DIGEST, size=7, is_library=True)

@@ -11,8 +11,7 @@ from conftest import Python, RunPython
 from overlays import Tree
 
 from frozenfinder.errors import FreezeError
-from frozenfinder.freezer.manifest import parse_manifest
-from frozenfinder.freezer.patterns import (
+from frozenfinder.freezer.compile.expressions import (
     find_patterns,
     format_key,
     may_have_patterns,
@@ -20,7 +19,8 @@ from frozenfinder.freezer.patterns import (
     pack_patterns,
     parse_key,
 )
-from frozenfinder.patterns import LIMIT, Patterns, seal
+from frozenfinder.freezer.manifest import parse_manifest
+from frozenfinder.runtime.patterns import LIMIT, Patterns, seal
 
 MAGIC: int = vars(re)["_compiler"]._sre.MAGIC
 

@@ -388,7 +388,7 @@ except Refused:
     print('refused', 'm' in sys.modules)
 refuse.clear()
 import m, pkg
-print(m.VALUE, sys.counted, frozenfinder.hooks.import_lock.depth)
+print(m.VALUE, sys.counted, frozenfinder.runtime.hooks.import_lock.depth)
 """,
     "pickle and copy of specs": """
 import copy, m, pickle

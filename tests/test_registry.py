@@ -34,10 +34,8 @@ from registries import (
     set_word,
 )
 
-from frozenfinder import layout
-from frozenfinder import registry as registry_module
 from frozenfinder.errors import RegistryError, RegistryNotFoundError, RegistryVersionError
-from frozenfinder.freezer import pack
+from frozenfinder.freezer.write import pack
 from frozenfinder.frozen_api import (
     BAD_NAME,
     DISABLED,
@@ -47,8 +45,10 @@ from frozenfinder.frozen_api import (
     OKAY,
     find_status,
 )
-from frozenfinder.layout import FrozenEntry
-from frozenfinder.registry import Registry
+from frozenfinder.runtime import layout
+from frozenfinder.runtime import registry as registry_module
+from frozenfinder.runtime.layout import FrozenEntry
+from frozenfinder.runtime.registry import Registry
 
 quick = settings(max_examples=60, deadline=None, database=None)
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a POSIX file system")
@@ -347,7 +347,7 @@ class TestReading:
     def test_forked_processes_read_the_same(self, file: Path, run_python: RunPython) -> None:
         code = """
 import os, sys
-from frozenfinder.registry import Registry
+from frozenfinder.runtime.registry import Registry
 registry = Registry.open(sys.argv[1])
 def read():
     registry._modules._shards = []  # every process reads the index for itself
@@ -488,7 +488,7 @@ class TestOpening:
     def test_a_file_without_permission(self, file: Path, run_python: RunPython) -> None:
         code = """
 import os, sys
-from frozenfinder.registry import Registry, RegistryError
+from frozenfinder.runtime.registry import Registry, RegistryError
 os.chmod(sys.argv[1], 0)
 if os.getuid() == 0:
     os.setuid(65534)  # root may read it all the same
@@ -538,7 +538,7 @@ except RegistryError as error:
     def test_a_relative_path_in_a_directory_that_is_gone(self, run_python: RunPython) -> None:
         code = """
 import os, tempfile
-from frozenfinder.registry import Registry, RegistryError
+from frozenfinder.runtime.registry import Registry, RegistryError
 with tempfile.TemporaryDirectory() as gone:
     os.chdir(gone)
 try:
@@ -643,7 +643,7 @@ print(limit - open_one())
     def test_closed_with_all_others(self, file: Path, run_python: RunPython) -> None:
         code = """
 import os, sys
-from frozenfinder.registry import Registry
+from frozenfinder.runtime.registry import Registry
 registry = Registry.open(sys.argv[1])
 os.closerange(3, 4096)
 print(*[entry.name for entry in registry.entries()])
@@ -757,9 +757,9 @@ os.fstat(0)
     def test_the_registry_goes_silently_at_exit(self, file: Path, run_python: RunPython) -> None:
         code = """
 import sys
-import frozenfinder.registry
-sys.kept = frozenfinder.registry.Registry.open(sys.argv[1])
-kept = frozenfinder.registry.Registry.open(sys.argv[1])
+import frozenfinder.runtime.registry
+sys.kept = frozenfinder.runtime.registry.Registry.open(sys.argv[1])
+kept = frozenfinder.runtime.registry.Registry.open(sys.argv[1])
 """
         assert run_python(code, file).stderr == ""
 
@@ -837,7 +837,7 @@ class TestAgainstImp:
         path = write(tmp_path / "app.frz", build_registry(*items))
         code = """
 import _imp, ctypes, marshal, sys
-from frozenfinder.registry import Registry
+from frozenfinder.runtime.registry import Registry
 
 class Frozen(ctypes.Structure):
     _fields_ = [
@@ -1012,7 +1012,7 @@ class TestDamage:
 import sys
 import frozenfinder.frozen_api
 from frozenfinder.errors import RegistryError
-from frozenfinder.registry import Registry
+from frozenfinder.runtime.registry import Registry
 loaded = []
 sys.addaudithook(lambda event, args: event == "marshal.loads" and loaded.append(args))
 data = open(sys.argv[1], "rb").read()
@@ -1264,7 +1264,7 @@ class TestInterpreterGuard:
     def test_optimised_interpreters_refuse_what_is_not(self, file: Path, python: Python) -> None:
         code = """
 import sys
-from frozenfinder.registry import Registry
+from frozenfinder.runtime.registry import Registry
 print(str(Registry.open(sys.argv[1]).version_error()).partition(" was ")[2])
 """
         assert python("-OO", "-c", code, file).stdout == (

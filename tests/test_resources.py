@@ -14,8 +14,8 @@ import pytest
 from conftest import Python
 from trees import Files, closed, freeze_files
 
-from frozenfinder.closed_finder import ClosedFinder
-from frozenfinder.paths import FrozenPath
+from frozenfinder.closed.finder import ClosedFinder
+from frozenfinder.closed.paths import FrozenPath
 
 SUITES = ("importlib_resources.tests", "test.test_importlib.resources")
 

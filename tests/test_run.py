@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from test_layers import BUILTIN, RUN
+from layers import BUILTIN, find_boot
 
 from frozenfinder.cli import UsageError
 from frozenfinder.cli.run import parse
@@ -355,8 +355,7 @@ def test_run_imports_nothing_but_what_it_needs(both: Both) -> None:
     stock = both.start(sys.executable, "-m", "names").stdout.split()
     added = set(both.run("-m", "names").stdout.split()).difference(stock)
     needed = {"frozenfinder", "frozenfinder.cli", "frozenfinder.cli.run"}
-    run_time = {f"frozenfinder.{name}" for name in RUN}
-    assert needed <= added <= needed | run_time | BUILTIN
+    assert needed <= added <= needed | find_boot() | BUILTIN
 
 
 def test_frozenfinder_off_runs_the_program_without_the_registry(both: Both) -> None:

@@ -12,7 +12,7 @@ import json, sys, threading
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from import_graphs import Source, pack
 import frozenfinder
-from frozenfinder import hooks
+from frozenfinder.runtime import hooks
 
 if sys.version_info >= (3, 13):
     import _interpreters as interpreters
@@ -43,7 +43,7 @@ registry = pack({{
 }})
 import_outer = f'''
 import frozenfinder
-from frozenfinder import hooks
+from frozenfinder.runtime import hooks
 assert hooks.installed() == []
 finder = frozenfinder.install({{registry!r}}, mode="closed")
 import outer
@@ -144,7 +144,7 @@ def growth(code, times):
 before = list(sys.meta_path), list(sys.path_hooks), hooks.installed(), set(sys.modules)
 ours = growth(import_outer, 90)
 assert (list(sys.meta_path), list(sys.path_hooks), hooks.installed(), set(sys.modules)) == before
-print(json.dumps([ours, growth("import frozenfinder.hooks", 20)]))
+print(json.dumps([ours, growth("import frozenfinder.runtime.hooks", 20)]))
 """
     ours, stock = json.loads(run_python(PROLOGUE + code).stdout)
     assert ours < 1.3 * max(stock, 0) + 20_000

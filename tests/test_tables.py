@@ -15,7 +15,7 @@ from registries import build_registry, excluded, frozen
 from frozenfinder.__main__ import main
 from frozenfinder.bundle import emit_c
 from frozenfinder.errors import FreezeError, RegistryVersionError
-from frozenfinder.registry import Registry
+from frozenfinder.runtime.registry import Registry
 
 PROGRAM = """
 #include "frozen_modules.h"

@@ -17,8 +17,9 @@ from import_scenarios import HUNG, SCENARIOS
 from interrupts import at_every_event, code_of, interrupt
 from threaded_import import SCENARIOS as CPYTHONS_SCENARIOS
 
-from frozenfinder import closed_loader, loader, lock
-from frozenfinder.hooks import import_lock
+from frozenfinder.closed import loader as closed_loader
+from frozenfinder.runtime import loader, lock
+from frozenfinder.runtime.hooks import import_lock
 
 HERE = Path(__file__).parent
 LOCK_CODE = code_of(
@@ -162,7 +163,7 @@ import atexit, faulthandler, gc, importlib, signal, sys, threading, time
 sys.path.insert(0, {str(HERE)!r})
 faulthandler.dump_traceback_later(100, exit=True)
 from import_graphs import Source, pack
-from frozenfinder.hooks import import_lock, install
+from frozenfinder.runtime.hooks import import_lock, install
 
 def import_again(name):
     sys.modules.pop(name, None)

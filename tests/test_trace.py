@@ -11,10 +11,10 @@ from conftest import Python
 from sources import write_tree
 from test_cli import Cli, answer, assert_refused
 
-from frozenfinder import layout
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer import Manifest, Recording, discover, freeze, name_recorded, trace
-from frozenfinder.registry import Registry
+from frozenfinder.runtime import layout
+from frozenfinder.runtime.registry import Registry
 
 Record = Callable[..., Recording]
 

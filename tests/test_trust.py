@@ -17,12 +17,12 @@ from conftest import TIMEOUT, Python, RunPython
 from registries import build_registry, frozen, reseal, set_word
 
 import frozenfinder
-from frozenfinder import layout
 from frozenfinder.cli.commands import main
 from frozenfinder.errors import FreezeError, RegistryError, RegistryTrustError
 from frozenfinder.freezer import Manifest, discover, freeze
-from frozenfinder.freezer.sign import Signer
-from frozenfinder.registry import Registry
+from frozenfinder.freezer.write.sign import Signer
+from frozenfinder.runtime import layout
+from frozenfinder.runtime.registry import Registry
 
 VICTIM, ATTACKER = 54321, 54322
 PLAIN = build_registry(frozen("served_by_trust", "VALUE = 1"))
@@ -97,7 +97,7 @@ class TestOwnerAndPermissions:
         def fail(_: object) -> os.stat_result:
             raise AssertionError
 
-        monkeypatch.setattr("frozenfinder.registry.syscalls.stat", fail)
+        monkeypatch.setattr("frozenfinder.runtime.registry.syscalls.stat", fail)
         assert Registry.open(file).distrust is None
 
     def test_closed_mode_refuses_it_too(self, file: Path) -> None:
@@ -128,7 +128,7 @@ class TestOwnerAndPermissions:
         self, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file.chmod(0o666)
-        monkeypatch.setattr("frozenfinder.registry._geteuid", None)
+        monkeypatch.setattr("frozenfinder.runtime.registry._geteuid", None)
         assert Registry.open(file).distrust is None
 
     def test_a_freeze_writes_what_an_install_takes(self, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ class TestPin:
         def fail(*_: int) -> bytes:
             raise OSError(5, "Input/output error")
 
-        monkeypatch.setattr("frozenfinder.registry._pread", fail)
+        monkeypatch.setattr("frozenfinder.runtime.registry._pread", fail)
         with pytest.raises(RegistryError) as caught:
             registry.pin()
         assert str(caught.value).endswith(": the whole cannot be read: Input/output error")
@@ -511,7 +511,10 @@ import sys
 sys.path.append({str(Path(frozenfinder.__file__).parent.parent)!r})
 import hashlib, os, shutil, subprocess
 import frozenfinder
-from frozenfinder import cache, closed_finder, hooks, parcel, trust
+from frozenfinder.native import cache, parcel
+from frozenfinder.closed import finder as closed_finder
+from frozenfinder.runtime import hooks
+from frozenfinder import trust
 os.setgroups([])
 os.setgid({user})
 os.setuid({user})
@@ -579,7 +582,7 @@ os.setuid({user})
         evil = place(home / "evil.frz", ATTACKER, "VALUE = 'evil'")
         code = """
         import os, posix, sys
-        import frozenfinder, frozenfinder.registry, frozenfinder.system
+        import frozenfinder, frozenfinder.runtime.registry, frozenfinder.runtime.system
         good, evil, path = sys.argv[1:]
         def attempt(at):
             calls = 0
@@ -597,7 +600,7 @@ os.setuid({user})
                             os.symlink(evil, path)
                         return real(*args)
                     return call if callable(real) else real
-            frozenfinder.registry.syscalls = frozenfinder.system.syscalls = System()
+            frozenfinder.runtime.registry.syscalls = frozenfinder.runtime.system.syscalls = System()
             try:
                 finder = frozenfinder.install(path, mode="closed")
                 import served_by_trust
@@ -640,7 +643,7 @@ os.setuid({user})
         code = """
         import sys
         import frozenfinder
-        from frozenfinder import system
+        from frozenfinder.runtime import system
         names = ("", "_REGISTRY", "_DEBUG", "_CACHE", "_WITHOUT")
         print([system.environment("FROZENFINDER" + name) for name in names])
         print(sys.argv[1] == frozenfinder.default_registry())
@@ -675,7 +678,7 @@ os.setuid({user})
             cache.parent.chmod(0o777)
         code = """
         import sys
-        from frozenfinder.cache import ExtensionCache, UnusableError
+        from frozenfinder.native.cache import ExtensionCache, UnusableError
         try:
             ExtensionCache(sys.argv[1]).check()
         except UnusableError as error:
@@ -687,8 +690,8 @@ os.setuid({user})
         """It got there before its folder was closed; its content is right when it is looked at."""
         code = """
         import hashlib, os, sys
-        from frozenfinder.cache import ExtensionCache
-        from frozenfinder.parcel import Parcel, ParcelFile
+        from frozenfinder.native.cache import ExtensionCache
+        from frozenfinder.native.parcel import Parcel, ParcelFile
         class Content:
             def read(self):
                 return b"good"

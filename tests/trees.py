@@ -8,7 +8,7 @@ from pathlib import Path
 from registries import Frozen, build_registry, data_file, frozen
 
 import frozenfinder
-from frozenfinder.closed_finder import ClosedFinder
+from frozenfinder.closed.finder import ClosedFinder
 
 Files = Mapping[str, "str | bytes"]
 

@@ -12,22 +12,22 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from frozenfinder.embed.tables import Tables, emit_c
     from frozenfinder.freezer import Plan, Report
-    from frozenfinder.freezer.content import Progress
+    from frozenfinder.freezer.write.content import Progress
 
     from .archive import find_registry
     from .entry import Entry, find_program, parse_entry
-    from .tables import Tables, emit_c
 
 __all__ = ["Entry", "Tables", "bundle", "emit_c", "find_program", "find_registry", "parse_entry"]
 
 _HOMES = {
-    "Entry": "entry",
-    "Tables": "tables",
-    "emit_c": "tables",
-    "find_program": "entry",
-    "find_registry": "archive",
-    "parse_entry": "entry",
+    "Entry": "bundle.entry",
+    "Tables": "embed.tables",
+    "emit_c": "embed.tables",
+    "find_program": "bundle.entry",
+    "find_registry": "bundle.archive",
+    "parse_entry": "bundle.entry",
 }
 
 
@@ -35,7 +35,7 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    return getattr(import_module(f"frozenfinder.{home}"), name)
 
 
 def bundle(
@@ -61,7 +61,7 @@ def bundle(
     from frozenfinder.freezer.report import make_report
 
     from . import archive
-    from .contents import assemble
+    from .assembly import assemble
 
     begin = time.perf_counter()
     path = os.path.abspath(output)

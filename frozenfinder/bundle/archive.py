@@ -23,9 +23,9 @@ from typing import IO
 
 from frozenfinder import __version__
 from frozenfinder.errors import FreezeError
-from frozenfinder.freezer.write import check_place, replacing
+from frozenfinder.freezer.write.output import check_place, replacing
 
-from .contents import Contents
+from .assembly import Contents
 from .entry import Entry
 
 REGISTRY = "registry.frz"

@@ -95,8 +95,8 @@ def boot(
 
 def _install(path: str, offset: int) -> None:
     from frozenfinder.errors import FrozenFinderError
-    from frozenfinder.hooks import serve
-    from frozenfinder.registry import Registry
+    from frozenfinder.runtime.hooks import serve
+    from frozenfinder.runtime.registry import Registry
 
     try:
         registry = Registry.open(path, offset=offset)

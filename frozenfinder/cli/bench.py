@@ -21,8 +21,8 @@ from frozenfinder.bench import (
     run,
     take_turns,
 )
-from frozenfinder.registry import Registry
-from frozenfinder.system import environment
+from frozenfinder.runtime.registry import Registry
+from frozenfinder.runtime.system import environment
 
 from . import DONE, FAILED, UsageError
 from .commands import print_json

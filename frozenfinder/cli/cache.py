@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from frozenfinder.cache import (
+from frozenfinder.native.cache import (
     DAY,
     TEMPORARY,
     ExtensionCache,
@@ -17,8 +17,8 @@ from frozenfinder.cache import (
     UnusableError,
     default_directory,
 )
-from frozenfinder.marks import MARKS
-from frozenfinder.system import environment
+from frozenfinder.native.marks import MARKS
+from frozenfinder.runtime.system import environment
 
 from . import DONE, UsageError
 from .commands import print_json

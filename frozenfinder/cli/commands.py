@@ -8,15 +8,16 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
 
-from frozenfinder import __version__, hooks
+from frozenfinder import __version__
 from frozenfinder.errors import FrozenFinderError, RegistryError
+from frozenfinder.runtime import hooks
 
 from . import DONE, UsageError, report
 
 if TYPE_CHECKING:
     import argparse
 
-    from frozenfinder.registry import Registry
+    from frozenfinder.runtime.registry import Registry
 
     from .parser import Parser
 
@@ -121,7 +122,7 @@ def open_registry(path: str | None) -> "Registry":
     except RegistryError:
         # deferred: few of those who look into a registry look into a bundle
         from frozenfinder.bundle import find_registry
-        from frozenfinder.registry import Registry
+        from frozenfinder.runtime.registry import Registry
 
         offset = None
         if path is not None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import frozenfinder
 from frozenfinder.freezer import Manifest, discover, freeze
-from frozenfinder.system import environment
+from frozenfinder.runtime.system import environment
 
 from . import DONE, FAILED, UsageError
 from .parser import Parser

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict
 
-from frozenfinder.freezer.difference import Change, Difference, compare
+from frozenfinder.freezer.write.difference import Change, Difference, compare
 
 from . import DONE, FAILED
 from .commands import open_registry, print_json

@@ -2,7 +2,7 @@
 
 import argparse
 
-from frozenfinder.bundle.activation import ActivationFiles
+from frozenfinder.enable.files import ActivationFiles
 
 from . import DONE
 from .enable import refusal

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from frozenfinder.bundle.activation import ActivationFiles, Enabled
-from frozenfinder.hooks import install, open_registry, uninstall
-from frozenfinder.system import SEPARATOR
+from frozenfinder.enable.files import ActivationFiles, Enabled
+from frozenfinder.runtime.hooks import install, open_registry, uninstall
+from frozenfinder.runtime.system import SEPARATOR
 
 from . import DONE, UsageError
 from .parser import MODES, Parser

@@ -17,8 +17,8 @@ from frozenfinder.freezer import (
     write_manifest,
 )
 from frozenfinder.freezer.manifest import EXTENSIONS
-from frozenfinder.freezer.write import check_output
-from frozenfinder.hooks import default_registry
+from frozenfinder.freezer.write.output import check_output
+from frozenfinder.runtime.hooks import default_registry
 
 from . import DONE, UsageError
 from .commands import program_path

@@ -5,9 +5,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from frozenfinder.layout import FORMAT, TABLES, FrozenEntry
-from frozenfinder.registry import Registry
-from frozenfinder.roots import resolve
+from frozenfinder.runtime.layout import FORMAT, TABLES, FrozenEntry
+from frozenfinder.runtime.registry import Registry
+from frozenfinder.runtime.roots import resolve
 
 from . import DONE
 from .commands import open_registry, print_json

@@ -2,8 +2,8 @@
 
 import argparse
 
-from frozenfinder.layout import TABLES, FrozenEntry
-from frozenfinder.registry import Registry
+from frozenfinder.runtime.layout import TABLES, FrozenEntry
+from frozenfinder.runtime.registry import Registry
 
 from . import DONE
 from .commands import open_registry, print_json

@@ -19,11 +19,11 @@ from _frozen_importlib_external import (
 )
 from io import open_code
 
-from frozenfinder import modules
 from frozenfinder.errors import FrozenFinderError
-from frozenfinder.hooks import install
-from frozenfinder.registry import Registry
-from frozenfinder.system import (
+from frozenfinder.runtime import modules
+from frozenfinder.runtime.hooks import install
+from frozenfinder.runtime.registry import Registry
+from frozenfinder.runtime.system import (
     INTERACTIVE_CACHE,
     REGISTER_CODE,
     RUN_AS_MAIN,

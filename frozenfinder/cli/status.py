@@ -3,14 +3,14 @@
 import argparse
 from typing import Any, NamedTuple
 
-from frozenfinder.bundle.activation import ActivationFiles
+from frozenfinder.enable.files import ActivationFiles
 from frozenfinder.errors import FrozenFinderError
-from frozenfinder.finder import check_fresh
-from frozenfinder.hooks import install, installed, uninstall
-from frozenfinder.layout import OVERLAY_KINDS
-from frozenfinder.registry import Registry
-from frozenfinder.roots import Bypass, resolve
-from frozenfinder.system import SEPARATOR, environment, locate
+from frozenfinder.runtime.finder import check_fresh
+from frozenfinder.runtime.hooks import install, installed, uninstall
+from frozenfinder.runtime.layout import OVERLAY_KINDS
+from frozenfinder.runtime.registry import Registry
+from frozenfinder.runtime.roots import Bypass, resolve
+from frozenfinder.runtime.system import SEPARATOR, environment, locate
 
 from . import DONE, FAILED
 from .commands import print_json

@@ -11,12 +11,12 @@ from hashlib import sha256
 from importlib.util import MAGIC_NUMBER
 from types import CodeType
 
-from frozenfinder import layout
-from frozenfinder.cache import UnusableError, check_ancestors
 from frozenfinder.errors import RegistryError, RegistryTrustError
-from frozenfinder.layout import FrozenEntry
-from frozenfinder.parcel import unpack_parcel
-from frozenfinder.registry import Registry
+from frozenfinder.native.cache import UnusableError, check_ancestors
+from frozenfinder.native.parcel import unpack_parcel
+from frozenfinder.runtime import layout
+from frozenfinder.runtime.layout import FrozenEntry
+from frozenfinder.runtime.registry import Registry
 from frozenfinder.trust import check_sha256, check_signature
 
 from . import DONE, FAILED, UsageError

@@ -9,13 +9,13 @@ from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, Pat
 from types import ModuleType
 from typing import NamedTuple
 
-from frozenfinder import modules
-from frozenfinder.closed_finder import ClosedFinder
-from frozenfinder.finder import FrozenFinder, NullFinder
-from frozenfinder.hooks import install
-from frozenfinder.layout import FrozenEntry
-from frozenfinder.registry import Registry
-from frozenfinder.system import environment
+from frozenfinder.closed.finder import ClosedFinder
+from frozenfinder.runtime import modules
+from frozenfinder.runtime.finder import FrozenFinder, NullFinder
+from frozenfinder.runtime.hooks import install
+from frozenfinder.runtime.layout import FrozenEntry
+from frozenfinder.runtime.registry import Registry
+from frozenfinder.runtime.system import environment
 
 from . import DONE, UsageError
 from .commands import open_registry, print_json, program_path

@@ -17,8 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .content import Progress
-    from .discovery import discover
+    from frozenfinder.freezer.discover.discovery import discover
+    from frozenfinder.freezer.record.trace import Recording, name_recorded, trace
+    from frozenfinder.freezer.write.content import Progress
+
     from .manifest import (
         Manifest,
         format_manifest,
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
         write_manifest,
     )
     from .plan import DataFile, Module, Omission, Plan, Root, merge
-    from .recording import Recording, name_recorded, trace
     from .report import Report, Share
 
 __all__ = [
@@ -59,18 +60,18 @@ _HOMES = {
     "Module": "plan",
     "Omission": "plan",
     "Plan": "plan",
-    "Recording": "recording",
+    "Recording": "record.trace",
     "Report": "report",
     "Root": "plan",
     "Share": "report",
-    "discover": "discovery",
+    "discover": "discover.discovery",
     "format_manifest": "manifest",
     "merge": "plan",
     "merge_manifests": "manifest",
-    "name_recorded": "recording",
+    "name_recorded": "record.trace",
     "parse_manifest": "manifest",
     "read_manifest": "manifest",
-    "trace": "recording",
+    "trace": "record.trace",
     "write_manifest": "manifest",
 }
 
@@ -104,12 +105,13 @@ def freeze(
     # deferred: see above
     from dataclasses import replace
 
-    from .content import Content
+    from frozenfinder.freezer.write.content import Content
+    from frozenfinder.freezer.write.output import check_output, check_place, pack, write
+    from frozenfinder.freezer.write.previous import Previous
+    from frozenfinder.freezer.write.sign import Signer
+
     from .plan import anchor
-    from .previous import Previous
     from .report import make_report
-    from .sign import Signer
-    from .write import check_output, check_place, pack, write
 
     begin = time.perf_counter()
     path = os.path.abspath(output)
@@ -141,8 +143,9 @@ def _write_with_page(
 ) -> bool:
     """As `write`, and the report at `page`: both or neither."""
     # deferred: see above
+    from frozenfinder.freezer.write.output import replacing, sync, write
+
     from .page import format_page
-    from .write import replacing, sync, write
 
     with replacing(page) as file:
         file.write(format_page(report).encode("utf-8", "backslashreplace"))

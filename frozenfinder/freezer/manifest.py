@@ -32,8 +32,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 from frozenfinder.errors import FreezeError
-
-from .patterns import format_key, parse_key
+from frozenfinder.freezer.compile.expressions import format_key, parse_key
 
 
 @dataclass(frozen=True, slots=True)

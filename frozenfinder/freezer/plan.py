@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from typing import TypeVar
 
-from frozenfinder.layout import TABLES
+from frozenfinder.runtime.layout import TABLES
 
 T = TypeVar("T")
 

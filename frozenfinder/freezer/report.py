@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 
-from .content import Content
+from frozenfinder.freezer.write.content import Content
+from frozenfinder.freezer.write.output import Frozen
+
 from .plan import Omission, Plan
-from .write import Frozen
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """`python …/startup/run.py` is `python -m frozenfinder run`, wherever the package lies.
 
-Closed mode has `multiprocessing` start its processes so: see `frozenfinder.children`.
+Closed mode has `multiprocessing` start its processes so: see `frozenfinder.closed.processes`.
 """
 
 import sys

@@ -1,0 +1,179 @@
+"""The loaders of closed mode, where the registry is all there is."""
+
+import sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import NamespaceLoader, SourceLoader, decode_source
+
+from frozenfinder.runtime.loader import FrozenExtensionLoader, Locked, importlib_frame, run_body
+from frozenfinder.runtime.registry import FrozenEntry, Registry
+from frozenfinder.runtime.system import fix_co_filename
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from importlib.resources.abc import TraversableResources
+    from types import CodeType, ModuleType
+    from typing import Any, Protocol
+
+    from frozenfinder.runtime.loader import Server
+
+    from .paths import FrozenPath
+
+    class ClosedServer(Server, Protocol):
+        """What a loader of closed mode needs of the finder that made it."""
+
+        def announce_source(self, loader: "ClosedLoader") -> None: ...
+        def extract(self, entry: FrozenEntry) -> tuple[str, str | None]: ...
+        def find_path(self, path: str) -> FrozenPath: ...
+        def get_data(self, path: str) -> bytes: ...
+        def relative(self, path: str) -> str | None: ...
+        def unmarshal(self, entry: FrozenEntry) -> CodeType: ...
+
+
+class ClosedLoader(SourceLoader, Locked):
+    """Closed mode's loader of an entry; `path` is the virtual path below the registry.
+
+    Mirrors `zipimport.zipimporter`: `get_source` is None where the source was not embedded, and
+    `get_data` raises OSError for what the registry lacks.
+    """
+
+    def __init__(
+        self, fullname: str, path: str, server: "ClosedServer", entry: FrozenEntry
+    ) -> None:
+        self.name = fullname
+        self.path = path
+        self.server = server
+        self._entry = entry
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ClosedLoader) and (self.name, self.path) == (
+            other.name,
+            other.path,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.path))
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        return _restore, (self.name, self.server.registry.path)
+
+    def _check_name(self, fullname: "str | None") -> None:
+        if fullname is not None and fullname != self.name:
+            raise ImportError(f"loader for {self.name} cannot handle {fullname}", name=fullname)
+
+    def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
+        """As `FrozenLoader.create_module`."""
+        return self.server.lock.abandoned.pop(spec.name, None)
+
+    @importlib_frame
+    def exec_module(self, module: "ModuleType") -> None:
+        run_body(self.server, self.get_code, module)
+
+    def get_code(self, fullname: str) -> "CodeType":
+        """The entry's code, newly unmarshalled; RegistryError if it is damaged."""
+        self._check_name(fullname)
+        code = self.server.unmarshal(self._entry)
+        fix_co_filename(code, self.path)
+        self.server.count(fullname)
+        if self._entry.text_size >= 0:
+            self.server.announce_source(self)
+        return code
+
+    def get_source(self, fullname: str) -> "str | None":
+        """The embedded source, decoded as PEP 263 says, or None.
+
+        Up to 3.12 `linecache` asks for the source of what `-m` runs under the name `__main__`.
+        """
+        if fullname != "__main__":
+            self._check_name(fullname)
+        text = self.server.registry.read_text(self._entry)
+        return None if text is None else decode_source(bytes(text))
+
+    def get_filename(self, fullname: "str | None" = None) -> str:
+        self._check_name(fullname)
+        return self.path
+
+    def get_data(self, path: str) -> bytes:
+        """The bytes of a file in the registry, by virtual path; of one outside it, from disk."""
+        return self.server.get_data(path)
+
+    def is_package(self, fullname: str) -> bool:
+        self._check_name(fullname)
+        return self._entry.is_package
+
+    def get_resource_reader(self, fullname: str) -> "TraversableResources":
+        """The reader of what lies in the module's folder; as `FileLoader.get_resource_reader`."""
+        self._check_name(fullname)
+        # deferred: only programs that read resources need it
+        from .resources import FrozenReader
+
+        return FrozenReader(self.server.find_path(self._entry.path.rpartition("/")[0]))
+
+
+class ClosedNamespaceLoader(NamespaceLoader):
+    """Closed mode's loader of a namespace package: its portions lie in the registry or on disk.
+
+    `NamespaceLoader` cannot read the resources of a portion that is not a directory.
+    """
+
+    def __init__(self, path: "Iterable[str]", server: "ClosedServer") -> None:
+        self._path = path
+        self.server = server
+
+    def create_module(self, spec: ModuleSpec) -> "ModuleType":  # type: ignore[override]
+        """A module whose `__file__` is None, as importlib's `_init_module_attrs` makes them."""
+        module = type(sys)(spec.name)
+        module.__file__ = None
+        return module
+
+    def get_resource_reader(  # type: ignore[override]
+        self, module: str
+    ) -> "TraversableResources":
+        """The reader of all portions, merged."""
+        # deferred: only programs that read resources need it
+        from .resources import FrozenNamespaceReader
+
+        return FrozenNamespaceReader(self.server, self._path)
+
+
+class ClosedExtensionLoader(FrozenExtensionLoader):
+    """Closed mode's loader of an extension module; `path` is the file that is loaded.
+
+    A file that the registry embeds is put there, and verified, when the module is created; where no
+    directory will do for it, `path` and the spec's origin then become that of a file in memory.
+    """
+
+    __slots__ = ("_entry", "server")
+
+    def __init__(self, name: str, path: str, server: "ClosedServer", entry: FrozenEntry) -> None:
+        super().__init__(name, path, server)
+        self.server = server
+        self._entry = entry
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        return _restore, (self.name, self.server.registry.path)
+
+    @importlib_frame
+    def create_module(self, spec: ModuleSpec) -> "ModuleType":
+        """As `FrozenExtensionLoader.create_module`; ImportError where the file is not to be had."""
+        self.path, digest = self.server.extract(self._entry)
+        spec.origin = self.path
+        return self.create(self.server, spec, digest)
+
+    def get_data(self, path: str) -> bytes:
+        """As `ClosedLoader.get_data`."""
+        return self.server.get_data(path)
+
+
+def _restore(name: str, registry_path: str) -> "ClosedLoader | ClosedExtensionLoader":
+    """Unpickle a loader of closed mode, in a process that has the same registry installed."""
+    for finder in sys.meta_path:
+        registry = getattr(finder, "registry", None)
+        if isinstance(registry, Registry) and registry.path == registry_path:
+            spec = finder.find_spec(name, None)
+            if spec is not None and isinstance(spec.loader, (ClosedLoader, ClosedExtensionLoader)):
+                return spec.loader
+    raise ImportError(
+        f"no loader for {name!r}: registry {registry_path!r} is not installed in this process",
+        name=name,
+    )

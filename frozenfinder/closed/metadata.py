@@ -1,0 +1,36 @@
+"""The distributions of closed mode: what `importlib.metadata` asks."""
+
+import re
+from importlib.metadata import DistributionFinder, PathDistribution
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.metadata import Distribution
+
+    from .finder import ClosedFinder
+
+
+def find_distributions(
+    finder: "ClosedFinder", context: "DistributionFinder.Context | None"
+) -> "Iterator[Distribution]":
+    """The distributions in the registry that `context` asks for: all, or those of one name.
+
+    None where it says which directories to look in and the registry is not among them.
+    """
+    asked = {} if context is None else vars(context)
+    name = asked.get("name")
+    wanted = _normalize(name) if name else None
+    if finder.root not in asked.get("path", [finder.root]):
+        return
+    for folder in finder.files.metadata:
+        if wanted in (None, _name_of(folder)):
+            yield PathDistribution(finder.find_path(folder))
+
+
+def _name_of(folder: str) -> str:
+    return _normalize(folder.rpartition(".")[0].partition("-")[0])
+
+
+def _normalize(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()

@@ -1,0 +1,1 @@
+"""A registry as C source, for programs that embed CPython."""

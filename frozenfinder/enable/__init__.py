@@ -1,0 +1,1 @@
+"""The files that have an environment install a registry at its start."""

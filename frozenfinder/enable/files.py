@@ -1,0 +1,123 @@
+"""The files that have every interpreter of an environment install a registry at its start.
+
+They lie in the environment's site-packages. The module holds what is enabled; the trigger has
+`site` call it: a `.pth` file up to 3.14, a `.start` file (PEP 829) from 3.15 on, where the import
+lines of `.pth` files are deprecated. The module asks the package for everything else, so that a
+newer one needs no new module, and does nothing once the package is gone.
+"""
+
+import ast
+import os
+import sys
+import sysconfig
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MODULE = "_frozenfinder_enabled"
+SUFFIX = ".start" if sys.version_info >= (3, 15) else ".pth"
+
+_SOURCE = '''\
+"""Written by `frozenfinder enable`; `frozenfinder disable` removes it."""
+
+REGISTRY = {registry}  # below sys.prefix unless it is absolute
+OPTIONS = {options}  # of frozenfinder.install
+
+started = False
+
+
+def start():
+    global started
+    if started:  # up to 3.13, site reads the files of a virtual environment twice
+        return
+    started = True
+    try:
+        from frozenfinder.activation import activate
+    except ImportError:
+        return  # frozenfinder was uninstalled
+    activate(REGISTRY, **OPTIONS)
+'''
+
+_TRIGGERS = {
+    ".pth": f"import {MODULE}; {MODULE}.start()\n",
+    ".start": f"{MODULE}:start\n",
+}
+
+
+@dataclass(frozen=True)
+class Enabled:
+    """What is enabled: `registry` as `system.locate` takes it, and the `options` that
+    `frozenfinder.install` gets.
+    """
+
+    registry: str
+    options: dict[str, Any]
+
+
+class ActivationFiles:
+    """The two files in one directory of site-packages."""
+
+    def __init__(self, directory: Path, suffix: str = SUFFIX) -> None:
+        self.directory = directory
+        self.module = directory / f"{MODULE}.py"
+        # `.pth` files are read in the order of their names: this one after those that give the path
+        self.trigger = directory / f"zz{MODULE}{suffix}"
+
+    @classmethod
+    def of_environment(cls) -> "ActivationFiles":
+        """Those of the environment that this interpreter belongs to."""
+        return cls(Path(sysconfig.get_path("purelib")))
+
+    def read(self) -> Enabled | None:
+        """What is enabled, or None; OSError, ValueError for a module that was edited."""
+        if not self.trigger.is_file():
+            return None
+        try:
+            values = {
+                ast.unparse(statement.targets[0]): ast.literal_eval(statement.value)
+                for statement in ast.parse(self.module.read_bytes()).body
+                if isinstance(statement, ast.Assign)
+            }
+            return Enabled(values["REGISTRY"], values["OPTIONS"])
+        except (KeyError, SyntaxError, ValueError) as error:
+            raise ValueError(
+                f"{str(self.module)!r} is not as 'frozenfinder enable' writes it: {error!r}; "
+                "enable the registry again"
+            ) from error
+
+    def write(self, enabled: Enabled) -> None:
+        """Have interpreters that start from now on install it, in place of any other; OSError.
+
+        Each file is replaced as a whole, and the trigger comes last.
+        """
+        source = _SOURCE.format(registry=ascii(enabled.registry), options=ascii(enabled.options))
+        _replace(self.module, source.encode())
+        _replace(self.trigger, _TRIGGERS[self.trigger.suffix].encode())
+
+    def remove(self) -> bool:
+        """Take the files away, and say whether there were any; OSError."""
+        there = self.trigger.exists() or self.module.exists()
+        self.trigger.unlink(missing_ok=True)
+        self.module.unlink(missing_ok=True)
+        for compiled in self.directory.glob(f"__pycache__/{MODULE}.*.pyc"):
+            compiled.unlink(missing_ok=True)
+        return there
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        Path(temporary).chmod(0o644)
+        # A `.pyc` knows its source by the seconds of its mtime and its size, and two of these may
+        # be written within a second: here the time tells the contents apart.
+        os.utime(temporary, (zlib.crc32(content) >> 1,) * 2)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

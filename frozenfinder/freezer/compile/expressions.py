@@ -1,0 +1,262 @@
+"""The regular expressions that a module compiles when it is imported, found in its source.
+
+`re.compile` and its like, called with constants outside functions: that is nearly all that real
+modules do at import. What is found wrongly costs its bytes and nothing else, because `re` asks for
+a pattern by its text and flags; so constants are followed as far as is easy, and no farther.
+"""
+
+from __future__ import annotations
+
+import ast
+import marshal
+import re
+import sys
+import warnings
+from array import array
+from collections.abc import Iterable, Iterator
+from types import CodeType
+from typing import Any
+
+from frozenfinder.runtime.patterns import seal
+
+_NAMES = ("compile", "search", "match", "fullmatch", "split", "findall", "finditer", "sub", "subn")
+_FUNCTIONS = {getattr(re, name): name for name in _NAMES}  # from 3.15 on `match` has another name
+_LAST_FLAGS = {"sub": 4, "subn": 4, "split": 3}  # where a call has them by position
+_OPTIMIZED = 1  # a flag that the code of functions has
+_UNKNOWN = object()
+_FAILURES = (
+    re.error,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+)
+
+Key = tuple[str | bytes, int]
+"""A pattern's text and flags, as they are given to `re`."""
+
+
+def format_key(key: Key) -> str:
+    """The line of a manifest that asks for a pattern: its flags, and its text as a literal."""
+    pattern, flags = key
+    literal = ascii(pattern).replace("#", "\\x23").replace(" ", "\\x20")
+    return f"{flags} {literal}"
+
+
+def parse_key(line: str) -> Key:
+    """The inverse of `format_key`; ValueError, TypeError."""
+    flags, _, literal = line.partition(" ")
+    try:
+        pattern = ast.literal_eval(literal.strip())
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{literal!r} is no literal") from error
+    if not isinstance(pattern, (str, bytes)):
+        raise TypeError(f"{literal!r} is neither text nor bytes")
+    return pattern, int(flags)
+
+
+def unpack_keys(packed: bytes) -> list[Key]:
+    """The patterns that `pack` packed."""
+    if not packed:
+        return []
+    return [(arguments[0], flags) for flags, arguments in marshal.loads(packed[8:])[1]]
+
+
+def may_have_patterns(marshalled: bytes) -> bool:
+    """Whether code that runs when the module is imported may call `re`; quickly."""
+    called = {*_NAMES, "prefixmatch"}
+    return any(
+        not called.isdisjoint(code.co_names) for code in _import_time(marshal.loads(marshalled))
+    )
+
+
+def _import_time(code: CodeType) -> Iterator[CodeType]:
+    """The code of a module and of the classes in it, but not of functions."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType) and not constant.co_flags & _OPTIMIZED:
+            yield from _import_time(constant)
+
+
+def pack_patterns(source: bytes) -> bytes:
+    """What `runtime.patterns` puts into the cache of `re` for this source; empty for none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except _FAILURES:
+        return b""
+    return pack(find_patterns(tree))
+
+
+def pack(keys: Iterable[Key]) -> bytes:
+    """The packed form of patterns: those that `re` compiles without a warning."""
+    compiled = [
+        (flags, arguments)
+        for pattern, flags in dict.fromkeys(keys)
+        if (arguments := _compile(pattern, flags)) is not None
+    ]
+    # in the oldest form: the same bytes whatever objects are shared
+    return seal(marshal.dumps((_sre_magic(), compiled), 0)) if compiled else b""
+
+
+def find_patterns(tree: ast.Module) -> Iterator[Key]:
+    """The pattern and flags of every call of `re` that runs when the module is imported."""
+    scope = _Scope()
+    for node in _walk(tree):
+        scope.learn(node)
+        if isinstance(node, ast.Call) and (function := scope.get_function(node.func)):
+            pattern = scope.evaluate(node.args[0]) if node.args else _UNKNOWN
+            flags = scope.evaluate(_get_flags(node, function))
+            if isinstance(pattern, (str, bytes)) and isinstance(flags, int):
+                yield pattern, int(flags)
+
+
+def _walk(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node that runs at import, in the order of the source."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case (
+                ast.FunctionDef(decorator_list=decorators)
+                | ast.AsyncFunctionDef(decorator_list=decorators)
+            ):
+                for early in (*decorators, child.args):
+                    yield from _walk(ast.Expr(early))  # type: ignore[arg-type]
+            case ast.Lambda(arguments):
+                yield from _walk(arguments)
+            case _:
+                yield child
+                yield from _walk(child)
+
+
+def _get_flags(node: ast.Call, function: str) -> ast.expr:
+    for keyword in node.keywords:
+        if keyword.arg == "flags":
+            return keyword.value
+    place = _LAST_FLAGS.get(function, 1 if function == "compile" else 2)
+    return node.args[place] if len(node.args) > place else ast.Constant(0)
+
+
+class _Scope:
+    """The names of a module that stand for `re`, its functions and flags, or for constants."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
+    def learn(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                self._values[alias.asname or alias.name] = re if alias.name == "re" else _UNKNOWN
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                found = getattr(re, alias.name, _UNKNOWN) if node.module == "re" else _UNKNOWN
+                self._values[alias.asname or alias.name] = found
+        elif isinstance(node, ast.Assign):
+            value = self.evaluate(node.value)
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    self._values[target.id] = value
+
+    def get_function(self, node: ast.expr) -> str:
+        """The name of the function of `re` that an expression is, or ''."""
+        value = self.evaluate(node) if isinstance(node, (ast.Name, ast.Attribute)) else None
+        return _FUNCTIONS.get(value, "") if callable(value) else ""
+
+    def evaluate(self, node: ast.expr) -> Any:
+        """The value of a constant expression over what is known, or `_UNKNOWN`."""
+        match node:
+            case ast.Constant(value):
+                return value
+            case ast.Name(name):
+                return self._values.get(name, _UNKNOWN)
+            case ast.Attribute(owner, name):
+                return getattr(re, name, _UNKNOWN) if self.evaluate(owner) is re else _UNKNOWN
+            case ast.BinOp(left, operator, right):
+                return _combine(self.evaluate(left), operator, self.evaluate(right))
+            case ast.Tuple(elements):
+                values = tuple(map(self.evaluate, elements))
+                return _UNKNOWN if _UNKNOWN in values else values
+            case ast.Dict(keys, elements) if None not in keys:
+                values = tuple(map(self.evaluate, elements))
+                names = [self.evaluate(key) for key in keys if key is not None]
+                known = _UNKNOWN not in (*names, *values)
+                return dict(zip(names, values, strict=True)) if known else _UNKNOWN
+            case ast.Call(ast.Attribute(owner, "escape"), [text]) if self.evaluate(owner) is re:
+                value = self.evaluate(text)
+                return re.escape(value) if isinstance(value, str) else _UNKNOWN
+            case ast.JoinedStr(parts):
+                return self._join(parts)
+        return _UNKNOWN
+
+    def _join(self, parts: list[ast.expr]) -> Any:
+        texts = []
+        for part in parts:
+            if isinstance(part, ast.FormattedValue):
+                if part.conversion != -1 or part.format_spec is not None:
+                    return _UNKNOWN
+                value = self.evaluate(part.value)
+            else:
+                value = self.evaluate(part)
+            if not isinstance(value, str):
+                return _UNKNOWN
+            texts.append(value)
+        return "".join(texts)
+
+
+def _combine(left: Any, operator: ast.operator, right: Any) -> Any:
+    """`+`, `%` of texts and `|` of flags."""
+    if left is _UNKNOWN or right is _UNKNOWN:
+        return _UNKNOWN
+    try:
+        if isinstance(operator, ast.BitOr) and isinstance(left, int) and isinstance(right, int):
+            return left | right
+        if isinstance(left, (str, bytes)) and isinstance(operator, ast.Add):
+            return left + right
+        if isinstance(left, (str, bytes)) and isinstance(operator, ast.Mod):
+            return left % right
+    except _FAILURES:
+        pass
+    return _UNKNOWN
+
+
+def _sre_magic() -> int:
+    return int(sys.modules["re._compiler"]._sre.MAGIC)
+
+
+def _compile(pattern: str | bytes, flags: int) -> tuple[Any, ...] | None:
+    """What `re` would give to `_sre.compile` for a pattern; None where it warns or fails.
+
+    None as well for `re.DEBUG`, which `re` does not cache, and `re.TEMPLATE`, which is deprecated.
+    """
+    if flags & (re.DEBUG | 1):
+        return None
+    compiler: Any = sys.modules["re._compiler"]
+    recorder = _Recorder(compiler._sre)
+    compiler._sre = recorder
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            compiler.compile(pattern, flags)
+    except (*_FAILURES, Warning):
+        return None
+    finally:
+        compiler._sre = recorder.sre
+    source, compiled_flags, code, *rest = recorder.arguments
+    return source, compiled_flags, array("I", code).tobytes(), *rest
+
+
+class _Recorder:
+    """`_sre`, and what it was last asked to compile."""
+
+    def __init__(self, sre: Any) -> None:
+        self.sre = sre
+        self.arguments: tuple[Any, ...] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sre, name)
+
+    def compile(self, *arguments: Any) -> Any:
+        self.arguments = arguments
+        return self.sre.compile(*arguments)

@@ -1,0 +1,1 @@
+"""From a run of a command to what it imported and opened."""

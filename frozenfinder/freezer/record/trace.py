@@ -1,0 +1,216 @@
+"""Tracing: a command is run, and what it and its children import, open and ask for is recorded.
+
+The command is executed, the only thing that a freeze ever executes. `recorder` is what runs in its
+processes.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from frozenfinder.errors import FreezeError
+from frozenfinder.freezer.compile.expressions import Key, format_key
+from frozenfinder.freezer.discover.distributions import METADATA_SUFFIXES, has_metadata, normalise
+from frozenfinder.freezer.discover.search import Search
+from frozenfinder.freezer.discover.specs import climb
+from frozenfinder.freezer.manifest import Manifest
+from frozenfinder.freezer.plan import path_below
+
+from . import recorder
+
+_UNSEEN = "it is of another version, or started with -I, -E or -S, or with another PYTHONPATH"
+_LIBRARIES = (".so", ".pyd", ".dll", ".dylib")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What was recorded: each in the order of its first occurrence, process after process.
+
+    `modules` are (name, file), of a namespace package (name, None); those that were there before
+    anything could be recorded come last. `opened` are paths that were opened for reading, there or
+    not. `distributions` are names that metadata was asked for by. `unseen` are the command lines of
+    interpreters that were started so that they could not be recorded. `patterns` are the texts and
+    flags of regular expressions that were compiled.
+    """
+
+    modules: tuple[tuple[str, str | None], ...] = ()
+    opened: tuple[str, ...] = ()
+    distributions: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    patterns: tuple[Key, ...] = ()
+
+
+def trace(command: Sequence[str]) -> Recording:
+    """Run a command, and record it; its output goes to stderr.
+
+    FreezeError where it cannot be started, fails, or ran no interpreter like this one.
+    """
+    shown = shlex.join(command)
+    # a process that outlives the command, as multiprocessing has one, may be writing its record yet
+    with tempfile.TemporaryDirectory(
+        prefix="frozenfinder-trace-", ignore_cleanup_errors=True
+    ) as folder:
+        home = Path(folder).resolve() / "site"
+        home.mkdir()
+        source = Path(recorder.__file__).read_bytes()
+        (home / f"{recorder.NAME}.py").write_bytes(source)
+        searched = [str(home), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(searched),
+            "FROZENFINDER": "off",  # what a registry serves has no file to be found at
+        }
+        try:
+            done = subprocess.run(command, env=environment, stdout=sys.stderr, check=False)
+        except OSError as error:
+            raise FreezeError(
+                f"trace {shown!r}: cannot be started: {error.strerror or error}"
+            ) from error
+        if done.returncode:
+            raise FreezeError(
+                f"trace {shown!r}: {_describe(done.returncode)}, expected exit status 0; "
+                "nothing was written"
+            )
+        return _read(home.parent, shown)
+
+
+def _describe(status: int) -> str:
+    if status > 0:
+        return f"ended with exit status {status}"
+    try:
+        return f"died of {signal.Signals(-status).name}"
+    except ValueError:
+        return f"died of signal {-status}"
+
+
+def _read(folder: Path, shown: str) -> Recording:
+    notes: dict[str, dict[tuple[object, ...], None]] = {}
+    tags = set()
+    for file in sorted(folder.glob("*.txt")):
+        lines = list(_parse(file.read_text("ascii", "replace")))
+        about = next((what for kind, *what in lines if kind == "process"), [])
+        tags.update(about[:1])
+        if about[:1] != [sys.implementation.cache_tag]:
+            lines = [("unseen", *about[2:])]
+        for kind, *what in lines:
+            notes.setdefault(str(kind), {}).setdefault(tuple(what))
+    if sys.implementation.cache_tag not in tags:
+        found = f"only {', '.join(sorted(map(str, tags)))}" if tags else "no interpreter"
+        raise FreezeError(
+            f"trace {shown!r}: {found} could be recorded, expected "
+            f"{sys.implementation.cache_tag}, not started with -I, -E or -S"
+        )
+    return _make_recording(notes)
+
+
+def _parse(text: str) -> Iterator[tuple[object, ...]]:
+    """The notes of a process; of one that was killed the last may be cut short."""
+    for line in text.splitlines():
+        with suppress(ValueError, SyntaxError):
+            yield ast.literal_eval(line)
+
+
+def _make_recording(notes: dict[str, dict[tuple[object, ...], None]]) -> Recording:
+    modules: dict[str, str | None] = {}
+    for kind in ("import", "loaded", "before"):
+        for name, origin in notes.get(kind, ()):
+            modules.setdefault(str(name), None if origin is None else str(origin))
+    return Recording(
+        modules=tuple(modules.items()),
+        opened=tuple(str(path) for (path,) in notes.get("open", ())),
+        distributions=tuple(str(name) for (name,) in notes.get("distribution", ()) if name),
+        patterns=tuple((text, int(str(flags))) for text, flags in notes.get("pattern", ())),  # type: ignore[misc]
+        unseen=tuple(shlex.join(map(str, words)) for words in notes.get("unseen", ())),
+    )
+
+
+# -- from what was recorded to what is asked for
+
+
+def name_recorded(
+    recording: Recording, search_path: Sequence[str]
+) -> tuple[Manifest, tuple[str, ...]]:
+    """A manifest that asks for all that was recorded, and what none can ask for.
+
+    The latter are sentences. Folders that modules were found in and that `search_path` lacks are
+    searched first.
+    """
+    known = Search(search_path)
+    modules = dict(reversed(recording.modules))  # of two files of one name the first
+    modules = {name: modules[name] for name, _ in recording.modules}
+    located = {name: _find_top(name, origin) for name, origin in modules.items() if origin}
+    tops = {top: None for top in located.values() if top and top not in known.directories}
+    search = Search([*tops, *known.directories])
+    names, complaints = [], []
+    for name, origin in modules.items():
+        found = [spec.origin for spec in search.find(name)]
+        if not found:
+            complaints.append(f"{name}: was imported from {origin!r}, where no search finds it")
+        elif origin is not None and found[0] != origin and not _is_same(found[0], origin):
+            complaints.append(f"{name}: was imported from {origin!r}, a search finds {found[0]!r}")
+        else:
+            names.append(name)
+    data, asked = _sort_opened(recording.opened, search, {n.partition(".")[0] for n in names})
+    metadata = [
+        name
+        for name in dict.fromkeys(map(normalise, (*asked, *recording.distributions)))
+        if has_metadata(name, search.directories)
+    ]
+    unseen = [f"{words}: was not recorded: {_UNSEEN}" for words in recording.unseen]
+    manifest = Manifest(
+        recorded=tuple(names),
+        searches=tuple(tops),
+        data=tuple(data),
+        metadata=tuple(metadata),
+        patterns=tuple(map(format_key, recording.patterns)),
+    )
+    return manifest, (*complaints, *unseen)
+
+
+def _find_top(name: str, origin: str) -> str | None:
+    """The folder in which a search for the module's name ends at its file."""
+    is_package = os.path.basename(origin).partition(".")[0] == "__init__"
+    top = climb(origin, name.count(".") + 1 + is_package)
+    below = (path_below(origin, top) or "").partition(".")[0]
+    expected = name.replace(".", "/") + ("/__init__" if is_package else "")
+    return top if below == expected else None
+
+
+def _is_same(found: str | None, origin: str) -> bool:
+    return found is not None and os.path.realpath(found) == os.path.realpath(origin)
+
+
+def _sort_opened(
+    opened: Iterable[str], search: Search, tops: set[str]
+) -> tuple[list[str], list[str]]:
+    """The data files of packages among the paths, as globs, and distributions by their metadata."""
+    data: dict[str, None] = {}
+    metadata: dict[str, None] = {}
+    for path in opened:
+        if path.endswith(_LIBRARIES) or not os.path.isfile(path):
+            continue
+        for directory in search.directories:
+            below = path_below(path, directory)
+            top = (below or "").partition("/")[0]
+            if below is None or top == below:
+                continue
+            if top.endswith(METADATA_SUFFIXES):
+                metadata[top.rpartition(".")[0].partition("-")[0]] = None
+            elif top in tops:
+                data[_escape(below)] = None
+    return list(data), list(metadata)
+
+
+def _escape(path: str) -> str:
+    """A glob that matches this path alone."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in path)

@@ -1,0 +1,244 @@
+"""What goes into a registry: the planned modules and files, read, compiled or taken over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from frozenfinder.errors import FreezeError
+from frozenfinder.freezer.compile.compiler import Compiled, Compiler, Task, stamp
+from frozenfinder.freezer.plan import DataFile, Module, Omission, Plan
+from frozenfinder.runtime.layout import BARE_KINDS, CODE_KINDS, FrozenEntry
+
+from .epoch import read_epoch
+from .output import Frozen
+from .previous import Previous
+
+Progress = Callable[[int, int, str], object]
+
+
+class Content:
+    """What was made of a plan so far, what was left out, and how many modules came from where.
+
+    `clamped` counts the modules whose files are newer than SOURCE_DATE_EPOCH.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._latest = read_epoch()
+        self._numbers = {root: number for number, root in enumerate(plan.roots)}
+        self._modules: dict[int, Frozen] = {}  # by their places in the plan
+        self.files: list[Frozen] = []
+        self.omitted: list[Omission] = []
+        self.warnings: list[tuple[str, str]] = []
+        self.compiled = self.from_pyc = self.reused = self.clamped = 0
+
+    @property
+    def modules(self) -> list[Frozen]:
+        """The modules in the order of the plan."""
+        return [self._modules[place] for place in sorted(self._modules)]
+
+    def add_modules(self, previous: Previous, jobs: int, progress: Progress | None) -> None:
+        """Everything but the aliases, and then those; `previous` saves what it can.
+
+        FreezeError where what was asked for by name cannot be frozen.
+        """
+        modules = self._plan.modules
+        tasks = {
+            place: size
+            for place, module in enumerate(modules)
+            if (size := self._add_without_compiling(place, module, previous)) is not None
+        }
+        if tasks:
+            self._compile(tasks, jobs, progress)
+        self._add_patterns()
+        self._add_aliases()
+        self.omitted.sort(key=lambda omission: omission.name)
+        self.warnings.sort()
+
+    def add_files(self) -> None:
+        """The data files and, where extension modules are embedded, what these need."""
+        self.files += self._read_files(self._plan.files)
+        if self._plan.embed:
+            # deferred: hashlib takes long to import
+            from .parcels import add_parcels
+
+            libraries = list(self._read_files(self._plan.libraries))
+            places = list(self._modules)
+            beside = self._find_beside()
+            data = [file for file in self.files if file.entry.path in set().union(*beside.values())]
+            with_parcels = add_parcels(list(self._modules.values()), [*libraries, *data], beside)
+            self._modules = dict(zip(places, with_parcels, strict=True))
+            self.files += libraries
+            self.files.sort(key=lambda file: file.entry.name)
+
+    def _find_beside(self) -> dict[str, set[str]]:
+        """The data files that extension modules look for beside themselves, by the modules' paths.
+
+        They are those of the packages to lay out, for what came with these.
+        """
+        plan = self._plan
+        came = {module.why for module in plan.modules if module.name in plan.lay_out}
+        data = {file.path for file in plan.files if file.path.partition("/")[0] in plan.lay_out}
+        return {
+            module.path: data
+            for module in plan.modules
+            if module.kind == "extension"
+            and (module.why in came or module.path.partition("/")[0] in plan.lay_out)
+        }
+
+    def _read_files(self, files: Iterable[DataFile]) -> Iterator[Frozen]:
+        for file in files:
+            try:
+                content, mtime, size = _read(file.location)
+            except OSError as error:
+                self._omit(file.path, file.location, f"cannot be read: {error.strerror}")
+                continue
+            yield Frozen(self._file_entry(file, mtime, size), content)
+
+    def _add_without_compiling(self, place: int, module: Module, previous: Previous) -> int | None:
+        """Add the module if that can be done at once; else the size of its file."""
+        if module.kind in BARE_KINDS:
+            self._modules[place] = Frozen(self._entry(module))
+        if module.kind in BARE_KINDS or module.kind == "alias":
+            return None
+        content = b""
+        try:
+            if module.kind == "extension" and self._plan.embed:
+                content, mtime, size = _read(module.location)
+            else:
+                mtime, size = stamp(os.stat(module.location))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self._leave_out(module, f"cannot be read: {reason}")
+            return None
+        if module.kind not in CODE_KINDS:
+            self._modules[place] = Frozen(self._entry(module, mtime, size), content)
+            return None
+        taken = previous.take(module, mtime, size)
+        if taken is None:
+            return size
+        self._modules[place] = self._freeze(module, taken)
+        self.reused += 1
+        return None
+
+    def _compile(self, sizes: dict[int, int], jobs: int, progress: Progress | None) -> None:
+        """Compile the modules at these places in the plan, whose files have these sizes."""
+        # deferred: nothing is compiled where everything was taken over
+        from frozenfinder.freezer.compile.pool import compile_all
+
+        modules = self._plan.modules
+        done = len(modules) - len(sizes)
+        places = list(sizes)
+        tasks = [self._task(modules[place]) for place in places]
+        compiler = Compiler(self._plan.optimize, strip_docstrings=self._plan.strip_docstrings)
+        for number, compiled in compile_all(compiler, tasks, list(sizes.values()), jobs):
+            module = modules[places[number]]
+            self._add_compiled(places[number], module, compiled)
+            done += 1
+            if progress is not None:
+                progress(done, len(modules), module.name)
+
+    def _task(self, module: Module) -> Task:
+        sourceless = module.kind == "sourceless"
+        with_source = self._plan.with_source and not sourceless
+        return Task(module.location, module.path, sourceless, with_source)
+
+    def _add_compiled(self, place: int, module: Module, compiled: Compiled) -> None:
+        if compiled.code is None:
+            self._leave_out(module, compiled.reason or "")
+            return
+        self._modules[place] = self._freeze(module, compiled)
+        self.warnings += [(module.name, warning) for warning in compiled.warnings]
+        if compiled.reused:
+            self.from_pyc += 1
+        else:
+            self.compiled += 1
+
+    def _freeze(self, module: Module, compiled: Compiled) -> Frozen:
+        entry = self._entry(module, compiled.mtime, compiled.size)
+        entry.patterns_size = len(compiled.patterns)
+        return Frozen(entry, (compiled.code or b"") + compiled.patterns, compiled.text)
+
+    def _add_patterns(self) -> None:
+        """Give `re` the recorded patterns that no module has: in its cache they are there for all.
+
+        It has none of its own, so whatever a registry before had there was recorded for that one.
+        """
+        place = next((at for at, each in self._modules.items() if each.entry.name == "re"), None)
+        if place is None:
+            return
+        frozen = self._modules[place]
+        if not self._plan.patterns and not frozen.entry.patterns_size:
+            return
+        # deferred: `ast` and `re` take long to import
+        from frozenfinder.freezer.compile.expressions import pack, parse_key, unpack_keys
+
+        known: set[object] = set()
+        for each in self._modules.values():
+            size = each.entry.patterns_size if each is not frozen else 0
+            known.update(unpack_keys(each.blob[-size:] if size else b""))
+        missing = sorted(set(map(parse_key, self._plan.patterns)) - known, key=repr)
+        code = frozen.blob[: len(frozen.blob) - frozen.entry.patterns_size]
+        packed = pack(missing)
+        frozen.entry.patterns_size = len(packed)
+        self._modules[place] = frozen._replace(blob=code + packed)
+
+    def _add_aliases(self) -> None:
+        """Give each alias the code of what it stands for."""
+        targets = {frozen.entry.name: frozen for frozen in self._modules.values()}
+        for place, module in enumerate(self._plan.modules):
+            if module.kind != "alias":
+                continue
+            target = targets.get(module.origname or "")
+            if target is None:
+                reason = f"stands for {module.origname!r}, which is not in the registry"
+                self._leave_out(module, reason)
+                continue
+            entry = self._entry(module, target.entry.mtime, target.entry.source_size)
+            entry.kind, entry.is_package = target.entry.kind, target.entry.is_package
+            entry.patterns_size = target.entry.patterns_size
+            self._modules[place] = target._replace(entry=entry)
+
+    def _leave_out(self, module: Module, reason: str) -> None:
+        if module.name in self._plan.named:
+            raise FreezeError(
+                f"module {module.name!r}: {module.location!r} {reason}; "
+                "it was asked for by name, so that it is not left out",
+                module=module.name,
+            )
+        self._omit(module.name, module.location, reason)
+
+    def _omit(self, name: str, location: str, reason: str) -> None:
+        self.omitted.append(Omission(name, location, reason))
+
+    def _entry(self, module: Module, mtime: int = 0, size: int = 0) -> FrozenEntry:
+        self.clamped += mtime > self._latest
+        return FrozenEntry(
+            module.name,
+            origname=module.origname,
+            table=module.table,
+            kind=module.kind,
+            is_package=module.is_package,
+            lay_out=module.name in self._plan.lay_out,
+            root=self._numbers[module.root],
+            path=module.path,
+            mtime=min(mtime, self._latest),
+            source_size=size,
+        )
+
+    def _file_entry(self, file: DataFile, mtime: int, size: int) -> FrozenEntry:
+        return FrozenEntry(
+            file.path,
+            kind="data",
+            root=self._numbers[file.root],
+            path=file.path,
+            mtime=min(mtime, self._latest),
+            source_size=size,
+        )
+
+
+def _read(location: str) -> tuple[bytes, int, int]:
+    """The content of a file, and its stamp."""
+    with open(location, "rb") as opened:
+        return opened.read(), *stamp(os.fstat(opened.fileno()))

@@ -1,0 +1,207 @@
+"""Writing: the bytes of a registry from what was frozen, and the file that holds them.
+
+The file is always a complete registry: it is written beside itself under another name and takes the
+place of the one before in one step. Nothing of the clock, the machine or the order of work is in
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import MAGIC_NUMBER
+from typing import IO, NamedTuple
+
+from frozenfinder import __version__
+from frozenfinder.errors import FreezeError
+from frozenfinder.freezer.plan import Plan
+from frozenfinder.runtime.layout import CODE_KINDS, MAGIC, FrozenEntry, digest
+
+from .pack import pack_boot, pack_registry
+from .sign import Signer
+
+_TICK_NS = 20_000_000  # how far a file system's clock may lag behind the system's
+_MODE = 0o644
+
+
+class Frozen(NamedTuple):
+    """An entry, whose places among the blobs are still to be filled in, and what goes there."""
+
+    entry: FrozenEntry
+    blob: bytes = b""
+    text: bytes | None = None
+
+
+def pack(
+    plan: Plan,
+    modules: Sequence[Frozen],
+    files: Sequence[Frozen],
+    signer: Signer | None = None,
+) -> list[bytes]:
+    """The bytes of the registry, in pieces: the code of a boot, other code, data, texts."""
+    blobs: list[bytes] = []
+    at = 0
+    booted = _find_booted(plan, modules)
+    first = {id(frozen) for frozen in booted}
+    others = [frozen for frozen in modules if id(frozen) not in first]
+    for frozen in (*booted, *others, *files):
+        entry = frozen.entry
+        entry.offset, entry.size = at, len(frozen.blob)
+        entry.digest = digest(frozen.blob) if frozen.blob else 0
+        blobs.append(frozen.blob)
+        at += entry.size
+    for frozen in modules:
+        if frozen.text is not None:
+            entry = frozen.entry
+            entry.text_offset, entry.text_size = at, len(frozen.text)
+            entry.text_digest = digest(frozen.text)
+            blobs.append(frozen.text)
+            at += entry.text_size
+    head = pack_registry(
+        magic=int.from_bytes(MAGIC_NUMBER, "little"),
+        marshal_version=marshal.version,
+        optimize=plan.optimize,
+        world=plan.world,
+        cache_tag=str(sys.implementation.cache_tag),
+        roots=[(root.anchor, root.path) for root in plan.roots],
+        modules=[frozen.entry for frozen in modules],
+        files=[frozen.entry for frozen in files],
+        info=pack_info(plan),
+        boot=pack_boot(0, sum(len(each.blob) for each in booted), len(booted)) if booted else b"",
+        blobs_size=at,
+        signed=signer is not None,
+    )
+    signature = [] if signer is None else [signer.sign(head, *blobs)]
+    return [head, *blobs, *signature]
+
+
+def _find_booted(plan: Plan, modules: Sequence[Frozen]) -> list[Frozen]:
+    """The modules of a recorded boot that have code, in its order."""
+    by_name = {
+        frozen.entry.name: frozen
+        for frozen in reversed(modules)  # of two with one name the first is found
+        if frozen.entry.kind in CODE_KINDS and frozen.blob
+    }
+    return [by_name[name] for name in plan.boot if name in by_name]
+
+
+def pack_info(plan: Plan) -> bytes:
+    """What `Registry.info` gives: the version that froze, and a manifest that asks for the same."""
+    info = {"frozenfinder": __version__, "asked": plan.asked}
+    return json.dumps(info, ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def check_output(path: str) -> None:
+    """FreezeError unless a registry may be written at `path`: nothing else is there to be lost."""
+    if not check_place(path, "a registry"):
+        return
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(MAGIC))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if start and start != MAGIC:
+        raise FreezeError(
+            f"output {path!r}: is a file that begins with {start!r} and not a registry; "
+            "remove it, or choose another name"
+        )
+
+
+def check_place(path: str, expected: str) -> bool:
+    """Whether a file is at `path`; FreezeError where there is something else, or no folder."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if not os.path.isdir(os.path.dirname(path)):
+            raise FreezeError(
+                f"output {path!r}: its folder does not exist; create it first"
+            ) from None
+        return False
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        raise FreezeError(f"output {path!r}: is {kind}, expected {expected} or nothing")
+    return True
+
+
+def write(path: str, pieces: Sequence[bytes], scanned_ns: int = 0) -> bool:
+    """Put a file of these pieces at `path`; False if it was there already.
+
+    FreezeError if that fails, and then what was there before is there still. The file's time is the
+    moment before which its sources were not looked at, so that a directory written to since then
+    counts as newer than the registry.
+    """
+    moment_ns = (scanned_ns or time.time_ns()) - _TICK_NS
+    try:
+        if _holds(path, pieces):
+            os.utime(path, ns=(moment_ns, moment_ns))
+            return False
+    except OSError:
+        pass  # not there, or not ours
+    with replacing(path, modified_ns=moment_ns) as file:
+        file.writelines(pieces)
+    return True
+
+
+def _holds(path: str, pieces: Sequence[bytes]) -> bool:
+    with open(path, "rb") as file:
+        return os.fstat(file.fileno()).st_size == sum(map(len, pieces)) and all(
+            file.read(len(piece)) == piece for piece in pieces
+        )
+
+
+@contextmanager
+def replacing(
+    path: str, *, mode: int = _MODE, modified_ns: int | None = None
+) -> Iterator[IO[bytes]]:
+    """A file to write beside `path`, which it is given the name of when the block is done.
+
+    Nothing is left of it where the block raises. FreezeError if it cannot be written; the block's
+    own OSErrors are taken for that.
+    """
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(temporary, flags, mode)
+        try:
+            with open(descriptor, "wb") as file:
+                yield file
+                sync(file)
+            if modified_ns is not None:
+                os.utime(temporary, ns=(modified_ns, modified_ns))
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    _sync_folder(folder)
+
+
+def sync(file: IO[bytes]) -> None:
+    """Have on the disk what was written; OSError where it does not fit, or fails."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the new name last through a power failure, where a directory can be synced."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _unwritable(path: str, error: OSError) -> FreezeError:
+    return FreezeError(f"output {path!r}: cannot be written: {error.strerror or error}")

@@ -1,0 +1,81 @@
+"""The registry that was at the output before: what it holds of unchanged files is taken over."""
+
+from __future__ import annotations
+
+import marshal
+import sys
+from importlib.util import MAGIC_NUMBER
+
+from frozenfinder import __version__
+from frozenfinder.errors import RegistryError
+from frozenfinder.freezer.compile.compiler import Compiled
+from frozenfinder.freezer.plan import Module, Plan
+from frozenfinder.runtime.layout import FrozenEntry
+from frozenfinder.runtime.registry import Registry
+
+
+class Previous:
+    """What can be taken over, by root and path; nothing from a registry that was made otherwise."""
+
+    def __init__(self, path: str, plan: Plan) -> None:
+        self._with_source = plan.with_source
+        self._registry: Registry | None = None
+        self._entries: dict[tuple[tuple[str, str], str, str], FrozenEntry] = {}
+        try:
+            registry = Registry.open(path)
+        except RegistryError:
+            return
+        try:
+            if registry.distrust is None and _is_alike(registry, plan):
+                self._entries = {
+                    (registry.roots[entry.root], entry.path, entry.kind): entry
+                    for entry in registry.entries()
+                    if entry.origname == entry.name
+                }
+        except (RegistryError, IndexError):
+            self._entries = {}  # damaged: freeze anew
+        self._registry = registry
+
+    def close(self) -> None:
+        if self._registry is not None:
+            self._registry.close()
+
+    def take(self, module: Module, mtime: int, size: int) -> Compiled | None:
+        """What was made of a module whose file has this stamp, or None."""
+        root = module.root
+        entry = self._entries.get(((root.anchor, root.path), module.path, module.kind))
+        if entry is None or self._registry is None:
+            return None
+        if (entry.mtime, entry.source_size) != (mtime, size):
+            return None
+        if module.kind == "source" and self._with_source and entry.text_size < 0:
+            return None
+        try:
+            blob = bytes(self._registry.read_blob(entry))
+            text = self._registry.read_text(entry) if self._with_source else None
+        except RegistryError:
+            return None
+        code_size = len(blob) - entry.patterns_size
+        return Compiled(
+            blob[:code_size],
+            mtime,
+            size,
+            text=None if text is None else bytes(text),
+            patterns=blob[code_size:],
+        )
+
+
+def _is_alike(registry: Registry, plan: Plan) -> bool:
+    """Whether the same freezer made it in the same way on the same interpreter."""
+    header = registry.header
+    info = registry.info()
+    asked = info.get("asked")
+    return (
+        header.magic == int.from_bytes(MAGIC_NUMBER, "little")
+        and header.marshal_version == marshal.version
+        and header.cache_tag == sys.implementation.cache_tag
+        and header.optimize == plan.optimize
+        and info.get("frozenfinder") == __version__
+        and isinstance(asked, list)
+        and ("strip-docstrings" in asked) == plan.strip_docstrings
+    )

@@ -1,0 +1,298 @@
+"""`Extractor`: gives the extension modules that a registry embeds a file to be loaded from.
+
+The file is in the user's cache. Where that cannot be used, it is a file in memory (Linux), whose
+descriptor stays open for the life of the process: the dynamic loader knows a library by the name
+that it was opened by, and takes the next file of the same number for the same library. Shared
+libraries that the module needs are loaded first then, through links that lie as the files would and
+are removed again: the libraries find each other by their paths, and the module finds them by the
+names that they give themselves.
+
+A file is verified by its SHA-256. What computes that may be an embedded extension module itself:
+its own file is compared with the registry's bytes.
+"""
+
+import os
+import sys
+
+from frozenfinder.errors import RegistryError
+from frozenfinder.runtime.system import environment, raise_number
+from frozenfinder.trust import find_sha256
+
+from .cache import ExtensionCache, UnusableError, check_ancestors, default_directory
+from .parcel import unpack_parcel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from frozenfinder.runtime.layout import FrozenEntry
+    from frozenfinder.runtime.registry import Registry
+
+    from .parcel import Parcel, ParcelFile
+
+
+_HASH_MODULES = ("_hashlib", "_sha2", "_sha256")
+
+
+class Extractor:
+    """The embedded extension modules of one registry.
+
+    `in_memory` says of each module that was not loaded from the cache why it was not.
+    """
+
+    def __init__(self, registry: "Registry") -> None:
+        self.registry = registry
+        self.in_memory: "dict[str, str]" = {}
+        directory = default_directory(environment("FROZENFINDER_CACHE"))
+        self._cache = None if directory is None else ExtensionCache(directory)
+        self._parcels: "dict[int, Parcel]" = {}
+        self._verified: "set[str]" = set()
+        self._memory = _Memory()
+
+    def locate(self, entry: "FrozenEntry") -> "str | None":
+        """Where the module's file is to be; None where there is no place for a cache."""
+        parcel, own = self._find_parcel(entry)
+        return None if self._cache is None else self._cache.locate(parcel, own)
+
+    def extract(self, entry: "FrozenEntry") -> "tuple[str, str]":
+        """The path and the SHA-256 of the module's file, which is there and was verified.
+
+        ImportError where there is neither a usable cache nor memory, RegistryError where the
+        registry is damaged.
+        """
+        parcel, own = self._find_parcel(entry)
+        module = _Content(self.registry, own, entry)
+        libraries = [
+            _Content(self.registry, file, self._find_library(file))
+            for file in parcel.files
+            if file.is_library and file is not own
+        ]
+        try:
+            for library in libraries:
+                _let_load_from(os.path.dirname(self._provide(parcel, library)))
+            return self._provide(parcel, module), own.digest
+        except UnusableError as error:
+            reason = str(error)
+        except OSError as error:
+            reason = str(error).partition("] ")[2] or str(error)
+        return self._hold(entry, module, libraries, reason), own.digest
+
+    def _find_parcel(self, entry: "FrozenEntry") -> "tuple[Parcel, ParcelFile]":
+        registry = self.registry
+        offset = registry.header.sections["blobs"][0] + entry.text_offset
+        parcel = self._parcels.get(offset)
+        if parcel is None:
+            parcel = unpack_parcel(registry.read_text(entry) or b"", registry.path, offset)
+            self._parcels[offset] = parcel
+        for file in parcel.files:
+            if file.path == entry.path:
+                return parcel, file
+        raise RegistryError(
+            f"{registry.where}: the parcel of entry {entry.name!r} does not list {entry.path!r}",
+            name=entry.name,
+            path=registry.path,
+            offset=offset,
+        )
+
+    def _find_library(self, file: "ParcelFile") -> "FrozenEntry":
+        """The entry of a library: a data file, or a module that others load as a library."""
+        registry = self.registry
+        folder, _, name = file.path.rpartition("/")
+        module = f"{folder}/{name.partition('.')[0]}".lstrip("/").replace("/", ".")
+        for entry in (registry.find_file(file.path), registry.find_entry(module)):
+            if entry is not None and entry.path == file.path:
+                return entry
+        raise RegistryError(
+            f"{registry.where}: a parcel lists the library {file.path!r}, expected it among the "
+            "files; freeze it again",
+            path=registry.path,
+        )
+
+    def _provide(self, parcel: "Parcel", content: "_Content") -> str:
+        cache = self._cache
+        if cache is None:
+            raise UnusableError("there is no home directory to have a cache in")
+        path = cache.locate(parcel, content.file)
+        if path not in self._verified:
+            cache.provide(parcel, content.file, content)
+            self._verified.add(path)
+        return path
+
+    def _hold(
+        self, entry: "FrozenEntry", module: "_Content", libraries: "list[_Content]", reason: str
+    ) -> str:
+        """The path of a file in memory, after the libraries that the module needs were loaded."""
+        if not self._memory.usable:
+            raise self._error(entry, f"cannot be put into the cache: {reason}")
+        for each in libraries:
+            if not each.is_loadable():
+                complaint = f"cannot be put into the cache: {reason}, and not into memory either"
+                raise self._error(entry, f"{complaint}: it looks for {each.file.path!r} beside it")
+        if entry.name not in self.in_memory:
+            self.in_memory[entry.name] = reason
+            if environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
+                sys.stderr.write(f"frozenfinder: {entry.name!r} is loaded from memory: {reason}\n")
+        try:
+            self._memory.load(libraries)
+        except OSError as error:
+            complaint = (
+                f"can neither be put into the cache: {reason}, nor loaded from memory: {error}"
+            )
+            raise self._error(entry, complaint) from error
+        return self._memory.hold(module)
+
+    def _error(self, entry: "FrozenEntry", complaint: str) -> ImportError:
+        return ImportError(
+            f"{self.registry.where}: extension module {entry.name!r} {complaint}; "
+            "set FROZENFINDER_CACHE to a directory of your own",
+            name=entry.name,
+            path=self.registry.path,
+        )
+
+
+class _Content:
+    """What a file of a module's parcel ought to have in it."""
+
+    def __init__(self, registry: "Registry", file: "ParcelFile", entry: "FrozenEntry") -> None:
+        self.file = file
+        self._registry = registry
+        self._entry = entry
+
+    def read(self) -> memoryview:
+        """The registry's bytes; RegistryError where they are not the file's."""
+        registry = self._registry
+        data = registry.read_blob(self._entry)
+        if len(data) != self.file.size or not self.matches([data]):
+            raise RegistryError(
+                f"{registry.where}: file {self.file.path!r} is not the one that its parcel lists, "
+                f"of {self.file.size} bytes and SHA-256 {self.file.digest}; freeze it again",
+                path=registry.path,
+            )
+        return data
+
+    def is_loadable(self) -> bool:
+        """Whether it is a library (of Linux), and not data that a module looks for."""
+        return bytes(self._registry.read_blob(self._entry)[:4]) == b"\x7fELF"
+
+    def matches(self, pieces: "Iterable[bytes | memoryview]") -> bool:
+        """Whether these are together what the parcel says of the file."""
+        if self._entry.name in _HASH_MODULES:
+            return b"".join(pieces) == self._registry.read_blob(self._entry)
+        computed = find_sha256()()
+        for piece in pieces:
+            computed.update(piece)
+        digest: str = computed.hexdigest()
+        return digest == self.file.digest
+
+
+class _Memory:
+    """Files in memory, with a path each for as long as the process lives."""
+
+    def __init__(self) -> None:
+        self._held: "dict[str, tuple[str, int]]" = {}  # by digest: the path, and the inode
+        self._numbers: "set[int]" = set()
+        self._loaded: "set[str]" = set()
+
+    @property
+    def usable(self) -> bool:
+        return hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
+
+    def hold(self, content: _Content) -> str:
+        """The path of a file with that content, made when it is first asked for."""
+        path, inode = self._held.get(content.file.digest, ("", 0))
+        if path and _find_inode(path) == inode:
+            return path
+        descriptor = os.memfd_create(content.file.path.rpartition("/")[2][:200], os.MFD_CLOEXEC)
+        view = content.read()
+        while view:
+            view = view[os.write(descriptor, view) :]
+        path = f"/proc/self/fd/{self._renumber(descriptor)}"
+        self._held[content.file.digest] = path, _find_inode(path)
+        return path
+
+    def load(self, libraries: "list[_Content]") -> None:
+        """Load shared libraries, which may need each other; OSError."""
+        missing = [each for each in libraries if each.file.digest not in self._loaded]
+        if missing:
+            _load_libraries({each.file.path: self.hold(each) for each in missing})
+            self._loaded.update(each.file.digest for each in missing)
+
+    def _renumber(self, descriptor: int) -> int:
+        """Give a descriptor a number that no file here had: the program may have closed one."""
+        given_up = []
+        descriptor = raise_number(descriptor)
+        while descriptor in self._numbers:
+            given_up.append(descriptor)
+            descriptor = os.dup(descriptor)
+        for number in given_up:
+            os.close(number)
+        self._numbers.add(descriptor)
+        return descriptor
+
+
+def _find_inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
+def _let_load_from(folder: str) -> None:
+    """Windows: have the DLLs in a folder found, as packages do for folders beside them."""
+    add_dll_directory = getattr(os, "add_dll_directory", None)
+    if add_dll_directory is not None:
+        add_dll_directory(folder)
+
+
+def _load_libraries(files: "dict[str, str]") -> None:
+    """Load libraries, by the paths that they ought to lie at and those that they are at. OSError.
+
+    Without a folder for links they are found by the names that they give themselves alone.
+    """
+    # deferred: only where the cache cannot be used
+    import shutil
+
+    folder = _make_private_folder()
+    if folder is None:
+        _load_in_any_order(list(files.values()))
+        return
+    try:
+        links = []
+        for path, target in files.items():
+            link = os.path.join(folder, path)
+            os.makedirs(os.path.dirname(link), 0o700, exist_ok=True)
+            os.symlink(target, link)
+            links.append(link)
+        _load_in_any_order(links)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_private_folder() -> "str | None":
+    """A temporary folder that nobody else can put anything into; None where there is none."""
+    # deferred: as above
+    import tempfile
+
+    try:
+        parent = os.path.realpath(tempfile.gettempdir())
+        check_ancestors(parent)
+        return tempfile.mkdtemp(prefix="frozenfinder-", dir=parent)
+    except (OSError, UnusableError):
+        return None
+
+
+def _load_in_any_order(paths: "list[str]") -> None:
+    """Load libraries; those that fail are tried again after the others."""
+    # deferred: as above
+    from _ctypes import dlopen
+
+    while paths:
+        failed: "list[str]" = []
+        for path in paths:
+            try:
+                dlopen(path, os.RTLD_NOW)
+            except OSError:
+                if len(failed) == len(paths) - 1:
+                    raise
+                failed.append(path)
+        paths = failed

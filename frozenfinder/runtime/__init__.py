@@ -1,0 +1,1 @@
+"""What every boot imports: built-in modules only, and its own lower layers."""

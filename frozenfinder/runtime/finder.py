@@ -1,0 +1,212 @@
+"""`FrozenFinder`, overlay's: which names a registry answers, and with what spec.
+
+It stands on `sys.meta_path` directly before `PathFinder`. `find_spec` takes no lock: what it reads
+is published by single assignments.
+"""
+
+import sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import ExtensionFileLoader
+
+from frozenfinder.errors import RegistryError
+
+from .layout import OVERLAY_KINDS
+from .loader import FrozenExtensionLoader, FrozenLoader
+from .lock import is_importing
+from .registry import FrozenEntry, Registry
+from .roots import Bypass, Roots
+from .system import SEPARATOR, syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import CodeType, ModuleType
+
+    from frozenfinder.native.fixups import FixupTable
+
+    from .collector import Collector
+    from .lock import ImportLock
+    from .patterns import Patterns
+
+
+def _get_cached_ending() -> str:
+    """How a `.pyc`'s name goes on after the module's; "" where modules have no `__cached__`."""
+    tag = sys.implementation.cache_tag
+    if sys.version_info < (3, 15) and tag is not None:
+        return f".{tag}.opt-{sys.flags.optimize}.pyc" if sys.flags.optimize else f".{tag}.pyc"
+    return ""
+
+
+_CACHED_ENDING = _get_cached_ending()
+
+
+class ServingFinder:
+    """What both modes share: the registry, the lock, and the account of what was served."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        lock: "ImportLock",
+        report: "Callable[[str, str], None] | None" = None,
+        tests: bool = False,
+        collector: "Collector | None" = None,
+        patterns: "Patterns | None" = None,
+    ) -> None:
+        self.registry = registry
+        self.lock = lock
+        self.collector = collector
+        self.patterns = patterns
+        self.tests = tests
+        self.bypassed: "dict[str, str]" = {}
+        self._served: "list[str]" = []  # append is atomic, an integer's += is not
+        self._report = report
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """What a mode adds."""
+
+    @property
+    def served(self) -> int:
+        """How many modules were executed from the registry, a reloaded one each time."""
+        return len(self._served)
+
+    @property
+    def fixups(self) -> "FixupTable":
+        """The extension modules that were created in this interpreter."""
+        # deferred: only programs with extension modules need it
+        from frozenfinder.native.fixups import table
+
+        return table
+
+    def unmarshal(self, entry: FrozenEntry) -> "CodeType":
+        """The entry's code, newly unmarshalled; its patterns go to `re`. RegistryError."""
+        registry = self.registry
+        blob = registry.read_blob(entry)
+        if entry.patterns_size and self.patterns is not None:
+            self.patterns.add(blob[-entry.patterns_size :])
+        return registry.load_code(entry, blob)
+
+    def count(self, name: str) -> None:
+        self._served.append(name)
+
+    def bypass(self, name: str, reason: str) -> None:
+        """Note why the registry holds `name` and does not serve it."""
+        self.bypassed[name] = reason
+        if self._report is not None:
+            self._report(name, reason)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.registry!r}, {self.served} served>"
+
+
+class NullFinder:
+    """What `install` gives back where nothing is to be served; it is on no meta path."""
+
+    served = 0
+    collector = None
+
+    def __init__(self, registry: "Registry | None", mode: str) -> None:
+        self.registry = registry
+        self.mode = mode
+        self.bypassed: "dict[str, str]" = {}
+
+
+class FrozenFinder(ServingFinder):
+    """Overlay: a name is served if the stock search would end at the file that was frozen.
+
+    For every other name `find_spec` is None, and the search goes on as if this finder were not
+    there; `bypassed` tells why, for names that the registry holds.
+    """
+
+    mode = "overlay"
+
+    def _set_up(self) -> None:
+        self._roots = Roots(self.registry)
+        self._damaged = False
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: "Sequence[str] | None" = None,
+        target: "ModuleType | None" = None,
+    ) -> "ModuleSpec | None":
+        """The spec that `PathFinder.find_spec` would give but for its loader, or None.
+
+        The loader of an extension module that nobody is importing is stock's, too.
+        Costs a `stat` of the source; one of each directory on the way for every outermost import.
+        A damaged registry serves nothing more, with one warning.
+        """
+        if self._damaged:
+            return None
+        try:
+            entry = self.registry.find_entry(fullname, self.tests)
+            if entry is None or entry.kind == "namespace":  # whose portions only the path knows
+                return None
+            return self._find_spec(fullname, path, entry)
+        except Bypass as reason:
+            self.bypass(fullname, str(reason))
+        except RegistryError as error:
+            self._give_up(fullname, error)
+        except ValueError as error:  # as stock has it for a NUL, or a lone surrogate
+            self.bypass(fullname, f"on the path before its root is what can be no path: {error}")
+        return None
+
+    def _find_spec(
+        self, fullname: str, path: "Iterable[str] | None", entry: FrozenEntry
+    ) -> ModuleSpec:
+        if entry.kind not in OVERLAY_KINDS:
+            raise Bypass(f"entries of kind {entry.kind!r} are left to the normal path")
+        lock = self.lock
+        epoch = lock.generation if lock.held() else 0
+        location = self._roots.locate(entry, path, epoch)
+        check_fresh(entry, location)
+        loader: "FrozenLoader | ExtensionFileLoader"
+        if entry.kind == "source":
+            loader = FrozenLoader(fullname, location, self, entry)
+        elif is_importing(fullname):
+            loader = FrozenExtensionLoader(fullname, location, self)
+        else:
+            loader = ExtensionFileLoader(fullname, location)
+        spec = ModuleSpec(fullname, loader, origin=location, is_package=entry.is_package)
+        spec.has_location = True
+        folder, _, file = location.rpartition(SEPARATOR)
+        if entry.is_package:
+            spec.submodule_search_locations = [folder]
+        if _CACHED_ENDING and entry.kind == "source" and sys.pycache_prefix is None:  # before 3.15
+            # what the property would work out as soon as the module is created
+            spec.cached = f"{folder}{SEPARATOR}__pycache__{SEPARATOR}{file[:-3]}{_CACHED_ENDING}"
+        return spec
+
+    def load_code(self, entry: FrozenEntry) -> "CodeType | None":
+        """The entry's code, newly unmarshalled, or None where the registry is damaged."""
+        try:
+            return self.unmarshal(entry)
+        except RegistryError as error:
+            self._give_up(entry.name, error)
+            return None
+
+    def _give_up(self, name: str, error: RegistryError) -> None:
+        self._damaged = True
+        self.bypass(name, str(error))
+        # deferred: the registry is damaged, which happens once
+        import warnings
+
+        warnings.warn(f"frozenfinder serves nothing more: {error}", RuntimeWarning, stacklevel=2)
+
+    def invalidate_caches(self) -> None:
+        """Look at every directory anew; costs the same whatever was imported."""
+        self._roots.invalidate()
+
+
+def check_fresh(entry: FrozenEntry, location: str) -> None:
+    """Bypass unless the source at `location` has the mtime and size that were frozen."""
+    try:
+        status = syscalls.stat(location)
+    except (OSError, ValueError) as error:
+        raise Bypass(f"its source {location!r} cannot be found") from error
+    mtime, size = int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
+    if mtime != entry.mtime or size != entry.source_size:
+        raise Bypass(
+            f"its source {location!r} has mtime {mtime} and size {size}, "
+            f"frozen were {entry.mtime} and {entry.source_size}"
+        )

@@ -1,0 +1,240 @@
+"""The loaders: they turn an entry's blob into a module, and run its body under the import lock.
+
+`FrozenLoader` serves overlay. It is a `SourceFileLoader` of the source on disk whose first
+`get_code` is answered from the registry, as the finder has found the source to be the one that was
+frozen; everything after that, and everything else, is stock. A module that has been executed is
+left with stock's own loader, because programs test for its class.
+"""
+
+import sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import (
+    ExtensionFileLoader,
+    SourceFileLoader,
+)
+
+from . import modules
+from .registry import FrozenEntry, Registry
+from .system import call_with_frames_removed, fix_co_filename
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, ModuleType
+    from typing import Any, Protocol, TypeVar
+
+    from frozenfinder.native.fixups import FixupTable
+
+    from .collector import Collector
+    from .lock import ImportLock
+    from .patterns import Patterns
+
+    _F = TypeVar("_F", bound=Callable[..., Any])
+    _T = TypeVar("_T")
+
+    class Server(Protocol):
+        """What a loader needs of the finder that made it."""
+
+        registry: Registry
+        lock: ImportLock
+        collector: Collector | None
+        patterns: Patterns | None
+
+        @property
+        def fixups(self) -> FixupTable: ...
+
+        def count(self, name: str) -> None: ...
+
+    class OverlayServer(Server, Protocol):
+        def load_code(self, entry: FrozenEntry) -> CodeType | None: ...
+
+
+def importlib_frame(function: "_F") -> "_F":
+    """Name importlib as the file of `function`'s frame.
+
+    Tracebacks, `warnings.warn(stacklevel=…)` and debuggers leave out the frames between an import
+    statement and the module's body by that name (`removeimportlib_frames` in Python/import.c).
+    """
+    function.__code__ = function.__code__.replace(
+        co_filename="<frozen importlib._bootstrap_external>"
+    )
+    return function
+
+
+@importlib_frame
+def call_locked(server: "Server", function: "Callable[..., _T]", *arguments: object) -> "_T":
+    """Call what runs a module's body, under the import lock.
+
+    The depth is put back twice, because a KeyboardInterrupt can arrive inside the first time.
+    For as long as the depth is over zero, the collector is relaxed, and promotes what is made.
+    """
+    lock = server.lock
+    collector = server.collector
+    mark = lock.mark()
+    try:
+        try:
+            lock.acquire()
+            if not mark and collector is not None:
+                collector.relax()
+            return function(*arguments)
+        finally:
+            lock.rewind(mark)
+    finally:
+        lock.rewind(mark)
+        if collector is not None:
+            if mark:
+                collector.promote()
+            else:
+                collector.restore()
+
+
+@importlib_frame
+def run_body(
+    server: "Server", get_code: "Callable[[str], CodeType | None]", module: "ModuleType"
+) -> None:
+    """Run the module's body under the import lock; as `_LoaderBasics.exec_module`."""
+    code = get_code(module.__name__)
+    if code is None:
+        raise ImportError(f"cannot load module {module.__name__!r} when get_code() returns None")
+    sys.audit("frozenfinder.exec", module.__name__, server.registry.path)
+    call_locked(server, call_with_frames_removed, exec, code, module.__dict__)
+    patterns = server.patterns
+    if patterns is not None and patterns.pending:
+        patterns.flush()  # it may have been `re` that was imported
+
+
+def hand_over(module: "ModuleType", loader: "SourceFileLoader | ExtensionFileLoader") -> None:
+    """Leave an executed module with stock's loader in place of overlay's, of that very class.
+
+    To be called when the body is done: an import that a fork cuts short is known by its loader.
+    """
+    namespace = getattr(module, "__dict__", None)
+    if not isinstance(namespace, dict):
+        return  # C code may create anything
+    if type(namespace.get("__loader__")) in _OVERLAY:
+        namespace["__loader__"] = loader
+    spec = namespace.get("__spec__")
+    if type(getattr(spec, "loader", None)) in _OVERLAY:
+        spec.loader = loader  # type: ignore[union-attr]
+
+
+class Locked:
+    """What every loader of this package is: it runs bodies under the import lock of its server."""
+
+    __slots__ = ()
+
+
+class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed and its own bases
+    """Overlay's loader of a source file that was found to be the one that was frozen.
+
+    It compares, hashes and pickles as the `SourceFileLoader` of that name and path does; a pickled
+    one comes back as a loader that reads the file.
+    """
+
+    __slots__ = ("_entry", "_server")
+
+    _entry: "FrozenEntry | None"
+    _server: "OverlayServer | None"
+
+    def __init__(
+        self,
+        fullname: str,
+        path: str,
+        server: "OverlayServer | None" = None,
+        entry: "FrozenEntry | None" = None,
+    ) -> None:
+        self.name = fullname
+        self.path = path
+        self._server = server
+        self._entry = entry
+
+    def __getstate__(self) -> "dict[str, object]":
+        return self.__dict__.copy()
+
+    def __setstate__(self, state: "dict[str, object]") -> None:
+        self.__dict__.update(state)
+        self._server = self._entry = None
+
+    def get_code(self, fullname: str) -> "CodeType | None":
+        """The frozen code the first time, `SourceFileLoader.get_code` after that.
+
+        Code that was handed out may have been changed, and the source may have been since.
+        """
+        entry, server = self._entry, self._server
+        if entry is None or server is None or fullname != self.name:
+            return super().get_code(fullname)
+        self._entry = None
+        code = server.load_code(entry)
+        if code is None:
+            return super().get_code(fullname)
+        fix_co_filename(code, self.path)
+        server.count(fullname)
+        return code
+
+    def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
+        """The default semantics, but in a forked child take up what another thread had begun."""
+        server = self._server
+        return None if server is None else server.lock.abandoned.pop(spec.name, None)
+
+    @importlib_frame
+    def exec_module(self, module: "ModuleType") -> None:
+        if self._server is None:
+            super().exec_module(module)
+        else:
+            run_body(self._server, self.get_code, module)
+            hand_over(module, SourceFileLoader(self.name, self.path))
+
+
+class FrozenExtensionLoader(ExtensionFileLoader, Locked):
+    """Overlay's loader of an extension module, from the file that was recorded.
+
+    It compares, hashes and pickles as `FrozenLoader` does. CPython creates the module, and the
+    finder's `FixupTable` hears of it.
+    """
+
+    __slots__ = ("_server",)
+
+    _server: "Server | None"
+
+    def __init__(self, name: str, path: str, server: "Server | None" = None) -> None:
+        self.name = name
+        self.path = path
+        self._server = server
+
+    def __getstate__(self) -> "dict[str, object]":
+        return self.__dict__.copy()
+
+    def __setstate__(self, state: "dict[str, object]") -> None:
+        self.__dict__.update(state)
+        self._server = None
+
+    @importlib_frame
+    def create_module(self, spec: ModuleSpec) -> "ModuleType":
+        """Create the module, under the import lock: a single-phase one runs its init function."""
+        if self._server is None:
+            return super().create_module(spec)
+        return self.create(self._server, spec, None)
+
+    @importlib_frame
+    def create(self, server: "Server", spec: ModuleSpec, digest: "str | None") -> "ModuleType":
+        name = spec.name
+        # what another thread had begun before a fork: C code is not taken up half way
+        server.lock.abandoned.pop(name, None)
+        previous = modules.get_module(name)
+        module = call_locked(server, super().create_module, spec)
+        server.fixups.fixup(spec.origin or self.path, name, module, previous, digest)
+        return module
+
+    @importlib_frame
+    def exec_module(self, module: "ModuleType") -> None:
+        """Execute the module, if it is multi-phase, under the import lock."""
+        server = self._server
+        if server is None:
+            super().exec_module(module)
+        else:
+            call_locked(server, super().exec_module, module)
+            server.count(self.name)
+            hand_over(module, ExtensionFileLoader(self.name, self.path))
+
+
+_OVERLAY = (FrozenLoader, FrozenExtensionLoader)

@@ -1,0 +1,712 @@
+"""The registry: a file of marshalled code, opened by its header and read where it is asked.
+
+This is the only module that reads the file. Opening reads one block, whatever the file holds; the
+index is read a shard at a time and the blobs in windows. Every piece is checked against its digest
+before it is used, in particular before `marshal.loads`, which corrupt bytes can crash.
+
+A `Registry` may be shared between threads: a shard or a window is read aside and published by one
+assignment, and two threads that read the same one do no more than that.
+"""
+
+import marshal
+import sys
+from _frozen_importlib_external import MAGIC_NUMBER
+from _thread import allocate_lock as _allocate_lock
+
+from frozenfinder.errors import (
+    RegistryError,
+    RegistryNotFoundError,
+    RegistryTrustError,
+    RegistryVersionError,
+)
+
+from . import layout
+from .layout import FrozenEntry
+from .system import close, make_absolute, raise_number, syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from os import PathLike, stat_result
+    from types import CodeType
+
+__all__ = ["FrozenEntry", "Registry"]
+
+HEAD_SIZE = 8192  # what opening reads: the header, the roots and the directories nearly always fit
+INDEX_WINDOW = 1 << 16  # what a shard outside the last window reads, at least
+BLOB_WINDOW = 16384
+BOOT_WINDOW = 1 << 18  # of what a recorded boot will ask for next
+
+
+class _File:
+    """The bytes of an open file, by position.
+
+    The descriptor stays open, so that a registry replaced on disk keeps serving what it was opened
+    with. It is moved to a high number, out of the way of programs that count on low ones. A program
+    that closes descriptors it does not know (a daemon) may close it, and the number may come to
+    name another file: `recover` opens the path once more and makes sure that the registry there is
+    the same.
+
+    `distrust` says why others can change what is in the file, or is None. It is of the open file,
+    so that nothing that happens to the path meanwhile matters.
+    """
+
+    __slots__ = (
+        "_descriptor",
+        "_identity",
+        "_position",
+        "base",
+        "distrust",
+        "modified_ns",
+        "path",
+        "size",
+    )
+
+    def __init__(self, path: str, base: int) -> None:
+        self.path = path
+        self.base = base
+        self._descriptor = -1
+        self._position = _allocate_lock()  # guards the file position where there is no pread
+        self._descriptor, status = self._open()
+        self._identity = (status.st_dev, status.st_ino)
+        self.distrust = _find_distrust(status, path)
+        self.modified_ns = status.st_mtime_ns
+        size = status.st_size
+        if not 0 <= base <= size:
+            raise RegistryError(
+                f"registry {path!r} cannot begin at byte {base}, the file has {size} bytes",
+                path=path,
+            )
+        self.size = size - base
+
+    def _open(self) -> "tuple[int, stat_result]":
+        path = self.path
+        sys.audit("frozenfinder.open", path)
+        try:
+            descriptor = syscalls.open(path, _OPEN_FLAGS)
+        except FileNotFoundError:
+            raise RegistryNotFoundError(
+                f"registry {path!r} does not exist; make one with: "
+                f"{sys.executable or 'python'} -m frozenfinder freeze --stdlib -o {path}",
+                path=path,
+            ) from None
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        try:
+            status = syscalls.fstat(descriptor)
+            if status.st_mode & 0o170000 != 0o100000:
+                kind = "a directory" if status.st_mode & 0o170000 == 0o040000 else "not a file"
+                raise RegistryError(
+                    f"registry {path!r} is {kind}, expected a registry file", path=path
+                )
+            return raise_number(descriptor), status
+        except OSError as error:
+            close(descriptor)
+            raise self._unreadable(error) from error
+        except BaseException:
+            close(descriptor)
+            raise
+
+    def _unreadable(self, error: "OSError | ValueError") -> RegistryError:
+        reason = getattr(error, "strerror", None) or error
+        return RegistryError(f"registry {self.path!r} cannot be read: {reason}", path=self.path)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The `size` bytes at `offset`, or as many as there are."""
+        return self._read(self._descriptor, offset, min(size, self.size - offset))
+
+    def _read(self, descriptor: int, offset: int, size: int) -> bytes:
+        offset += self.base
+        data = self._pread(descriptor, size, offset)
+        while len(data) < size:
+            more = self._pread(descriptor, size - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def _pread(self, descriptor: int, size: int, offset: int) -> bytes:
+        if _pread is not None:
+            return _pread(descriptor, size, offset)
+        with self._position:
+            syscalls.lseek(descriptor, offset, 0)
+            return syscalls.read(descriptor, size)
+
+    @property
+    def reopens(self) -> bool:
+        """Whether opening the path again gives the same: it does not of a part of a file."""
+        return self.base == 0
+
+    def measure(self) -> int:
+        """How many bytes there are by now; OSError."""
+        return syscalls.fstat(self._descriptor).st_size - self.base
+
+    def recover(self, header: bytes) -> None:
+        """Open the path again if the descriptor no longer names the file.
+
+        RegistryError where a registry with another header has taken its place; a header vouches for
+        all that comes after it, but for what is made to fit it. So RegistryTrustError where others
+        can write there and could not before. OSError.
+        """
+        if self._is_ours(self._descriptor):
+            return
+        descriptor, status = self._open()
+        try:
+            distrust = _find_distrust(status, self.path)
+            if distrust is not None and self.distrust is None:
+                raise RegistryTrustError(distrust, path=self.path)
+            if self._read(descriptor, 0, len(header)) != header:
+                raise RegistryError(
+                    f"registry {self.path!r} was replaced while its descriptor was closed by the "
+                    "program; start the program again",
+                    path=self.path,
+                )
+            if descriptor == self._descriptor or not self._is_ours(self._descriptor):
+                self._identity = (status.st_dev, status.st_ino)
+                self._descriptor, descriptor = descriptor, -1
+        finally:
+            if descriptor >= 0:  # or another thread has recovered it meanwhile
+                close(descriptor)
+
+    def _is_ours(self, descriptor: int) -> bool:
+        """Whether a descriptor names the file, not another one and not nothing."""
+        try:
+            status = syscalls.fstat(descriptor)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if self._is_ours(descriptor):
+            close(descriptor)
+
+    __del__ = close
+
+
+class _Memory:
+    """The same for bytes in memory, which may be those of a file."""
+
+    __slots__ = ("_data", "modified_ns", "path", "reopens", "size")
+
+    base = 0
+    distrust = None
+
+    def __init__(self, data: bytes, path: str, modified_ns: int = 0, reopens: bool = False) -> None:
+        self._data = data
+        self.path = path
+        self.size = len(data)
+        self.modified_ns = modified_ns
+        self.reopens = reopens
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self._data[offset : offset + size]
+
+    def measure(self) -> int:
+        return self.size
+
+    def recover(self, header: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+_OPEN_FLAGS = (
+    syscalls.O_RDONLY
+    | getattr(syscalls, "O_BINARY", 0)
+    | getattr(syscalls, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
+)
+_pread: "Callable[[int, int, int], bytes] | None" = getattr(
+    syscalls, "pread", None
+)  # not on Windows
+
+
+def _find_distrust(status: "stat_result", path: str) -> "str | None":
+    """Why others than those who are trusted anyway can write to a file, or None.
+
+    Trusted are root, the user, and the owner of the environment, who can change what runs in it.
+    """
+    if _geteuid is None:  # Windows: st_mode and st_uid say nothing
+        return None
+    if status.st_mode & 0o022:
+        return (
+            f"registry {path!r} has mode {status.st_mode & 0o7777:04o}: others can put code into "
+            f"it; take that from them with: chmod go-w {path}, or install it with trusted=True"
+        )
+    owner = status.st_uid
+    if owner in (0, _geteuid()) or owner == _find_owner(sys.prefix):
+        return None
+    return (
+        f"registry {path!r} belongs to user {owner}, who can put code into it, expected "
+        f"{_geteuid()} or root; freeze it again, pin its SHA-256, or install it with trusted=True"
+    )
+
+
+def _find_owner(path: str) -> "int | None":
+    try:
+        return syscalls.stat(path).st_uid
+    except (OSError, ValueError):
+        return None
+
+
+_geteuid: "Callable[[], int] | None" = getattr(syscalls, "geteuid", None)
+
+
+class _Window:
+    """The last stretch of the file that was read: what is asked for next is often in it."""
+
+    __slots__ = ("_content", "_path", "_size", "_source")
+
+    def __init__(self, source: "_File | _Memory", size: int) -> None:
+        self._source = source
+        self._path = source.path
+        self._size = size
+        self._content: "tuple[int, bytes]" = (0, b"")
+
+    def view(self, offset: int, size: int, digest: int, what: str) -> memoryview:
+        """The bytes at `offset`, after they were checked against their digest.
+
+        The caller has made sure that the registry is said to have them. RegistryError, OSError.
+        """
+        start, data = self._content
+        if offset < start or offset + size > start + len(data):
+            data = b""
+            self.forget()  # two windows at once would be the process's peak of memory
+            start, data = offset, self._source.read(offset, max(size, self._size))
+            if len(data) < size:
+                raise RegistryError(
+                    f"registry {self._path!r}: {what} ends at {offset + size}, "
+                    f"file has {self._source.measure()} bytes",
+                    path=self._path,
+                    offset=offset,
+                )
+            if size <= self._size:
+                self._content = (start, data)
+        view = memoryview(data)[offset - start : offset - start + size]
+        layout.check(view, digest, self._path, what, offset)
+        return view
+
+    def forget(self) -> None:
+        self._content = (0, b"")
+
+    def narrow(self, size: int) -> None:
+        self._size = min(size, self._size)
+
+
+class Registry:
+    """A registry open for reading: tables of entries and the code behind them.
+
+    `path` is absolute, `header` a `layout.Header`, `roots` the (anchor, path) pairs that the
+    entries' `root` numbers. `mismatch` says why this interpreter may not run the code, `distrust`
+    why others than its user could have put code into it; each is None where there is no reason.
+    `pinned` says that it is in memory, as it was when it was checked.
+    """
+
+    pinned = False
+
+    def __init__(self, source: "_File | _Memory") -> None:
+        self._source = source
+        self.path = source.path
+        self.where = f"registry {source.path!r}"
+        try:
+            self._head = source.read(0, HEAD_SIZE)
+        except OSError as error:
+            raise self._unreadable("the header", 0, error) from error
+        self.header = layout.unpack_header(
+            self._head, source.size, source.path, embedded=source.base > 0
+        )
+        self._index_window = _Window(source, INDEX_WINDOW)
+        self._blob_window = _Window(source, BLOB_WINDOW)
+        self._boot_window = _Window(source, BOOT_WINDOW)
+        sections = self.header.sections
+        begin, size, _ = layout.unpack_boot(
+            self._section("boot"), sections["blobs"][1], source.path, sections["boot"][0]
+        )
+        self._boot = range(begin, begin + size)
+        self.roots = layout.unpack_roots(self._section("roots"), source.path, sections["roots"][0])
+        self.mismatch = self._find_mismatch()
+        self._modules = _Index(self, "modules", "module_shards")
+        self._files = _Index(self, "files", "file_shards")
+
+    @classmethod
+    def open(cls, path: "str | PathLike[str]", *, offset: int = 0) -> "Registry":
+        """Open the file at `path`, in which the registry starts at byte `offset` (in a `.pyz`).
+
+        One `open` and `pread`, whatever the number of entries, and what it takes to give the
+        descriptor a high number. RegistryNotFoundError, RegistryVersionError (another version of
+        the format), RegistryError (malformed, unreadable). A registry of another interpreter opens:
+        see `mismatch`.
+        """
+        text = syscalls.fspath(path)
+        if not isinstance(text, str):
+            raise TypeError(f"path of a registry should be str or os.PathLike, not {path!r}")
+        return cls(_File(make_absolute(text), offset))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, path: str = "<bytes>") -> "Registry":
+        """A registry in memory; `path` names it in messages and in closed mode's `__file__`."""
+        return cls(_Memory(bytes(data), path))
+
+    def close(self) -> None:
+        """Give up the descriptor; what is still to be read after that is read by path."""
+        self._source.close()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same registry: one path, one content, both pinned or neither."""
+        return (
+            isinstance(other, Registry)
+            and self.path == other.path
+            and self._head[: layout.HEADER_SIZE] == other._head[: layout.HEADER_SIZE]
+            and self.pinned == other.pinned
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __repr__(self) -> str:
+        return f"<Registry {self.path!r} of {self.header.modules} modules>"
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from a registry of any other content, by the digest of its header."""
+        return self._head[layout.HEADER_SIZE - 8 : layout.HEADER_SIZE].hex()
+
+    @property
+    def distrust(self) -> "str | None":
+        """By the owner and the permissions of the file that is open; None in memory."""
+        return self._source.distrust
+
+    @property
+    def modified_ns(self) -> int:
+        """When the file was last written, in nanoseconds since the epoch; 0 in memory."""
+        return self._source.modified_ns
+
+    @property
+    def reopens(self) -> bool:
+        """Whether another process can open it by its path: it has a file, and that to itself."""
+        return self._source.reopens
+
+    def _find_mismatch(self) -> "str | None":
+        header = self.header
+        found = (header.cache_tag, header.magic, header.marshal_version, header.optimize)
+        expected = (
+            str(sys.implementation.cache_tag),
+            int.from_bytes(MAGIC_NUMBER, "little"),
+            marshal.version,
+            sys.flags.optimize,
+        )
+        if found == expected:
+            return None
+        names = ("cache tag", "magic number", "marshal version", "optimisation level")
+        differing = [
+            f"{name} {was}, this interpreter has {here}"
+            for name, was, here in zip(names, found, expected, strict=True)
+            if was != here
+        ]
+        return f"{self.where} was frozen for {'; '.join(differing)}"
+
+    def version_error(self) -> RegistryVersionError:
+        """The error for a registry that `mismatch`es; it says how to freeze again."""
+        option = f" -{'O' * sys.flags.optimize}" if sys.flags.optimize else ""
+        return RegistryVersionError(
+            f"{self.mismatch}; freeze it again with: {sys.executable or 'python'}{option} "
+            "-m frozenfinder freeze",
+            path=self.path,
+        )
+
+    def trust_error(self) -> RegistryTrustError:
+        """The error for a registry that there is reason to `distrust`; it says what to do."""
+        return RegistryTrustError(str(self.distrust), path=self.path)
+
+    def pin(self, *, sha256: "str | None" = None, verify_key: "str | None" = None) -> "Registry":
+        """The same registry in memory, after all of it was checked; nobody can change it there.
+
+        `sha256` is that of its bytes, `verify_key` the Ed25519 key that it has to be signed with:
+        each 32 bytes in hexadecimal. RegistryTrustError, ValueError (not hexadecimal),
+        RegistryError (unreadable). Costs a read of the whole.
+        """
+        # deferred: only who pins a registry needs it
+        from frozenfinder.trust import check_sha256, check_signature
+
+        data = self.read_all()
+        if sha256 is not None:
+            check_sha256(data, sha256, self.path)
+        if verify_key is not None:
+            check_signature(data, verify_key, self.path)
+        pinned = type(self)(_Memory(data, self.path, self.modified_ns, self.reopens))
+        pinned.pinned = True
+        return pinned
+
+    # -- reading
+
+    def narrow(self, window: int) -> None:
+        """From now on read that many bytes at once at most, but what was asked for in any case."""
+        for each in (self._index_window, self._blob_window, self._boot_window):
+            each.narrow(window)
+
+    def read_all(self) -> bytes:
+        """Every byte, unchecked."""
+        size = self.header.size
+        try:
+            data = self._source.read(0, size)
+        except OSError as error:
+            raise self._unreadable("the whole", 0, error) from error
+        if len(data) < size:
+            raise RegistryError(
+                f"{self.where}: ends at {size}, file has {len(data)} bytes", path=self.path
+            )
+        return data
+
+    def _section(self, name: str) -> bytes:
+        offset, size, digest = self.header.sections[name]
+        what = f"section {name!r}"
+        if offset + size <= len(self._head):
+            data = self._head[offset : offset + size]
+            layout.check(data, digest, self.path, what, offset)
+            return data
+        return bytes(self._fetch(self._index_window, offset, size, digest, what))
+
+    def _piece(
+        self, section: str, window: _Window, offset: int, size: int, digest: int, what: str
+    ) -> memoryview:
+        """The bytes at `offset` of a section that is digested in pieces."""
+        start, limit, _ = self.header.sections[section]
+        if offset + size > limit:
+            raise RegistryError(
+                f"{self.where}: {what} ends at {start + offset + size}, "
+                f"section {section!r} ends at {start + limit}",
+                path=self.path,
+                offset=start + offset,
+            )
+        return self._fetch(window, start + offset, size, digest, what)
+
+    def _fetch(self, window: _Window, offset: int, size: int, digest: int, what: str) -> memoryview:
+        """The bytes at `offset` of the registry, checked.
+
+        A failure is tried once more, because the program may have closed the descriptor. Another
+        thread may then have been first to open it again.
+        """
+        try:
+            return window.view(offset, size, digest, what)
+        except (OSError, RegistryError):
+            window.forget()
+        try:
+            self._source.recover(self._head[: layout.HEADER_SIZE])
+            return window.view(offset, size, digest, what)
+        except OSError as error:
+            raise self._unreadable(what, offset, error) from error
+
+    def _unreadable(self, what: str, offset: int, error: OSError) -> RegistryError:
+        return RegistryError(
+            f"{self.where}: {what} cannot be read: {error.strerror}", path=self.path, offset=offset
+        )
+
+    def read_blob(self, entry: FrozenEntry) -> memoryview:
+        """The marshalled code of `entry` (of a data entry, its content), checked."""
+        return self._blob(entry, entry.offset, entry.size, entry.digest, "entry")
+
+    def read_text(self, entry: FrozenEntry) -> "memoryview | None":
+        """The bytes of the source embedded with `entry`, checked, or None without one."""
+        if entry.text_size < 0:
+            return None
+        return self._blob(
+            entry, entry.text_offset, entry.text_size, entry.text_digest, "source of entry"
+        )
+
+    def _blob(
+        self, entry: FrozenEntry, offset: int, size: int, digest: int, what: str
+    ) -> memoryview:
+        if not size:
+            return memoryview(b"")
+        what = f"{what} {entry.name!r}"
+        window = self._boot_window if offset in self._boot else self._blob_window
+        try:
+            return self._piece("blobs", window, offset, size, digest, what)
+        except RegistryError as error:
+            error.name = entry.name
+            raise
+
+    # -- looking up
+
+    def find_entry(self, name: str, tests: bool = False) -> "FrozenEntry | None":
+        """The first entry of that name in the order of the tables; of `test` only if asked.
+
+        A few microseconds; the first of a top-level package reads its shard of the index.
+        """
+        return self._modules.find(name, tests)
+
+    def find_file(self, path: str) -> "FrozenEntry | None":
+        """The data file at `path`, relative to its root, with `/` between its parts."""
+        return self._files.find(path, False)
+
+    def find_root(self, entry: FrozenEntry) -> "tuple[str, str]":
+        """The (anchor, path) of the root that an entry lies below; RegistryError without one."""
+        if entry.root >= len(self.roots):
+            raise RegistryError(
+                f"{self.where}: entry {entry.name!r} lies below root {entry.root}, "
+                f"expected one below {len(self.roots)}",
+                name=entry.name,
+                path=self.path,
+            )
+        return self.roots[entry.root]
+
+    def entries(self, top: "str | None" = None) -> "Iterator[FrozenEntry]":
+        """Every entry of every table, by table and name within a shard; reads the whole index.
+
+        With `top`, those of the shard that has all of that top-level name, and perhaps of others.
+        """
+        return self._modules.entries(top)
+
+    def files(self, top: "str | None" = None) -> "Iterator[FrozenEntry]":
+        """Every data file, or with `top` those of the shard that has all of that folder."""
+        return self._files.entries(top)
+
+    def file_names(self) -> "Iterator[str]":
+        """The name, that is the path, of every data file; for each about a microsecond."""
+        return self._files.names()
+
+    def info(self) -> "dict[str, object]":
+        """What the freezer recorded of the freeze, for people: options and what was asked for."""
+        # deferred: only the command line asks
+        import json
+
+        try:
+            info = json.loads(self._section("info") or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise RegistryError(
+                f"{self.where}: section 'info' is not JSON: {error}", path=self.path
+            ) from None
+        if not isinstance(info, dict):
+            raise RegistryError(
+                f"{self.where}: section 'info' is not a JSON object", path=self.path
+            )
+        return info
+
+    # -- CPython's functions of these names: `frozen_api` has them
+
+    def find_frozen(
+        self, name: str, withdata: bool = False
+    ) -> "tuple[memoryview | None, bool, str] | None":
+        """(code or None, whether a package, original name), or None; as `_imp.find_frozen`."""
+        # deferred: no boot asks
+        from frozenfinder import frozen_api
+
+        return frozen_api.find_frozen(self, name, withdata)
+
+    def get_frozen_object(self, name: str) -> "CodeType":
+        """The code object of that name, as `_imp.get_frozen_object`; ImportError without one."""
+        # deferred: no boot asks
+        from frozenfinder import frozen_api
+
+        return frozen_api.get_frozen_object(self, name)
+
+    def is_frozen(self, name: str) -> bool:
+        """Whether there is such an entry with code, as `_imp.is_frozen`."""
+        # deferred: no boot asks
+        from frozenfinder import frozen_api
+
+        return frozen_api.is_frozen(self, name)
+
+    def is_frozen_package(self, name: str) -> bool:
+        """Whether that entry is a package, as `_imp.is_frozen_package`; ImportError without one."""
+        # deferred: no boot asks
+        from frozenfinder import frozen_api
+
+        return frozen_api.is_frozen_package(self, name)
+
+    # -- code
+
+    def load_code(self, entry: FrozenEntry, blob: memoryview) -> "CodeType":
+        """Unmarshal a blob that `read_blob` gave.
+
+        RegistryError, in the words of `unmarshal_frozen_code` in Python/import.c.
+        """
+        try:
+            code = marshal.loads(blob)
+        except (EOFError, MemoryError, SystemError, TypeError, ValueError) as error:
+            raise self.invalid(entry) from error
+        if type(code) is not _CODE_TYPE:
+            raise self.invalid(entry, "frozen object {!r} is not a code object")
+        return code
+
+    def invalid(
+        self, entry: FrozenEntry, words: str = "Frozen object named {!r} is invalid"
+    ) -> RegistryError:
+        """The error for an entry whose code cannot be used, in the words of Python/import.c."""
+        offset = self.header.sections["blobs"][0] + entry.offset
+        return RegistryError(
+            words.format(entry.name), name=entry.name, path=self.path, offset=offset
+        )
+
+
+_CODE_TYPE: "type[CodeType]" = type(Registry.load_code.__code__)
+
+
+class _Index:
+    """One of the registry's two indexes, read a shard at a time."""
+
+    __slots__ = ("_directory", "_registry", "_section", "_shards", "_shards_section", "_tops")
+
+    def __init__(self, registry: Registry, section: str, shards_section: str) -> None:
+        self._registry = registry
+        self._section = section
+        self._shards_section = shards_section
+        self._directory: "list[int]" = []
+        self._shards: "list[layout.Shard | None]" = []
+        self._tops: "dict[str, layout.Shard]" = {}  # of what was found
+
+    def find(self, name: str, tests: bool) -> "FrozenEntry | None":
+        top = layout.shard_key(name)
+        try:
+            shard = self._tops.get(top) or self._find_shard(top)
+            entry = shard.find(name, tests)
+        except UnicodeEncodeError:  # lone surrogates: no entry has such a name
+            return None
+        if entry is not None:
+            self._tops[top] = shard
+        return entry
+
+    def _find_shard(self, top: str) -> layout.Shard:
+        shards = self._shards or self._read_directory()
+        number = layout.name_hash(top.encode()) & len(shards) - 1
+        return shards[number] or self._read_shard(number)
+
+    def entries(self, top: "str | None") -> "Iterator[FrozenEntry]":
+        numbers = range(len(self._shards or self._read_directory()))
+        if top is not None:
+            number = layout.name_hash(top.encode("utf-8", "replace")) & len(numbers) - 1
+            numbers = numbers[number : number + 1]
+        for number in numbers:
+            yield from (self._shards[number] or self._read_shard(number)).entries()
+
+    def names(self) -> "Iterator[str]":
+        for number in range(len(self._shards or self._read_directory())):
+            yield from (self._shards[number] or self._read_shard(number)).names()
+
+    def _read_directory(self) -> "list[layout.Shard | None]":
+        registry = self._registry
+        offset, size, _ = registry.header.sections[self._section]
+        count = size // 24
+        if not 0 < count <= layout.MAX_SHARDS or count & count - 1 or size % 24:
+            raise RegistryError(
+                f"{registry.where}: section {self._section!r} has {size} bytes, expected 24 for "
+                f"each of a power of two of shards, {layout.MAX_SHARDS} at most",
+                path=registry.path,
+                offset=offset,
+            )
+        self._directory = layout.unpack_words(registry._section(self._section))
+        shards: "list[layout.Shard | None]" = [None] * count
+        self._shards = shards
+        return shards
+
+    def _read_shard(self, number: int) -> layout.Shard:
+        registry = self._registry
+        offset, size, digest = self._directory[3 * number : 3 * number + 3]
+        what = f"shard {number} of section {self._section!r}"
+        window = registry._index_window
+        data = registry._piece(self._shards_section, window, offset, size, digest, what)
+        start = registry.header.sections[self._shards_section][0]
+        shard = layout.Shard(bytes(data), registry.path, start + offset)
+        self._shards[number] = shard
+        return shard
