@@ -242,7 +242,7 @@ class ImportScenario(Scenario):
         return mod
 
     def install(self) -> None:
-        hooks.install(self.path, mode=self.mode)
+        hooks.install(self.path, mode=self.mode)  # type: ignore[arg-type]
 
     def check(self, result: object) -> None:
         expect(hooks.import_lock.depth == 0, f"the lock has depth {hooks.import_lock.depth}")

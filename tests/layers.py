@@ -16,11 +16,15 @@ PACKAGE = Path(frozenfinder.__file__).parent
 RUN_TIME = (
     "errors",
     "runtime",
+    "modules",
     "frozen_api",
     "trust",
     "native",
     "closed",
+    "null_finder",
+    "annotations",
     "activation",
+    "public",
     "__init__",
 )
 """The run-time half, lowest layer first. A boot imports `errors` and `runtime`, and what else it
@@ -54,6 +58,7 @@ DOORS = {
     ("runtime.registry", "frozen_api"): "a program asks as it would ask `_imp`",
     ("runtime.registry", "trust"): "a registry is pinned",
     ("runtime.hooks", "closed.finder"): "a registry is installed in closed mode",
+    ("runtime.hooks", "null_finder"): "nothing is to be served",
 }
 """The imports that run up, from which module to which, and when: each is inside a function."""
 

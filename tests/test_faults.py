@@ -91,5 +91,5 @@ def test_a_descriptor_that_cannot_be_looked_at_is_not_taken_for_free(
 
     monkeypatch.setattr(syscalls, "fstat", fstat)
     registry = Registry.open(file)
-    assert highest - 63 < registry._source._descriptor < highest  # type: ignore[union-attr]
+    assert highest - 63 < registry._source._opened[1] < highest  # type: ignore[union-attr]
     registry.close()

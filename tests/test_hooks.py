@@ -11,6 +11,7 @@ from layers import BUILTIN, find_boot
 from overlays import FILES, Tree
 
 import frozenfinder
+from frozenfinder import Mode
 from frozenfinder.runtime import hooks
 
 
@@ -35,7 +36,7 @@ def position(finder: object) -> int:
 
 
 @pytest.mark.parametrize("mode", ["overlay", "closed"])
-def test_the_finder_stands_directly_before_pathfinder(tree: Tree, mode: str) -> None:
+def test_the_finder_stands_directly_before_pathfinder(tree: Tree, mode: Mode) -> None:
     finder = frozenfinder.install(tree.registry, mode=mode)
     at = position(finder)
     assert getattr(sys.meta_path[at + 1], "__name__", "") == "PathFinder"
@@ -97,7 +98,7 @@ def test_both_modes_of_a_registry_can_be_installed(tree: Tree) -> None:
 
 def test_an_unknown_mode_is_a_value_error(tree: Tree) -> None:
     with pytest.raises(ValueError, match=r"^mode is 'open', expected 'overlay' or 'closed'$"):
-        frozenfinder.install(tree.registry, mode="open")
+        frozenfinder.install(tree.registry, mode="open")  # type: ignore[call-overload]
 
 
 def test_a_missing_registry_names_the_command_that_makes_it(tmp_path: Path) -> None:

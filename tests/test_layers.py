@@ -139,7 +139,7 @@ def test_an_import_out_of_place_is_reported(module: str, source: str, expected: 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("runtime.lock", "import _thread\nfrom . import layout\nfrom .modules import get_module"),
+        ("runtime.lock", "import _thread\nfrom . import layout\nfrom .system import get_module"),
         ("runtime.lock", "if TYPE_CHECKING:\n import typing"),
         ("runtime.hooks", "def f():\n import os  # deferred: paths"),
         ("runtime.hooks", "def f():\n # deferred: paths\n import os\n import stat"),

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from frozenfinder.runtime import modules
+from frozenfinder import modules
 
 NAME = "frozenfinder_test_module"
 

@@ -84,7 +84,7 @@ def write(path: Path, data: bytes = SMALL) -> Path:
 
 
 def descriptor_of(registry: Registry) -> int:
-    return registry._source._descriptor  # type: ignore[union-attr]
+    return registry._source._opened[1]  # type: ignore[union-attr]
 
 
 @pytest.fixture
@@ -581,7 +581,7 @@ from frozenfinder import Registry
 limit = min(os.sysconf("SC_OPEN_MAX"), 1024)
 def open_one():
     registries.append(Registry.open(sys.argv[1]))
-    return registries[-1]._source._descriptor
+    return registries[-1]._source._opened[1]
 registries = []
 print([limit - open_one() for _ in range(3)])
 for number in range(limit - 63, limit - 3):

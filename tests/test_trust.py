@@ -17,6 +17,7 @@ from conftest import TIMEOUT, Python, RunPython
 from registries import build_registry, frozen, reseal, set_word
 
 import frozenfinder
+from frozenfinder import Mode
 from frozenfinder.cli.commands import main
 from frozenfinder.errors import FreezeError, RegistryError, RegistryTrustError
 from frozenfinder.freezer import Manifest, discover, freeze
@@ -68,7 +69,7 @@ def make_key(path: Path, *, curve: bool = False) -> Path:
 def refuse(path: object, **options: object) -> str:
     """The message with which `install` refuses a registry."""
     with pytest.raises(RegistryTrustError) as caught:
-        frozenfinder.install(path, **options)  # type: ignore[arg-type]
+        frozenfinder.install(path, **options)  # type: ignore[call-overload]
     assert frozenfinder.installed() == []
     assert isinstance(caught.value, RegistryError)
     return str(caught.value)
@@ -177,7 +178,7 @@ class TestPin:
 
     @pytest.mark.parametrize("mode", ["overlay", "closed"])
     def test_what_is_written_to_the_file_afterwards_is_not_served(
-        self, file: Path, mode: str
+        self, file: Path, mode: Mode
     ) -> None:
         finder = frozenfinder.install(file, sha256=PINNED, mode=mode)
         assert finder.registry is not None
@@ -208,7 +209,7 @@ class TestPin:
     def test_what_is_not_hexadecimal_is_a_value_error(self, file: Path, text: str) -> None:
         for argument in ("sha256", "verify_key"):
             with pytest.raises(ValueError, match=f"^{argument} is '.*', expected 32 bytes in hex"):
-                frozenfinder.install(file, **{argument: text})  # type: ignore[arg-type]
+                frozenfinder.install(file, **{argument: text})  # type: ignore[call-overload]
 
     def test_a_file_cut_short_meanwhile_is_refused(self, file: Path) -> None:
         registry = Registry.open(file)

@@ -51,7 +51,7 @@ def install(way: str, registry: str, files: dict[str, str]) -> None:
         import frozenfinder
 
         sys.path[:0] = sorted({str(Path(file).parent) for file in files.values()})
-        frozenfinder.install(registry, mode=way)
+        frozenfinder.install(registry, mode=way)  # type: ignore[call-overload]
 
 
 class Observer:

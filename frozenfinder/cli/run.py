@@ -20,7 +20,7 @@ from _frozen_importlib_external import (
 from io import open_code
 
 from frozenfinder.errors import FrozenFinderError
-from frozenfinder.runtime import modules
+from frozenfinder.modules import get_module, set_module
 from frozenfinder.runtime.hooks import install
 from frozenfinder.runtime.registry import Registry
 from frozenfinder.runtime.system import (
@@ -277,10 +277,10 @@ def _make_main() -> "dict[str, Any]":
     if sys.version_info < (3, 14):
         namespace["__annotations__"] = {}
     namespace["__builtins__"] = builtins
-    previous = modules.get_module("__main__")
-    modules.set_module("__main__", module)
-    if modules.get_module("__mp_main__") is previous:  # `multiprocessing` was imported before
-        modules.set_module("__mp_main__", module)
+    previous = get_module("__main__")
+    set_module("__main__", module)
+    if get_module("__mp_main__") is previous:  # `multiprocessing` was imported before
+        set_module("__mp_main__", module)
     return namespace
 
 

@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Sequence
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from frozenfinder.closed.finder import ClosedFinder
-from frozenfinder.runtime import modules
-from frozenfinder.runtime.finder import FrozenFinder, NullFinder
+from frozenfinder.modules import get_module, remove_module, set_module
+from frozenfinder.null_finder import NullFinder
+from frozenfinder.runtime.finder import FrozenFinder
 from frozenfinder.runtime.hooks import install
 from frozenfinder.runtime.layout import FrozenEntry
 from frozenfinder.runtime.registry import Registry
@@ -21,6 +22,9 @@ from . import DONE, UsageError
 from .commands import open_registry, print_json, program_path
 from .ls import describe
 from .parser import MODES, Parser
+
+if TYPE_CHECKING:
+    from frozenfinder.annotations import Mode
 
 SUMMARY = "explain from where a module would be served, or why not from a registry"
 
@@ -91,7 +95,7 @@ def main(options: argparse.Namespace) -> int:
     return DONE
 
 
-def explain(name: str, registry: Registry, mode: str) -> Answer:
+def explain(name: str, registry: Registry, mode: "Mode") -> Answer:
     """Search for a module as an import in this environment would, and see who answers.
 
     The program in question is taken to have been started in the current directory. Nothing is
@@ -116,7 +120,7 @@ def explain(name: str, registry: Registry, mode: str) -> Answer:
     return Answer(_classify(by), _locate(spec), reason or f"{_describe(by)} comes before it")
 
 
-def _install(registry: Registry, mode: str) -> Finder:
+def _install(registry: Registry, mode: "Mode") -> Finder:
     sys.path[:] = program_path()
     if registry.mismatch is not None:
         return NullFinder(registry, mode)
@@ -156,15 +160,15 @@ class Search:
 
     def _stand_in(self, name: str, path: Sequence[str]) -> None:
         """Put a module there for a package, because namespace packages below it look it up."""
-        if modules.get_module(name) is None:
+        if get_module(name) is None:
             module = ModuleType(name)
             module.__path__ = path  # type: ignore[assignment]
-            modules.set_module(name, module)
+            set_module(name, module)
             self._stand_ins.append(name)
 
     def forget(self) -> None:
         for name in self._stand_ins:
-            modules.remove_module(name)
+            remove_module(name)
 
 
 def _explain_absence(name: str, registry: Registry, finder: Finder, search: Search) -> str | None:

@@ -5,12 +5,11 @@ from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import EXTENSION_SUFFIXES, PathFinder
 
 from frozenfinder.errors import RegistryError
-from frozenfinder.runtime import modules
 from frozenfinder.runtime.finder import ServingFinder
 from frozenfinder.runtime.layout import BARE_KINDS, MODULE_KINDS
 from frozenfinder.runtime.registry import FrozenEntry
 from frozenfinder.runtime.roots import get_extension_suffix, resolve
-from frozenfinder.runtime.system import SEPARATOR, namespace_path, syscalls
+from frozenfinder.runtime.system import SEPARATOR, get_module, namespace_path, syscalls
 
 from .loader import ClosedExtensionLoader, ClosedLoader, ClosedNamespaceLoader
 
@@ -44,7 +43,7 @@ class ClosedFinder(ServingFinder):
         self._laid_out: "dict[str, str]" = {}
         self._unannounced: "list[ClosedLoader]" = []
         self._packages: "dict[str, dict[str, dict[str, bool]]]" = {}
-        util = modules.get_module(_CHILDREN)
+        util = get_module(_CHILDREN)
         if util is not None:
             # deferred: only for programs that start processes
             from .processes import hand_on
@@ -115,7 +114,7 @@ class ClosedFinder(ServingFinder):
             break
         if entry.kind in BARE_KINDS or entry.origname != entry.name:
             return True
-        parent = modules.get_module(entry.name.rpartition(".")[0])
+        parent = get_module(entry.name.rpartition(".")[0])
         loader = getattr(parent, "__loader__", None)
         is_ours = (
             isinstance(loader, (ClosedLoader, ClosedNamespaceLoader)) and loader.server is self
@@ -333,7 +332,7 @@ class ClosedFinder(ServingFinder):
         self._announce()
 
     def _announce(self) -> None:
-        lazycache = getattr(modules.get_module("linecache"), "lazycache", None)
+        lazycache = getattr(get_module("linecache"), "lazycache", None)
         while lazycache is not None and self._unannounced:
             loader = self._unannounced.pop()
             spec = ModuleSpec(loader.name, loader)  # type: ignore[arg-type]

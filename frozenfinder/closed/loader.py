@@ -13,21 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from importlib.resources.abc import TraversableResources
     from types import CodeType, ModuleType
-    from typing import Any, Protocol
+    from typing import Any
 
-    from frozenfinder.runtime.loader import Server
-
-    from .paths import FrozenPath
-
-    class ClosedServer(Server, Protocol):
-        """What a loader of closed mode needs of the finder that made it."""
-
-        def announce_source(self, loader: "ClosedLoader") -> None: ...
-        def extract(self, entry: FrozenEntry) -> tuple[str, str | None]: ...
-        def find_path(self, path: str) -> FrozenPath: ...
-        def get_data(self, path: str) -> bytes: ...
-        def relative(self, path: str) -> str | None: ...
-        def unmarshal(self, entry: FrozenEntry) -> CodeType: ...
+    from .finder import ClosedFinder
 
 
 class ClosedLoader(SourceLoader, Locked):
@@ -38,7 +26,7 @@ class ClosedLoader(SourceLoader, Locked):
     """
 
     def __init__(
-        self, fullname: str, path: str, server: "ClosedServer", entry: FrozenEntry
+        self, fullname: str, path: str, server: "ClosedFinder", entry: FrozenEntry
     ) -> None:
         self.name = fullname
         self.path = path
@@ -74,7 +62,7 @@ class ClosedLoader(SourceLoader, Locked):
         self._check_name(fullname)
         code = self.server.unmarshal(self._entry)
         fix_co_filename(code, self.path)
-        self.server.count(fullname)
+        self.server.note_served(fullname)
         if self._entry.text_size >= 0:
             self.server.announce_source(self)
         return code
@@ -116,7 +104,7 @@ class ClosedNamespaceLoader(NamespaceLoader):
     `NamespaceLoader` cannot read the resources of a portion that is not a directory.
     """
 
-    def __init__(self, path: "Iterable[str]", server: "ClosedServer") -> None:
+    def __init__(self, path: "Iterable[str]", server: "ClosedFinder") -> None:
         self._path = path
         self.server = server
 
@@ -145,7 +133,7 @@ class ClosedExtensionLoader(FrozenExtensionLoader):
 
     __slots__ = ("_entry", "server")
 
-    def __init__(self, name: str, path: str, server: "ClosedServer", entry: FrozenEntry) -> None:
+    def __init__(self, name: str, path: str, server: "ClosedFinder", entry: FrozenEntry) -> None:
         super().__init__(name, path, server)
         self.server = server
         self._entry = entry

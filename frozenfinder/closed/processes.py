@@ -9,9 +9,15 @@ one follows the options of the interpreter, which
 import sys
 from _frozen_importlib_external import PathFinder
 
-from frozenfinder.runtime import modules
 from frozenfinder.runtime.registry import Registry
-from frozenfinder.runtime.system import INTERPRETER_FLAGS, SEPARATOR, environment, locate, syscalls
+from frozenfinder.runtime.system import (
+    INTERPRETER_FLAGS,
+    SEPARATOR,
+    environment,
+    get_module,
+    locate,
+    syscalls,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +81,7 @@ def is_inherited(registry: Registry) -> bool:
     handed = environment("FROZENFINDER_RUN") or ""
     if "mode=closed" in handed and handed.endswith(f":{registry.path}"):
         return True
-    enabled = modules.get_module("_frozenfinder_enabled")
+    enabled = get_module("_frozenfinder_enabled")
     return (
         enabled is not None
         and enabled.OPTIONS["mode"] == "closed"

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from importlib.resources.abc import Traversable
 
-    from .loader import ClosedServer
+    from .finder import ClosedFinder
     from .paths import FrozenPath
 
 
@@ -26,7 +26,7 @@ class FrozenReader(TraversableResources):
 class FrozenNamespaceReader(TraversableResources):
     """The resources of a namespace package: what lies in its portions, here or on disk."""
 
-    def __init__(self, server: "ClosedServer", path: "Iterable[str]") -> None:
+    def __init__(self, server: "ClosedFinder", path: "Iterable[str]") -> None:
         self._server = server
         self._path = path
 

@@ -30,7 +30,7 @@ Theory of operation
 
 import sys
 
-from frozenfinder.runtime import modules
+from frozenfinder.modules import add_module, get_module
 from frozenfinder.runtime.system import check_multi_interp_extensions
 
 TYPE_CHECKING = False
@@ -74,7 +74,11 @@ class Fixup:
 
 
 class FixupTable:
-    """The records of one interpreter. Each change is one assignment: no lock is needed."""
+    """The records of one interpreter.
+
+    importlib's lock on the module of that name protects a record: `fixup` is called with it held.
+    The table changes by single assignments, so that others may read it.
+    """
 
     __slots__ = ("_interpreter", "_records")
 
@@ -143,7 +147,7 @@ class FixupTable:
         if found is None or found.kind != BASIC or found.snapshot is None:
             return None
         self.check_allowed(name)
-        module = modules.add_module(name)
+        module = add_module(name)
         vars(module).update(found.snapshot)
         return module
 
@@ -173,7 +177,7 @@ def _classify(path: str, name: str, module: object, previous: object) -> str:
     """
     if path == name:
         return BUILTIN
-    if module is previous or modules.get_module(name) is module:
+    if module is previous or get_module(name) is module:
         return UNKNOWN
     return MULTI
 
@@ -182,8 +186,8 @@ def _is_refused(table: FixupTable) -> bool:  # from 3.12 on
     """Whether the interpreter refuses single-phase modules: as configured, unless overridden."""
     try:
         override: int = check_multi_interp_extensions(0)
-    except RuntimeError:  # the main interpreter takes every module
-        return False
+    except RuntimeError:  # the main interpreter, or any of a build without a GIL
+        return table.interpreter != 0 and _is_strict(table.interpreter)
     check_multi_interp_extensions(override)
     return override > 0 if override else _is_strict(table.interpreter)
 

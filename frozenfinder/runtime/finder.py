@@ -57,7 +57,7 @@ class ServingFinder:
         self.collector = collector
         self.patterns = patterns
         self.tests = tests
-        self.bypassed: "dict[str, str]" = {}
+        self._bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic, an integer's += is not
         self._report = report
         self._set_up()
@@ -69,6 +69,14 @@ class ServingFinder:
     def served(self) -> int:
         """How many modules were executed from the registry, a reloaded one each time."""
         return len(self._served)
+
+    @property
+    def bypassed(self) -> "dict[str, str]":
+        """The names that the registry holds and that were not served so far, with the reason.
+
+        A copy: a thread may read it while others import.
+        """
+        return self._bypassed.copy()
 
     @property
     def fixups(self) -> "FixupTable":
@@ -86,29 +94,18 @@ class ServingFinder:
             self.patterns.add(blob[-entry.patterns_size :])
         return registry.load_code(entry, blob)
 
-    def count(self, name: str) -> None:
+    def note_served(self, name: str) -> None:
+        """Count a module that is executed from the registry."""
         self._served.append(name)
 
-    def bypass(self, name: str, reason: str) -> None:
+    def note_bypassed(self, name: str, reason: str) -> None:
         """Note why the registry holds `name` and does not serve it."""
-        self.bypassed[name] = reason
+        self._bypassed[name] = reason
         if self._report is not None:
             self._report(name, reason)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.registry!r}, {self.served} served>"
-
-
-class NullFinder:
-    """What `install` gives back where nothing is to be served; it is on no meta path."""
-
-    served = 0
-    collector = None
-
-    def __init__(self, registry: "Registry | None", mode: str) -> None:
-        self.registry = registry
-        self.mode = mode
-        self.bypassed: "dict[str, str]" = {}
 
 
 class FrozenFinder(ServingFinder):
@@ -144,11 +141,13 @@ class FrozenFinder(ServingFinder):
                 return None
             return self._find_spec(fullname, path, entry)
         except Bypass as reason:
-            self.bypass(fullname, str(reason))
+            self.note_bypassed(fullname, str(reason))
         except RegistryError as error:
             self._give_up(fullname, error)
         except ValueError as error:  # as stock has it for a NUL, or a lone surrogate
-            self.bypass(fullname, f"on the path before its root is what can be no path: {error}")
+            self.note_bypassed(
+                fullname, f"an item before its root on the path cannot be a path: {error}"
+            )
         return None
 
     def _find_spec(
@@ -187,7 +186,7 @@ class FrozenFinder(ServingFinder):
 
     def _give_up(self, name: str, error: RegistryError) -> None:
         self._damaged = True
-        self.bypass(name, str(error))
+        self.note_bypassed(name, str(error))
         # deferred: the registry is damaged, which happens once
         import warnings
 

@@ -6,27 +6,41 @@ in it.
 
 import sys
 from _frozen_importlib_external import PathFinder
+from _thread import RLock
 
 from frozenfinder.errors import RegistryNotFoundError
 
 from .collector import Collector
-from .finder import FrozenFinder, NullFinder
+from .finder import FrozenFinder
 from .loader import Locked
 from .lock import ImportLock
 from .patterns import Patterns
 from .registry import BLOB_WINDOW, Registry
-from .system import SEPARATOR, environment, syscalls
+from .system import (
+    FREE_THREADED,
+    SEPARATOR,
+    at_fork_reinit,
+    environment,
+    is_listed,
+    syscalls,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import PathLike
-    from typing import Any, TypeAlias
+    from typing import Any
 
+    from frozenfinder.annotations import Finder, Mode
     from frozenfinder.closed.finder import ClosedFinder
-
-    Finder: TypeAlias = "FrozenFinder | ClosedFinder | NullFinder"
+    from frozenfinder.null_finder import NullFinder
 
 import_lock = ImportLock()
+
+_changing = RLock()
+"""Protects `_installed`, `_prepared_fork`, and this package's edits of `sys.meta_path` and
+`sys.path_hooks`. Nothing is imported while it is held. It is recursive: a finalizer that installs
+or uninstalls may run in any of these statements."""
+
 _installed: "list[Finder]" = []
 _prepared_fork = False
 
@@ -34,31 +48,35 @@ _prepared_fork = False
 def install(
     registry: "str | PathLike[str] | bytes | Registry | None" = None,
     *,
-    mode: str = "overlay",
+    mode: "Mode" = "overlay",
     tests: bool = False,
     trusted: bool = False,
     sha256: "str | None" = None,
     verify_key: "str | None" = None,
 ) -> "Finder":
-    """Serve modules from a registry, and give back the finder that does.
+    """Serve modules from a registry; return the finder that does.
 
     `registry` is a path, the bytes of a registry, an open `Registry`, or None for the one that
     `default_registry` names. `mode` is "overlay" (the same results as without it, sooner) or
-    "closed" (the registry is all there is of what it holds). The table `test` is consulted only
-    with `tests`. Installing the same registry in the same mode again gives back the same finder.
+    "closed" (the registry alone answers for what it holds). The table `test` is searched only
+    with `tests`. Installing the same registry in the same mode again returns the same finder, from
+    whichever thread.
 
-    A file that others can write to, or that belongs to somebody else, is refused unless it is
-    said to be `trusted`, or is pinned: by the SHA-256 that it has, or by the Ed25519 key that it is
-    signed with, each in hexadecimal. A pinned registry is read into memory.
+    A file that others can write to, or that another user owns, is refused unless `trusted` is
+    True, or the registry is pinned: by its SHA-256, or by the Ed25519 key that signed it, each in
+    hexadecimal. A pinned registry is read into memory.
 
     RegistryNotFoundError, RegistryVersionError (closed mode only; overlay warns, and serves
     nothing), RegistryTrustError, RegistryError (malformed or unreadable), ValueError (the mode, or
-    what is not hexadecimal). With the environment variable FROZENFINDER=off, nothing is opened and
-    the finder serves nothing.
+    a value that is not hexadecimal). With the environment variable FROZENFINDER=off, nothing is
+    opened and the finder is a `NullFinder`.
     """
     if mode not in ("overlay", "closed"):
         raise ValueError(f"mode is {mode!r}, expected 'overlay' or 'closed'")
     if environment("FROZENFINDER") == "off":
+        # deferred: only where nothing is served
+        from frozenfinder.null_finder import NullFinder
+
         return NullFinder(None, mode)
     opened = open_registry(registry)
     if sha256 is not None or verify_key is not None:
@@ -68,40 +86,51 @@ def install(
     return serve(opened, mode, tests)
 
 
-def serve(opened: Registry, mode: str, tests: bool = False) -> "Finder":
-    """Install an open registry, whoever its file belongs to and whatever FROZENFINDER says.
+def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":
+    """Install an open registry, whoever owns its file and whatever FROZENFINDER says.
 
-    It is for a program whose modules are nowhere else. The caller's caller is the one to be warned.
+    It is for a program whose modules are nowhere else. A warning names the caller's caller.
     """
-    for finder in _installed:
-        if finder.mode == mode and finder.registry == opened:
-            return finder
-    if opened.mismatch is not None:
-        return _refuse(opened, mode)
+    found = _find_installed(opened, mode)
+    if found is not None:
+        return found
+    if opened.mismatch is not None or not is_listed():
+        return _install_null_finder(opened, mode)
     sys.audit("frozenfinder.install", opened.path, mode)
     report = _print_bypass if environment("FROZENFINDER_DEBUG") not in (None, "", "0") else None
     finder_type = _get_finder_type(mode)
     without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
-    collector = None if "collector" in without else Collector()
+    collector = None if FREE_THREADED or "collector" in without else Collector()
     patterns = None if "patterns" in without else Patterns()
     if "windows" in without or "read-ahead" in without:
         opened.narrow(0 if "windows" in without else BLOB_WINDOW)
     finder = finder_type(opened, import_lock, report, tests, collector, patterns)
-    _insert(finder)
-    _prepare_fork()
+    with _changing:
+        found = _find_installed(opened, mode)
+        if found is not None:  # another thread has been first
+            return found
+        _insert(finder)
+        _prepare_fork()
     return finder
 
 
-def uninstall(finder: "Finder | None" = None) -> None:
-    """Take a finder out of `sys.meta_path`, or every one that was installed.
+def _find_installed(registry: Registry, mode: str) -> "Finder | None":
+    for finder in _installed:
+        if finder.mode == mode and finder.registry == registry:
+            return finder
+    return None
 
-    Modules that were served stay, and so do their loaders. Nothing happens to a finder that is not
-    installed.
+
+def uninstall(finder: "Finder | None" = None) -> None:
+    """Take a finder off `sys.meta_path`, or every finder that was installed.
+
+    Modules that were served stay, and so do their loaders. A finder that is not installed is left
+    as it is.
     """
-    for each in list(_installed) if finder is None else [finder]:
-        if each in _installed:
-            _installed.remove(each)
-        if not isinstance(each, NullFinder):
+    with _changing:
+        for each in list(_installed) if finder is None else [finder]:
+            if each in _installed:
+                _installed.remove(each)
             _take_out(each)
 
 
@@ -155,28 +184,29 @@ def _get_finder_type(mode: str) -> "type[FrozenFinder | ClosedFinder]":
 def _insert(finder: "FrozenFinder | ClosedFinder") -> None:
     """Put a finder directly before PathFinder, so that every other one keeps its precedence.
 
-    A registry that was frozen as the whole world takes PathFinder's place: what it lacks is not
-    looked for.
+    A registry that was frozen as the whole world takes PathFinder's place: nothing searches for
+    what it lacks.
     """
     path = sys.meta_path
     at = path.index(PathFinder) if PathFinder in path else len(path)
-    replaced = 0
-    if not isinstance(finder, FrozenFinder):
-        sys.path_hooks.insert(0, finder.path_hook)
-        replaced = int(finder.registry.header.world)
+    hook = getattr(finder, "path_hook", None)  # of closed mode alone
+    if hook is not None:
+        sys.path_hooks.insert(0, hook)
+    replaced = int(hook is not None and finder.registry.header.world)
     path[at : at + replaced] = [finder]
     _installed.append(finder)
 
 
-def _take_out(finder: "FrozenFinder | ClosedFinder") -> None:
+def _take_out(finder: "Finder") -> None:
     """Undo `_insert`; the lists are None when the interpreter ends."""
     path: "list[Any]" = getattr(sys, "meta_path", None) or []
-    if finder in path:
+    hook = getattr(finder, "path_hook", None)
+    if finder in path and finder.registry is not None:
         at = path.index(finder)
-        whole_world = not isinstance(finder, FrozenFinder) and finder.registry.header.world
+        whole_world = hook is not None and finder.registry.header.world
         path[at : at + 1] = [PathFinder] if whole_world else []
-    if not isinstance(finder, FrozenFinder):
-        _forget_path_hook(finder)
+    if hook is not None:
+        _forget_path_hook(finder)  # type: ignore[arg-type]  # it is a ClosedFinder
 
 
 def _forget_path_hook(finder: "ClosedFinder") -> None:
@@ -186,20 +216,16 @@ def _forget_path_hook(finder: "ClosedFinder") -> None:
     cache: "dict[str, Any]" = getattr(sys, "path_importer_cache", None) or {}
     for path in list(cache):
         if finder.relative(path) is not None:
-            del cache[path]
+            cache.pop(path, None)
 
 
-def _refuse(registry: Registry, mode: str) -> NullFinder:
-    """What becomes of a registry that was frozen for another interpreter."""
-    error = registry.version_error()
-    if mode == "closed":
-        raise error
-    # deferred: only where the registry cannot serve
-    import warnings
+def _install_null_finder(registry: Registry, mode: "Mode") -> "NullFinder":
+    # deferred: only where nothing is served
+    from frozenfinder.null_finder import refuse
 
-    warnings.warn(f"frozenfinder serves nothing: {error}", RuntimeWarning, stacklevel=4)
-    finder = NullFinder(registry, mode)
-    _installed.append(finder)
+    finder = refuse(registry, mode)
+    with _changing:
+        _installed.append(finder)
     return finder
 
 
@@ -212,7 +238,8 @@ def _prepare_fork() -> None:
 
 
 def _repair_child() -> None:
-    """Undo, in a forked child, what threads that are not there any more were in the midst of."""
+    """In a forked child, undo the half-done work of threads that do not exist there."""
+    at_fork_reinit(_changing)
     import_lock.reinit(Locked)
     if import_lock.held():
         return  # the outermost import of the calling thread will restore it

@@ -53,19 +53,12 @@ NAME_LIMIT = 0xFFFF  # bytes of a name or a path in UTF-8
 TABLES = ("bootstrap", "app", "stdlib", "test")  # the order of search
 ANCHORS = ("stdlib", "prefix", "registry", "absolute")
 
-_KINDS = {  # in the order of their numbers
-    # its blob is code, it is served as a module, overlay compares its file, it has no blob
-    "source": (True, True, True, False),
-    "sourceless": (True, True, False, False),
-    "extension": (False, True, True, False),
-    "namespace": (False, False, False, True),
-    "excluded": (False, False, False, True),
-    "data": (False, False, False, False),
-}
-KINDS = tuple(_KINDS)
-CODE_KINDS, MODULE_KINDS, OVERLAY_KINDS, BARE_KINDS = [
-    tuple([kind for kind in KINDS if _KINDS[kind][column]]) for column in range(4)
-]
+# the kinds of entries in the order of their numbers, and what some have in common
+KINDS = ("source", "sourceless", "extension", "namespace", "excluded", "data")
+CODE_KINDS = ("source", "sourceless")  # the blob is marshalled code
+MODULE_KINDS = ("source", "sourceless", "extension")  # served as a module
+OVERLAY_KINDS = ("source", "extension")  # served by overlay, which compares the file
+BARE_KINDS = ("namespace", "excluded")  # no blob, no file
 
 # record flags; the kind is in bits 8-15 and the table in bits 16-23
 PACKAGE, TEXT, LAY_OUT = 1, 2, 4

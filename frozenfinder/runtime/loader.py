@@ -13,40 +13,19 @@ from _frozen_importlib_external import (
     SourceFileLoader,
 )
 
-from . import modules
-from .registry import FrozenEntry, Registry
-from .system import call_with_frames_removed, fix_co_filename
+from .system import call_with_frames_removed, fix_co_filename, get_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, ModuleType
-    from typing import Any, Protocol, TypeVar
+    from typing import Any, TypeVar
 
-    from frozenfinder.native.fixups import FixupTable
-
-    from .collector import Collector
-    from .lock import ImportLock
-    from .patterns import Patterns
+    from .finder import FrozenFinder, ServingFinder
+    from .layout import FrozenEntry
 
     _F = TypeVar("_F", bound=Callable[..., Any])
     _T = TypeVar("_T")
-
-    class Server(Protocol):
-        """What a loader needs of the finder that made it."""
-
-        registry: Registry
-        lock: ImportLock
-        collector: Collector | None
-        patterns: Patterns | None
-
-        @property
-        def fixups(self) -> FixupTable: ...
-
-        def count(self, name: str) -> None: ...
-
-    class OverlayServer(Server, Protocol):
-        def load_code(self, entry: FrozenEntry) -> CodeType | None: ...
 
 
 def importlib_frame(function: "_F") -> "_F":
@@ -62,7 +41,7 @@ def importlib_frame(function: "_F") -> "_F":
 
 
 @importlib_frame
-def call_locked(server: "Server", function: "Callable[..., _T]", *arguments: object) -> "_T":
+def call_locked(server: "ServingFinder", function: "Callable[..., _T]", *arguments: object) -> "_T":
     """Call what runs a module's body, under the import lock.
 
     The depth is put back twice, because a KeyboardInterrupt can arrive inside the first time.
@@ -90,7 +69,7 @@ def call_locked(server: "Server", function: "Callable[..., _T]", *arguments: obj
 
 @importlib_frame
 def run_body(
-    server: "Server", get_code: "Callable[[str], CodeType | None]", module: "ModuleType"
+    server: "ServingFinder", get_code: "Callable[[str], CodeType | None]", module: "ModuleType"
 ) -> None:
     """Run the module's body under the import lock; as `_LoaderBasics.exec_module`."""
     code = get_code(module.__name__)
@@ -134,13 +113,13 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
     __slots__ = ("_entry", "_server")
 
     _entry: "FrozenEntry | None"
-    _server: "OverlayServer | None"
+    _server: "FrozenFinder | None"
 
     def __init__(
         self,
         fullname: str,
         path: str,
-        server: "OverlayServer | None" = None,
+        server: "FrozenFinder | None" = None,
         entry: "FrozenEntry | None" = None,
     ) -> None:
         self.name = fullname
@@ -168,7 +147,7 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
         if code is None:
             return super().get_code(fullname)
         fix_co_filename(code, self.path)
-        server.count(fullname)
+        server.note_served(fullname)
         return code
 
     def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
@@ -194,9 +173,9 @@ class FrozenExtensionLoader(ExtensionFileLoader, Locked):
 
     __slots__ = ("_server",)
 
-    _server: "Server | None"
+    _server: "ServingFinder | None"
 
-    def __init__(self, name: str, path: str, server: "Server | None" = None) -> None:
+    def __init__(self, name: str, path: str, server: "ServingFinder | None" = None) -> None:
         self.name = name
         self.path = path
         self._server = server
@@ -216,11 +195,13 @@ class FrozenExtensionLoader(ExtensionFileLoader, Locked):
         return self.create(self._server, spec, None)
 
     @importlib_frame
-    def create(self, server: "Server", spec: ModuleSpec, digest: "str | None") -> "ModuleType":
+    def create(
+        self, server: "ServingFinder", spec: ModuleSpec, digest: "str | None"
+    ) -> "ModuleType":
         name = spec.name
         # what another thread had begun before a fork: C code is not taken up half way
         server.lock.abandoned.pop(name, None)
-        previous = modules.get_module(name)
+        previous = get_module(name)
         module = call_locked(server, super().create_module, spec)
         server.fixups.fixup(spec.origin or self.path, name, module, previous, digest)
         return module
@@ -233,7 +214,7 @@ class FrozenExtensionLoader(ExtensionFileLoader, Locked):
             super().exec_module(module)
         else:
             call_locked(server, super().exec_module, module)
-            server.count(self.name)
+            server.note_served(self.name)
             hand_over(module, ExtensionFileLoader(self.name, self.path))
 
 

@@ -43,14 +43,15 @@ Theory of operation
 import sys
 from _thread import RLock, get_ident
 
-from . import modules
 from .system import (
     INITIALIZING,
     at_fork_reinit,
     blocking_on,
+    get_module,
     is_owned,
     module_locks,
     recursion_count,
+    remove_module,
 )
 
 TYPE_CHECKING = False
@@ -262,11 +263,11 @@ def _forget_other_threads(loaders: "type | tuple[type, ...]") -> "dict[str, Modu
         lock = reference()
         if lock is None or lock.owner is None or lock.owner == me:
             continue
-        module = modules.get_module(name)
+        module = get_module(name)
         spec = getattr(module, "__spec__", None)
         if module is None or isinstance(getattr(spec, "loader", None), loaders):
             del module_locks[name]
             if getattr(spec, INITIALIZING, False):
                 abandoned[name] = module
-                modules.remove_module(name)
+                remove_module(name)
     return abandoned

@@ -7,9 +7,8 @@ the module asks: nothing is patched, and what a cache without them would give is
 
 import marshal
 
-from . import modules
 from .layout import digest
-from .system import RE_CACHE
+from .system import RE_CACHE, get_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +19,11 @@ LIMIT = 512
 
 
 class Patterns:
-    """Puts frozen patterns into the cache of `re`, once that is there."""
+    """Puts frozen patterns into the cache of `re`, once that is there.
+
+    Threads share `pending` without a lock: `append` and `pop` are atomic, and whoever pops an item
+    fills the cache with it.
+    """
 
     __slots__ = ("pending",)
 
@@ -37,11 +40,15 @@ class Patterns:
 
     def flush(self) -> None:
         """Fill the cache of `re` with what is pending; nothing while `re` is not imported."""
-        cache = getattr(modules.get_module("re"), RE_CACHE, None)
+        cache = getattr(get_module("re"), RE_CACHE, None)
         if type(cache) is not dict:
             return
         while self.pending:
-            _fill(cache, self.pending.pop())
+            try:
+                packed = self.pending.pop()
+            except IndexError:  # another thread has it
+                return
+            _fill(cache, packed)
 
 
 def seal(marshalled: bytes) -> bytes:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike, stat_result
     from types import CodeType
+    from typing import TypeAlias
+
+    _Opened: TypeAlias = tuple[int, int, tuple[int, int]]  # a count, the descriptor, its file
 
 __all__ = ["FrozenEntry", "Registry"]
 
@@ -47,14 +50,18 @@ class _File:
     name another file: `recover` opens the path once more and makes sure that the registry there is
     the same.
 
+    Threads share it. `_opened` is replaced by one assignment. Of threads that recover at once, the
+    first to enter its opening into `_successors` wins (`dict.setdefault` is atomic), and the others
+    close theirs. No lock: a fork would have to free it.
+
     `distrust` says why others can change what is in the file, or is None. It is of the open file,
     so that nothing that happens to the path meanwhile matters.
     """
 
     __slots__ = (
-        "_descriptor",
-        "_identity",
+        "_opened",
         "_position",
+        "_successors",
         "base",
         "distrust",
         "modified_ns",
@@ -65,10 +72,11 @@ class _File:
     def __init__(self, path: str, base: int) -> None:
         self.path = path
         self.base = base
-        self._descriptor = -1
+        self._opened: "_Opened" = (0, -1, (0, 0))
+        self._successors: "dict[int, _Opened]" = {}
         self._position = _allocate_lock()  # guards the file position where there is no pread
-        self._descriptor, status = self._open()
-        self._identity = (status.st_dev, status.st_ino)
+        descriptor, status = self._open()
+        self._opened = (0, descriptor, (status.st_dev, status.st_ino))
         self.distrust = _find_distrust(status, path)
         self.modified_ns = status.st_mtime_ns
         size = status.st_size
@@ -113,7 +121,7 @@ class _File:
 
     def read(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`, or as many as there are."""
-        return self._read(self._descriptor, offset, min(size, self.size - offset))
+        return self._read(self._opened[1], offset, min(size, self.size - offset))
 
     def _read(self, descriptor: int, offset: int, size: int) -> bytes:
         offset += self.base
@@ -139,7 +147,7 @@ class _File:
 
     def measure(self) -> int:
         """How many bytes there are by now; OSError."""
-        return syscalls.fstat(self._descriptor).st_size - self.base
+        return syscalls.fstat(self._opened[1]).st_size - self.base
 
     def recover(self, header: bytes) -> None:
         """Open the path again if the descriptor no longer names the file.
@@ -148,7 +156,8 @@ class _File:
         all that comes after it, but for what is made to fit it. So RegistryTrustError where others
         can write there and could not before. OSError.
         """
-        if self._is_ours(self._descriptor):
+        opened = self._opened
+        if _is_open(opened):
             return
         descriptor, status = self._open()
         try:
@@ -161,27 +170,31 @@ class _File:
                     "program; start the program again",
                     path=self.path,
                 )
-            if descriptor == self._descriptor or not self._is_ours(self._descriptor):
-                self._identity = (status.st_dev, status.st_ino)
-                self._descriptor, descriptor = descriptor, -1
+            mine = (opened[0] + 1, descriptor, (status.st_dev, status.st_ino))
+            self._opened = self._successors.setdefault(opened[0], mine)
+            if self._opened[1] == descriptor:
+                descriptor = -1
         finally:
-            if descriptor >= 0:  # or another thread has recovered it meanwhile
+            if descriptor >= 0:  # it is not to be used, or another thread has been first
                 close(descriptor)
 
-    def _is_ours(self, descriptor: int) -> bool:
-        """Whether a descriptor names the file, not another one and not nothing."""
-        try:
-            status = syscalls.fstat(descriptor)
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._identity
-
     def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if self._is_ours(descriptor):
-            close(descriptor)
+        opened = self._opened
+        self._opened = (opened[0], -1, opened[2])
+        if _is_open(opened):
+            close(opened[1])
 
     __del__ = close
+
+
+def _is_open(opened: "_Opened") -> bool:
+    """Whether the descriptor still names the file that was opened, and not another or none."""
+    _, descriptor, identity = opened
+    try:
+        status = syscalls.fstat(descriptor)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == identity
 
 
 class _Memory:

@@ -97,6 +97,10 @@ class Roots:
 
     `directories` has a directory for each of the registry's roots, in its order, or None for one
     that cannot be told (relative to the file of a registry that is only in memory).
+
+    importlib's global lock protects all of it: `find_spec` runs with that lock held. Whoever calls
+    a finder without it, or `invalidate`, at worst has a directory looked at once more: the path is
+    assigned after the spellings that were found for it.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -104,7 +108,7 @@ class Roots:
         self.directories = [resolve(anchor, path, registry) for anchor, path in registry.roots]
         self._directories: "dict[str, _Directory]" = {}
         self._spellings: "dict[str, int]" = {}
-        self._path: "list[str]" = []
+        self._path: "list[object]" = []
         self._cwd: "str | None" = None
         self._hooks: "list[object]" = []
         self._stock_hooks = False
@@ -136,11 +140,11 @@ class Roots:
         cwd = _getcwd() if "" in path else None
         if path == self._path and cwd == self._cwd:
             return
+        items: "list[object]" = [*path]
         known = {directory: at for at, directory in enumerate(self.directories) if directory}
         identities = {_identity(directory): at for directory, at in known.items()}
         identities.pop(None, None)
         spellings = dict(known)
-        items: "list[object]" = [*path]
         for item in items:
             try:
                 finder = self._finder(item) if isinstance(item, str) else None
@@ -152,7 +156,7 @@ class Roots:
                     spellings[spelling] = identities[identity]
         self._spellings = spellings
         self._cwd = cwd
-        self._path = list(path)
+        self._path = items
 
     def _finder(self, item: str) -> object:
         """The path entry finder of `item`; stock creates and caches it the same way."""
@@ -256,8 +260,11 @@ def get_extension_suffix(entry: "FrozenEntry") -> str:
 
 def _is_stock(hook: object) -> bool:
     """Whether a path hook leaves directories to stock's own finder and loaders."""
-    if getattr(hook, "__module__", None) in ("zipimport", "frozenfinder.runtime.finder"):
+    if getattr(hook, "__module__", None) == "zipimport":
         return True
+    owner = getattr(hook, "__self__", None)
+    if getattr(owner, "mode", None) == "closed" and hasattr(owner, "registry"):
+        return True  # that of a `ClosedFinder`, for its virtual directories alone
     cells = getattr(hook, "__closure__", None) or ()
     contents = [cell.cell_contents for cell in cells]
     return FileFinder in contents and any(

@@ -1,4 +1,6 @@
-"""What lies below: the operating system's calls, and CPython's private names.
+"""What lies below: `sys.modules`, the operating system's calls, and CPython's private names.
+
+`frozenfinder.modules` has all accessors of `sys.modules`; here are those that a boot needs.
 
 No other module asks for a private name of CPython; `tests/test_system.py` holds that, and that each
 is there in just the versions that its docstring names. A name that is missing is None: on a version
@@ -14,8 +16,6 @@ import _imp
 import sys
 from _thread import RLock
 
-from . import modules
-
 try:
     import posix as syscalls
 except ImportError:  # Windows
@@ -23,12 +23,15 @@ except ImportError:  # Windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
     from typing import Any
 
 __all__ = ["syscalls"]
 
 LISTED = (3, 11), (3, 15)
 """The first and the last version of CPython that this release was tested with."""
+
+FREE_THREADED = "free-threading build" in sys.version
 
 SEPARATOR = "\\" if sys.platform == "win32" else "/"
 
@@ -43,7 +46,7 @@ def environment(name: str) -> "str | None":
     """An environment variable, or None; None for all of them under `-E` and `-I`."""
     if sys.flags.ignore_environment:
         return None
-    loaded = modules.get_module("os")
+    loaded = get_module("os")
     if loaded is not None:
         value: "str | None" = loaded.environ.get(name)
         return value
@@ -107,6 +110,47 @@ def close(descriptor: int) -> None:
     try:
         syscalls.close(descriptor)
     except OSError:
+        pass
+
+
+# -- `sys.modules`
+
+_GONE = "unable to get sys.modules"
+
+
+def get_modules(gone: str = _GONE) -> "MutableMapping[str, Any]":
+    modules: MutableMapping[str, Any] | None = getattr(sys, "modules", None)
+    if modules is None:
+        raise RuntimeError(gone)
+    return modules
+
+
+def get_module(name: str, default: object = None) -> "Any":
+    """`sys.modules[name]`, or `default`: None can also be what is there.
+
+    Mirrors `import_get_module()` of `Python/import.c`. Unlike `PyImport_GetModule()`, which the C
+    API builds on it, it does not wait for a module that another thread is still executing, so a
+    finder may call it: importlib holds `_imp`'s lock there.
+    """
+    modules = get_modules()
+    try:
+        return modules[name]
+    except KeyError:
+        return default
+
+
+def remove_module(name: str) -> None:
+    """Take `name` out of `sys.modules` if it is there.
+
+    Mirrors `remove_module()` of `Python/import.c`.
+    """
+    modules = get_modules()
+    if type(modules) is dict:
+        modules.pop(name, None)
+        return
+    try:
+        del modules[name]
+    except KeyError:
         pass
 
 
