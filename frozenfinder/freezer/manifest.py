@@ -111,7 +111,8 @@ def parse_manifest(text: str, folder: str, where: str = "<manifest>") -> Manifes
 
 
 def _parse_line(line: str, folder: str, where: str) -> Manifest:
-    word, argument = (*line.split(maxsplit=1), "")[:2]
+    word, *rest = line.split(maxsplit=1)
+    argument = rest[0] if rest else ""
     if word in _FLAGS:
         if argument:
             raise FreezeError(f"{where}: {word!r} is followed by {argument!r}, expected nothing")

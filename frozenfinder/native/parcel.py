@@ -70,7 +70,9 @@ def unpack_parcel(data: "bytes | memoryview", path: str, offset: int) -> Parcel:
 
 
 def _unpack_file(line: str, path: str, offset: int) -> ParcelFile:
-    kind, digest, size, file = (*line.split(" ", 3), "", "", "", "")[:4]
+    kind, _, rest = line.partition(" ")
+    digest, _, rest = rest.partition(" ")
+    size, _, file = rest.partition(" ")
     if (
         kind not in _KINDS
         or not _is_digest(digest)

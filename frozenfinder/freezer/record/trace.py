@@ -146,8 +146,9 @@ def name_recorded(
     searched first.
     """
     known = Search(search_path)
-    modules = dict(reversed(recording.modules))  # of two files of one name the first
-    modules = {name: modules[name] for name, _ in recording.modules}
+    modules: dict[str, str | None] = {}
+    for name, origin in recording.modules:
+        modules.setdefault(name, origin)  # of two files of one name the first
     located = {name: _find_top(name, origin) for name, origin in modules.items() if origin}
     tops = {top: None for top in located.values() if top and top not in known.directories}
     search = Search([*tops, *known.directories])
