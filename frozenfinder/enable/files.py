@@ -11,7 +11,7 @@ import os
 import sys
 import sysconfig
 import tempfile
-import zlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,10 +114,21 @@ def _replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(descriptor)
         Path(temporary).chmod(0o644)
-        # A `.pyc` knows its source by the seconds of its mtime and its size, and two of these may
-        # be written within a second: here the time tells the contents apart.
-        os.utime(temporary, (zlib.crc32(content) >> 1,) * 2)
+        os.utime(temporary, (_later_second(path),) * 2)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _later_second(path: Path) -> int:
+    """The current second, or a later one if the file at `path` was already modified in it.
+
+    A `.pyc` knows its source by its size and the second of its mtime. Without this, the `.pyc` of
+    a file that was replaced within the same second would pass for that of the new one.
+    """
+    now = int(time.time())
+    try:
+        return max(now, int(path.stat().st_mtime) + 1)
+    except FileNotFoundError:
+        return now
