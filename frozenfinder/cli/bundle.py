@@ -4,11 +4,11 @@ import argparse
 from dataclasses import replace
 
 from frozenfinder.bundle import bundle, find_program
-from frozenfinder.freezer import Manifest, discover, merge_manifests, read_manifest
+from frozenfinder.freezer import Manifest, discover
 
 from . import DONE, UsageError
 from .commands import program_path
-from .freeze import summarise
+from .freeze import merge_options, summarise
 from .parser import EXCLUDE, MANIFEST, PACKAGE, PATH, Parser
 from .progress import Progress
 
@@ -60,20 +60,7 @@ def _add_ways(parser: Parser) -> None:
 
 def make_manifest(options: argparse.Namespace) -> Manifest:
     """What the options ask for besides the program."""
-    own = Manifest(
-        stdlib=options.stdlib,
-        packages=tuple(options.package),
-        distributions=tuple(options.distribution),
-        with_dependencies=True,
-        paths=tuple(options.path),
-        excludes=tuple(options.exclude),
-        lay_out=tuple(options.lay_out),
-        optimize=options.optimize,
-        with_source=options.with_source,
-        world=options.world,
-        extensions="embed",
-    )
-    manifest = merge_manifests([*map(read_manifest, options.manifest), own])
+    manifest = merge_options(options, with_dependencies=True, extensions="embed")
     if manifest.world and not manifest.stdlib:
         raise UsageError("--world needs --stdlib: nothing outside the bundle is to be found")
     return manifest

@@ -4,6 +4,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from frozenfinder.freezer import (
     Manifest,
@@ -137,27 +138,37 @@ def _add_reports(parser: Parser) -> None:
 
 def make_manifest(options: argparse.Namespace) -> Manifest:
     """What the options ask for, added to what their manifests do; a trace is not yet in it."""
-    own = Manifest(
-        stdlib=options.stdlib,
+    manifest = merge_options(
+        options,
         stdlib_tests=options.tests,
         entries=tuple(options.entry),
-        packages=tuple(options.package),
-        distributions=tuple(options.distribution),
         with_dependencies=options.with_dependencies,
         metadata=tuple(options.metadata),
-        paths=tuple(options.path),
         searches=tuple(options.search),
         data=tuple(options.include_data),
+        strip_docstrings=options.strip_docstrings,
+        extensions=options.extensions,
+    )
+    return replace(manifest, with_source=False) if options.no_source else manifest
+
+
+def merge_options(options: argparse.Namespace, **own: Any) -> Manifest:
+    """What the options that `freeze` and `bundle` share ask for, with `own`, the fields that a
+    command sets itself, added to what the manifests of the command line do.
+    """
+    asked = Manifest(
+        stdlib=options.stdlib,
+        packages=tuple(options.package),
+        distributions=tuple(options.distribution),
+        paths=tuple(options.path),
         excludes=tuple(options.exclude),
         lay_out=tuple(options.lay_out),
         optimize=options.optimize,
-        strip_docstrings=options.strip_docstrings,
         with_source=options.with_source,
         world=options.world,
-        extensions=options.extensions,
+        **own,
     )
-    manifest = merge_manifests([*map(read_manifest, options.manifest), own])
-    return replace(manifest, with_source=False) if options.no_source else manifest
+    return merge_manifests([*map(read_manifest, options.manifest), asked])
 
 
 def check_request(options: argparse.Namespace, manifest: Manifest) -> None:
