@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from importlib import import_module
+
+from frozenfinder.freezer.lazy import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,20 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Tables", "bundle", "emit_c", "find_program", "find_registry", "parse_entry"]
 
 _HOMES = {
-    "Entry": "bundle.entry",
-    "Tables": "embed.tables",
-    "emit_c": "embed.tables",
-    "find_program": "bundle.entry",
-    "find_registry": "bundle.archive",
-    "parse_entry": "bundle.entry",
+    "Entry": "entry",
+    "Tables": ".embed.tables",
+    "emit_c": ".embed.tables",
+    "find_program": "entry",
+    "find_registry": "archive",
+    "parse_entry": "entry",
 }
 
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"frozenfinder.{home}"), name)
+if not TYPE_CHECKING:  # a checker would take any name for one of the package's
+    __getattr__, __dir__ = lazy_names(__name__, globals(), _HOMES)
 
 
 def bundle(

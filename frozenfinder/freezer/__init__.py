@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import time
-from importlib import import_module
+
+from .lazy import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,13 +77,8 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a checker would take any name for one of the package's
+    __getattr__, __dir__ = lazy_names(__name__, globals(), _HOMES)
 
 
 def freeze(
