@@ -144,7 +144,7 @@ def test_a_page_shows_both_sides_on_one_scale_and_loads_nothing() -> None:
 
 def test_a_page_shows_the_longest_imports_only() -> None:
     imports = [Import(f"module{n}", 0, begin=n * 10, own=n + 1, whole=n + 1) for n in range(200)]
-    text = make_page("x", [], {"before": imports, "after": []})
+    text = make_page("x", [("",)], {"before": imports, "after": []})
     assert len(Page(text).bars) == 120
     assert "120 imports, and 80 more that took less." in text
     assert "module199" in text

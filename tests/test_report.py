@@ -134,7 +134,7 @@ def test_a_page_leaves_out_what_there_is_nothing_of() -> None:
 
 
 def test_a_browser_draws_the_page(tmp_path: Path) -> None:
-    code, data, less, none = measure_widths(format_page(REPORT), ".bar span", tmp_path)
+    code, data, less, none = measure_widths(format_page(REPORT), ".shares span", tmp_path)
     assert code > data > less > none == 0
     assert code == pytest.approx(3 * data, abs=3)
 
