@@ -25,7 +25,7 @@ td { overflow-wrap: anywhere; }
 .number { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
 details { border-top: 1px solid var(--line); padding: .5rem 0; }
 summary { cursor: pointer; font-weight: 600; }
-.shares { display: flex; height: .7rem; min-width: 8rem; }
+.shares { display: flex; height: .7rem; min-width: 16rem; }
 .shares span { background: var(--bar); }
 .shares span + span { background: var(--data); }
 .waterfall { border-top: 1px solid var(--line); font-size: 12px; line-height: 16px; }
