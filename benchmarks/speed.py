@@ -2,7 +2,8 @@
 
 Fresh processes of all sides take turns; what counts is the ratio to stock within a round. What a
 side needs is built first; what PyInstaller builds, which takes long, is kept in `--work`. The
-figures go to a JSON file for each version of Python, from which the page and its plots are made:
+figures go to a JSON file for each version of Python, from which the page is made, and by
+`speed_plots.py` its plots:
 
     docs/explanation/speed/cpython-313.json
     docs/explanation/speed.md
@@ -90,8 +91,7 @@ def main() -> None:
         figures["workloads"][name] = figures["workloads"].get(name, {}) | measured
         write(figures, file, (options.work, sys.prefix, sys.base_prefix))
     say(f"wrote {file}")
-    for written in speed_page.write(options.output):
-        say(f"wrote {written}")
+    say(f"wrote {speed_page.write(options.output)}")
 
 
 def write(figures: Figures, file: Path, folders: Iterable[str | Path]) -> None:

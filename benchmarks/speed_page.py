@@ -1,4 +1,4 @@
-"""The page of the figures that `speed.py` has written: tables, plots, and what was hoped for.
+"""The page of the figures that `speed.py` has written: tables, and what was hoped for.
 
 python benchmarks/speed_page.py      writes the page anew from what was measured
 """
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from sides import LABELS
-from speed_plots import draw
 from tricks import CHECKS, TRICKS, Trick
 
 from frozenfinder.bench import Comparison, compare
@@ -102,26 +101,17 @@ UNITS = {
 PEERS = ("zip", "pyinstaller", "pycds")
 
 
-def write(folder: Path) -> Iterator[Path]:
-    """Write the page beside the folder, and the plots into it; what was written."""
+def write(folder: Path) -> Path:
+    """Write the page beside the folder; the plots in the folder are those of `speed_plots`."""
     files = sorted(folder.glob("cpython-*.json"), key=lambda file: file.name)
     parts = [HEAD]
     for file in files:
         figures: Figures = json.loads(file.read_text("utf-8"))
         parts += describe(figures, file.stem, folder.name)
-        for kind in ("imports", "wall"):
-            plot = folder / f"{file.stem}-{kind}.svg"
-            sides = IMPORT_SIDES if kind == "imports" else WHOLE_SIDES
-            found = {
-                name: compare_sides(workload.get("warm", {}), kind, sides)
-                for name, workload in figures["workloads"].items()
-            }
-            plot.write_text(draw(sides, found), "utf-8")
-            yield plot
     parts.append(TRIED)
     page = folder.with_suffix(".md")
     page.write_text("\n".join(parts), "utf-8")
-    yield page
+    return page
 
 
 def describe(figures: Figures, stem: str, folder: str) -> Iterator[str]:
@@ -410,5 +400,4 @@ HOPES: tuple[tuple[str, float, str, str, tuple[str, str], Callable[[list[float]]
 """Of each the most that is hoped for, and what of it is measured how."""
 
 if __name__ == "__main__":
-    for path in write(Path(__file__).parent.parent / "docs" / "explanation" / "speed"):
-        print(f"wrote {path}")
+    print(f"wrote {write(Path(__file__).parent.parent / 'docs' / 'explanation' / 'speed')}")

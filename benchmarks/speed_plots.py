@@ -1,79 +1,101 @@
-"""The plots of the figures that `speed.py` has written: bars of ratios to stock, as SVG."""
+"""The plots of the figures that `speed.py` has written: ratios to stock, as SVG.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from html import escape
+python benchmarks/speed_plots.py      draws them anew from what was measured
 
-from sides import LABELS, SIDES
+The same figures give the same bytes. The background is transparent, and every colour has a contrast
+of at least 3 to white and to the dark background of the pages. Text stays text, each side has a
+marker of its own, and the tables of the page have all the numbers.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from sides import LABELS
+from speed_page import IMPORT_SIDES, WHOLE_SIDES, compare_sides
 
 from frozenfinder.bench import Comparison
 
-COLOURS = {
-    "overlay": "#c2410c",
-    "closed": "#ea580c",
-    "run": "#fdba74",
-    "fast_exit": "#fbbf24",
-    "floor": "#64748b",
-    "zip": "#0891b2",
-    "pyinstaller": "#4f46e5",
-    "pycds": "#16a34a",
+LOOKS = {
+    "overlay": ("o", "#c2410c"),
+    "closed": ("s", "#ea580c"),
+    "run": ("^", "#db2777"),
+    "fast_exit": ("v", "#9333ea"),
+    "floor": ("_", "#777b82"),
+    "zip": ("D", "#0891b2"),
+    "pyinstaller": ("X", "#2563eb"),
+    "pycds": ("P", "#16a34a"),
 }
-BAR, GAP, LEFT, WIDTH, HEIGHT = 12, 14, 44, 880, 300
+"""Of each side its marker and colour."""
+
+TEXT = "#777b82"
+SETTINGS = {
+    "svg.hashsalt": "frozenfinder",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "lines.markersize": 5,
+    "text.color": TEXT,
+    "axes.labelcolor": TEXT,
+    "xtick.color": TEXT,
+    "ytick.color": TEXT,
+}
+PLOTS = (
+    ("imports", "Time of the imports, files in memory", IMPORT_SIDES),
+    ("wall", "Time of the whole process, files in memory", WHOLE_SIDES),
+)
+"""Of each what it shows, its title and its sides."""
 
 
-def draw(sides: Sequence[str], found: Mapping[str, Mapping[str, Comparison]]) -> str:
-    """Bars by workload and side; stock is a line at 1, the quartiles are lines on the bars."""
-    highest = max((each.high for group in found.values() for each in group.values()), default=1)
-    top = min(max(1.2, highest), 2.0)
-
-    def y(ratio: float) -> float:
-        return HEIGHT - 60 - (HEIGHT - 90) * min(ratio, top) / top
-
-    shapes = list(draw_axis(y, top))
-    x = LEFT + GAP
-    for name, group in found.items():
-        begin = x
-        for side, each in group.items():
-            shapes.append(draw_bar(x, y, side, each, f"{name}, {SIDES[side]}"))
-            x += BAR
-        shapes.append(text((begin + x) / 2, HEIGHT - 44, name, "middle"))
-        x += GAP
-    x = LEFT
-    for side in sides:
-        if any(side in group for group in found.values()):
-            shapes.append(
-                f'<rect x="{x}" y="{HEIGHT - 20}" width="10" height="10" fill="{COLOURS[side]}"/>'
-            )
-            shown = LABELS.get(side, side)
-            shapes.append(text(x + 14, HEIGHT - 11, shown, "start"))
-            x += 30 + 8 * len(shown)
-    body = "\n".join(shapes)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'font-family="sans-serif" font-size="12" fill="#64748b">\n{body}\n</svg>\n'
-    )
+def write(folder: Path) -> Iterator[Path]:
+    """Draw the plots of all figures in a folder beside them; what was written."""
+    for file in sorted(folder.glob("cpython-*.json"), key=lambda file: file.name):
+        figures = json.loads(file.read_text("utf-8"))
+        for field, title, sides in PLOTS:
+            found = {
+                name: compare_sides(workload.get("warm", {}), field, sides)
+                for name, workload in figures["workloads"].items()
+            }
+            plot = folder / f"{file.stem}-{field}.svg"
+            draw(plot, f"{title}, Python {figures['machine']['python']}", sides, found)
+            yield plot
 
 
-def draw_axis(y: Callable[[float], float], top: float) -> Iterator[str]:
-    for step in range(int(top / 0.25) + 1):
-        ratio = step * 0.25
-        stroke, width = ("#94a3b8", 1.5) if ratio == 1 else ("#cbd5e1", 0.5)
-        yield (
-            f'<line x1="{LEFT}" x2="{WIDTH}" y1="{y(ratio):.1f}" y2="{y(ratio):.1f}" '
-            f'stroke="{stroke}" stroke-width="{width}"/>'
-        )
-        yield text(LEFT - 6, y(ratio) + 4, f"{ratio:.2f}", "end")
+def draw(
+    file: Path, title: str, sides: Sequence[str], found: Mapping[str, Mapping[str, Comparison]]
+) -> None:
+    """Draw medians with their quartiles, by workload and side; stock is the line at 1."""
+    shown = [side for side in sides if any(side in group for group in found.values())]
+    with mpl.rc_context(SETTINGS):
+        figure = Figure(figsize=(9, 3.5), layout="constrained")
+        axes = figure.subplots()
+        axes.set_ylabel("ratio to stock, below 1 is faster")
+        axes.set_xticks(range(len(found)), list(found))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.grid(axis="y", color=TEXT, alpha=0.35, linewidth=0.5)
+        axes.axhline(1, color=TEXT, linewidth=1.5)
+        for number, side in enumerate(shown):
+            place = (number - (len(shown) - 1) / 2) * 0.8 / len(shown)
+            groups = {
+                workload + place: group[side]
+                for workload, group in enumerate(found.values())
+                if side in group
+            }
+            marker, colour = LOOKS[side]
+            medians = [each.ratio for each in groups.values()]
+            lows = [each.low for each in groups.values()]
+            highs = [each.high for each in groups.values()]
+            axes.vlines(list(groups), lows, highs, colors=colour)
+            axes.plot(list(groups), medians, marker, color=colour, label=LABELS.get(side, side))
+        if shown:
+            figure.legend(loc="outside lower center", ncols=len(shown), frameon=False)
+        metadata = {"Title": f"{title}: ratios to stock", "Date": None, "Creator": None}
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
 
 
-def draw_bar(x: float, y: Callable[[float], float], side: str, each: Comparison, title: str) -> str:
-    middle = x + BAR / 2 - 1
-    return (
-        f"<g><title>{escape(title)}: {each.ratio:.2f} ({each.low:.2f} to {each.high:.2f})</title>"
-        f'<rect x="{x}" y="{y(each.ratio):.1f}" width="{BAR - 2}" '
-        f'height="{y(0) - y(each.ratio):.1f}" fill="{COLOURS[side]}"/>'
-        f'<line x1="{middle}" x2="{middle}" y1="{y(each.low):.1f}" y2="{y(each.high):.1f}" '
-        'stroke="#0f172a"/></g>'
-    )
-
-
-def text(x: float, y: float, words: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+if __name__ == "__main__":
+    for path in write(Path(__file__).parent.parent / "docs" / "explanation" / "speed"):
+        print(f"wrote {path}")

@@ -197,13 +197,9 @@ def test_the_page_shows_what_was_measured(tmp_path: Path, load: Any) -> None:
     folder = tmp_path / "speed"
     folder.mkdir()
     (folder / "cpython-313.json").write_text(json.dumps(FIGURES))
-    written = list(load("speed_page").write(folder))
-    assert [path.name for path in written] == [
-        "cpython-313-imports.svg",
-        "cpython-313-wall.svg",
-        "speed.md",
-    ]
-    page = (tmp_path / "speed.md").read_text("utf-8")
+    written = load("speed_page").write(folder)
+    assert written == tmp_path / "speed.md"
+    page = written.read_text("utf-8")
     assert "| one | 1000.0 | 0.80 (0.80 to 0.80) |  | 0.50 (0.50 to 0.50) |  |  |" in page
     assert "| one | 400 / 250 / 10.0 | 200 / 90 / 2.0 |  | 150 / 60 / 0.5 |  |" in page
     assert "| the same without those of `floor` | at most 1.20 | 1.50 |" in page
@@ -221,11 +217,45 @@ def test_the_page_shows_what_was_measured(tmp_path: Path, load: Any) -> None:
     assert "| overlay over floor, imports, worst | at most 1.35 | 1.60 |" in page
     assert "- `pycds`: has no release for this version" in page
     assert "page cache empty" not in page
-    bars = ET.parse(folder / "cpython-313-imports.svg").findall(".//{*}g/{*}title")
-    assert [bar.text for bar in bars] == [
-        "one, frozenfinder, overlay: 0.80 (0.80 to 0.80)",
-        "one, code objects in memory: 0.50 (0.50 to 0.50)",
-    ]
+
+
+def draw_plots(folder: Path, load: Any) -> dict[str, bytes]:
+    pytest.importorskip("matplotlib", reason="the speed environments draw the plots")
+    folder.mkdir()
+    (folder / "cpython-313.json").write_text(json.dumps(FIGURES))
+    return {path.name: path.read_bytes() for path in load("speed_plots").write(folder)}
+
+
+def test_a_plot_names_what_it_shows_in_text(tmp_path: Path, load: Any) -> None:
+    plots = draw_plots(tmp_path / "speed", load)
+    assert list(plots) == ["cpython-313-imports.svg", "cpython-313-wall.svg"]
+    imports = ET.fromstring(plots["cpython-313-imports.svg"])
+    assert imports.findtext("{*}title") == (
+        "Time of the imports, files in memory, Python 3.13.0: ratios to stock"
+    )
+    assert {"one", "overlay", "floor"} <= read_words(imports)
+    assert "run --fast-exit" in read_words(ET.fromstring(plots["cpython-313-wall.svg"]))
+
+
+def test_the_same_figures_give_the_same_plots(tmp_path: Path, load: Any) -> None:
+    plots = draw_plots(tmp_path / "one", load)
+    assert plots == draw_plots(tmp_path / "two", load)
+
+
+def read_words(plot: ET.Element) -> set[str | None]:
+    return {each.text for each in plot.iterfind(".//{*}text")}
+
+
+def test_the_plots_of_the_page_show_every_workload_and_side(load: Any) -> None:
+    page, labels = load("speed_page"), load("sides").LABELS
+    plotted = {"imports": page.IMPORT_SIDES, "wall": page.WHOLE_SIDES}
+    for file in BENCHMARKS.parent.glob("docs/explanation/speed/*.json"):
+        workloads = json.loads(file.read_text("utf-8"))["workloads"]
+        measured = {side for each in workloads.values() for side in each["warm"]}
+        for field, sides in plotted.items():
+            words = read_words(ET.parse(file.with_name(f"{file.stem}-{field}.svg")).getroot())
+            shown = {labels.get(side, side) for side in measured.intersection(sides)}
+            assert {*workloads, *shown} - words == set(), (file.stem, field)
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="there is no posix_spawn")
