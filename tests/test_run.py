@@ -17,7 +17,8 @@ import pytest
 from layers import BUILTIN, find_boot
 
 from frozenfinder.cli import UsageError
-from frozenfinder.cli.run import parse
+from frozenfinder.cli.parser import MODES, Parser
+from frozenfinder.cli.run import _FLAGS, _VALUED, SUMMARY, USAGE, parse
 
 POSIX = os.name == "posix"
 
@@ -419,3 +420,43 @@ def test_wrong_arguments_are_told_in_one_line(arguments: list[str], message: str
     with pytest.raises(UsageError) as caught:
         parse(arguments)
     assert str(caught.value) == f"{message}; see 'frozenfinder run --help'"
+
+
+# -- its help, which no parser writes
+
+ARGUMENT = re.compile(r"^  (\S+(?: [^ ]+)*)(?: {2,}|\n {24})(\S.*(?:\n {24}\S.*)*)", re.MULTILINE)
+
+
+def read_help() -> dict[str, str]:
+    """The arguments that the help names, as it writes them, each with what it says."""
+    return {name: " ".join(text.split()) for name, text in ARGUMENT.findall(USAGE)}
+
+
+def test_the_help_names_the_options_that_are_taken_and_no_others() -> None:
+    named = {name.partition(" ")[0] for name in read_help() if name.startswith("--")}
+    assert named == {*_FLAGS, *_VALUED}
+    for mode in MODES:
+        request = parse(["--mode", mode, "a.frz", "script.py"])
+        assert request is not None
+        assert request.options == {"mode": mode}
+
+
+def test_the_help_is_as_argparse_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    first, _, _ = USAGE.partition("\n")
+    parser = Parser("run", SUMMARY)
+    parser.usage = first.removeprefix("usage: ")
+    for name, text in read_help().items():
+        option, _, value = name.partition(" ")
+        if name == "-h, --help":  # every parser has it
+            continue
+        if not re.match("--?[a-z]", option):
+            parser.add_argument(f"argument {name}", metavar=name, help=text)
+        elif option == "--mode":
+            parser.add_argument(option, choices=MODES, help=text)
+        elif value:
+            parser.add_argument(option, metavar=value, help=text)
+        else:
+            parser.add_argument(option, action="store_true", help=text)
+    assert parser.format_help() == USAGE

@@ -47,7 +47,8 @@ Run a program from a registry, as `python` would.
 
 positional arguments:
   FILE                  the registry
-  SCRIPT                a Python file, or a directory or zip file with a __main__.py
+  SCRIPT                a Python file, or a directory or zip file with a
+                        __main__.py
   -                     the program is read from standard input
   ARG                   what the program finds in sys.argv
 
@@ -58,8 +59,8 @@ options:
   --trusted             take the registry though others can write to it
   --sha256 HEX          take it only if it has this SHA-256
   --verify-key HEX      take it only if it is signed with this Ed25519 key
-  --fast-exit           when the program is done, leave without taking it apart: no
-                        __del__ of what is still alive is called
+  --fast-exit           when the program is done, leave without taking it
+                        apart: no __del__ of what is still alive is called
   -m MODULE             run a module or package, found through the registry
   -c CODE               run the code given
 """
