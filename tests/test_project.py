@@ -42,6 +42,12 @@ def lines_with(pattern: re.Pattern[str], *but: str) -> list[str]:
     ]
 
 
+def find_classifiers(pattern: str) -> list[str]:
+    """The group of each classifier that the pattern matches."""
+    lines = tomllib.loads(read("pyproject.toml"))["project"]["classifiers"]
+    return [found.group(1) for line in lines if (found := re.fullmatch(pattern, line))]
+
+
 def readme_commands() -> list[str]:
     return re.findall(r"^python -m pip install .* && .*$", read("README.md"), re.MULTILINE)
 
@@ -61,15 +67,18 @@ def test_tox_runs_every_interpreter_that_the_classifiers_name() -> None:
     tox = configparser.ConfigParser()
     tox.read_string(read("tox.ini"))
     project = tomllib.loads(read("pyproject.toml"))["project"]
-    classified = [
-        found.group(1)
-        for line in project["classifiers"]
-        if (found := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", line))
-    ]
+    classified = find_classifiers(r"Programming Language :: Python :: (3\.\d+)")
     environments = tox["tox"]["env_list"].split(", ")
     tested = [f"3.{name[3:]}" for name in environments if name.startswith("py3")]
     assert tested == classified == INTERPRETERS
     assert project["requires-python"] == f">={INTERPRETERS[0]}"
+
+
+def test_the_classifiers_name_the_systems_that_the_readme_says_it_was_run_on() -> None:
+    text = " ".join(read("README.md").split())
+    found = re.search(r"run on ([\w, ]+?)(?: alone)? so far", text)
+    systems = re.split(", | and ", found.group(1)) if found else []
+    assert find_classifiers(r"Operating System :: .*?(\w+)") == systems
 
 
 def test_the_installed_version_is_that_of_the_package() -> None:
