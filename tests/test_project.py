@@ -81,6 +81,24 @@ def test_the_classifiers_name_the_systems_that_the_readme_says_it_was_run_on() -
     assert find_classifiers(r"Operating System :: .*?(\w+)") == systems
 
 
+def test_the_hooks_before_a_commit_run_tox_and_name_no_version_of_a_tool() -> None:
+    hooks = read(".pre-commit-config.yaml")
+    assert set(re.findall(r"repo: (.+)", hooks)) == {"local"}
+    assert set(re.findall(r"additional_dependencies: (.+)", hooks)) == {"[tox]"}
+    environments = re.findall(r"entry: tox run -q -e (\w+)\n", hooks)
+    assert len(environments) == hooks.count("- id: ")
+    tox = configparser.ConfigParser()
+    tox.read_string(read("tox.ini"))
+    assert {f"testenv:{name}" for name in environments} - set(tox.sections()) == set()
+
+
+def test_every_changelog_fragment_has_a_name_that_renders_without_an_issue() -> None:
+    kinds = "feature|bugfix|doc|removal|misc"
+    names = {path.name for path in (ROOT / "changelog.d").iterdir()} - {"README.md"}
+    wrong = [name for name in names if not re.fullmatch(rf"\+[a-z0-9-]+\.({kinds})\.md", name)]
+    assert wrong == []
+
+
 def test_the_installed_version_is_that_of_the_package() -> None:
     assert version("frozenfinder") == frozenfinder.__version__
 
