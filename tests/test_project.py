@@ -99,6 +99,13 @@ def test_every_changelog_fragment_has_a_name_that_renders_without_an_issue() -> 
     assert wrong == []
 
 
+@pytest.mark.parametrize("page", sorted(path.name for path in ROOT.glob("*.md")))
+def test_the_links_of_a_page_beside_the_documentation_lead_to_files(page: str) -> None:
+    """Sphinx checks those of the documentation."""
+    targets = re.findall(r"\]\(([^)#]+)", read(page))
+    assert [each for each in targets if "://" not in each and not (ROOT / each).exists()] == []
+
+
 def test_the_installed_version_is_that_of_the_package() -> None:
     assert version("frozenfinder") == frozenfinder.__version__
 
