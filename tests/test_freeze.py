@@ -29,8 +29,8 @@ from frozenfinder.freezer import (
     Root,
     discover,
     freeze,
-    workers,
 )
+from frozenfinder.freezer.compile import pool as workers
 
 SO = EXTENSION_SUFFIXES[0]
 FILES = {
