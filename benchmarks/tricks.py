@@ -22,7 +22,7 @@ TRICKS = (
     Trick(
         "attributes",
         "a spec's `cached` made from what is at hand",
-        patch="from frozenfinder import finder; finder._CACHED_ENDING = ''",
+        patch="from frozenfinder.runtime import finder; finder._CACHED_ENDING = ''",
     ),
     Trick("windows", "code and index read in windows", switch="windows"),
     Trick("read-ahead", "wider windows for a recorded boot", switch="read-ahead"),
@@ -42,12 +42,12 @@ CHECKS = (
     Trick(
         "digest",
         "the digest of all that is read, before it is used",
-        patch="from frozenfinder import layout; layout.check = lambda *_: None",
+        patch="from frozenfinder.runtime import layout; layout.check = lambda *_: None",
     ),
     Trick(
         "stat",
         "the `stat` of each source",
-        patch="from frozenfinder import finder; finder.check_fresh = lambda *_: None",
+        patch="from frozenfinder.runtime import finder; finder.check_fresh = lambda *_: None",
     ),
 )
 """Below 1 says what each costs. Nothing may do without them."""
