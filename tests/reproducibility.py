@@ -53,7 +53,7 @@ def shuffled(path="."):
 
 os.scandir, os.listdir = Shuffled, shuffled
 from frozenfinder.freezer import Manifest, discover, freeze
-from frozenfinder.freezer.compile.compiler import pool as workers
+from frozenfinder.freezer.compile import pool as workers
 workers._LITTLE_WORK = 0
 manifest = Manifest(
     paths=tuple(options["paths"]),

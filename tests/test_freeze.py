@@ -228,7 +228,7 @@ def test_pycs_make_no_difference(lib: Path, output: Path, python: Python) -> Non
 FREEZE = """
 import sys
 from frozenfinder.freezer import Manifest, discover, freeze
-from frozenfinder.freezer.compile.compiler import pool as workers
+from frozenfinder.freezer.compile import pool as workers
 workers._LITTLE_WORK = 0
 lib, output, jobs = sys.argv[1:]
 freeze(discover(Manifest(paths=(lib,), optimize=0), []), output, jobs=int(jobs))
@@ -567,7 +567,7 @@ SCRIPT = """
 import os, sys
 import frozenfinder
 from frozenfinder.freezer import Manifest, discover
-from frozenfinder.freezer.compile.compiler import pool as workers
+from frozenfinder.freezer.compile import pool as workers
 with open(sys.argv[3], "a") as log:
     log.write("run\\n")
 workers._LITTLE_WORK = 0
