@@ -19,59 +19,61 @@ Figures = dict[str, Any]
 HEAD = """\
 # Speed
 
-What importing takes with a registry, beside stock and beside other ways of having code in one file.
-This page is written by `tox -e speed`, a command that measures every figure in its tables.
+This page compares import times with a registry, with stock CPython, and with other ways to put code
+into one file. The command `tox -e speed` measures every number in the tables and writes this page.
 
-Each figure is of fresh processes. The sides of a workload take turns, so that what else the machine
-does meets them all, and a ratio is the median of the ratios to stock within the rounds; behind it
-are its quartiles. Below 1 is faster than stock. All that a side needs to be set up is included:
-frozenfinder's own import, the opening of the registry, the directory of the zip file.
+Each number is measured in fresh processes. The sides of a workload run in turn, so that other
+activity on the machine affects all of them alike. A ratio is the median of the ratios to stock
+within the rounds, with the quartiles in brackets. Below 1 is faster than stock. The time includes
+everything that a side needs to set itself up: the import of frozenfinder, opening the registry,
+reading the directory of the zip file.
 
 | side | |
 |---|---|
-| `stock` | CPython as it is, with every `.pyc` in its place |
-| `overlay`, `closed` | the program's first line installs the registry |
-| `run` | `python -m frozenfinder run --mode=closed`; only the whole process compares |
-| `run --fast-exit` | the same, and the end does not take every module and object apart |
-| `floor` | the same bodies, from code objects in memory: no importer can be faster |
-| `zip` | the registry's code as `.pyc` files in a zip file that is not compressed |
-| `pyinstaller` | PyInstaller's folder with its archive; only the whole process compares |
-| `pycds` | code-data-share, a mapped file of code objects; up to Python 3.12 |
+| `stock` | CPython as it is, with all `.pyc` files in place |
+| `overlay`, `closed` | the first line of the program installs the registry |
+| `run` | `python -m frozenfinder run --mode=closed`; only the whole process is comparable |
+| `run --fast-exit` | the same, but the process ends without clearing every module and object |
+| `floor` | the same module bodies, from code objects in memory: no importer can be faster |
+| `zip` | the code of the registry as `.pyc` files in an uncompressed zip file |
+| `pyinstaller` | a PyInstaller folder with its archive; only the whole process is comparable |
+| `pycds` | code-data-share, a memory-mapped file of code objects; up to Python 3.12 |
 
-The registry of a workload has the standard library and the distribution with all that it depends
-on. What the imports need lies first in it, in the order in which they need it.
+The registry of a workload contains the standard library and the distribution with all its
+dependencies. The modules that the imports need come first in it, in the order of import.
 """
 
 TRIED = """\
-## What stands in the way
+## What limits the gain
 
-Where a figure is not what was hoped for, the tables of shares, of checks and of costs say why. No
-importer avoids what bodies take, and nothing in pure Python avoids unmarshalling: the registry's
-code takes as long as the `.pyc` files', and writing equal objects once makes it 1 % smaller and no
-quicker to read. What a process does before its first import and after its last is the same for all
-sides but `run --fast-exit`.
+If a target was missed, the tables of shares, of checks and of costs show why. No importer can avoid
+the time that module bodies take, and no pure Python importer can avoid unmarshalling. The code in
+the registry takes as long to unmarshal as that in `.pyc` files; storing equal objects only once
+makes it 1 % smaller but not faster to read. Everything that a process does before its first import
+and after its last one is the same for all sides except `run --fast-exit`.
 
-The two versions were measured at the same time, each on one of two cores that it had for itself,
-but for the boots from an empty page cache, which were measured one version after the other.
+The two versions were measured at the same time, each on a core of its own. Only the boots from an
+empty page cache were measured one version after the other.
 
-Of the memory that overlay takes more than stock with `django.db.models` on 3.13, which is 1.4 MB,
-0.6 MB are the shards of the index that were read, 0.4 MB frozenfinder's own modules, and 0.3 MB a
-window. An empty module takes stock 297,000 instructions, overlay 250,000, closed mode 237,000, and
-importlib with a finder and loader that do nothing 147,000. Of `run SCRIPT`, 2 ms are `compile`,
-which makes the types of `ast` first; CPython's own way to run a script does not, and has no Python
-function. These were measured once; a figure in a table is of the run.
+With `django.db.models` on 3.13, overlay needs 1.4 MB more memory than stock. Of this, 0.6 MB are
+the parts of the index that were read, 0.4 MB are frozenfinder's own modules, and 0.3 MB are a
+[window](../reference/glossary.md#window). To import an empty module, stock needs 297,000
+instructions, overlay 250,000, closed mode 237,000, and importlib with a finder and loader that do
+nothing 147,000. `run SCRIPT` spends 2 ms in `compile`, which first creates the types of `ast`.
+CPython itself runs a script in a way that avoids this, and that has no Python function. These
+numbers were measured once; all numbers in the tables are from the same run.
 
-What was tried and not kept:
+We tried these ideas and did not keep them:
 
-- the collector's threshold raised, and nothing promoted: the collection after the outermost import
-  took as long as those that it replaced;
-- no digests, or no `stat`: they cost what the table says, and keep damaged bytes from `marshal` and
-  stale code from the program;
-- the code of a whole boot in one marshalled tuple, in which modules share their strings: 23 ms and
-  not 30 to unmarshal 293 modules of Django, 6.4 and not 7.4 for 91 of the standard library. A code
-  object could then not be had without all others;
-- frozenfinder's own modules in one file: 67 calls on files less, the same instructions, and no
-  difference in milliseconds where files are in memory.
+- a higher threshold for the garbage collector, without promoting objects: the collection after the
+  outermost import took as long as those that it replaced;
+- no digests, or no `stat`: the table shows what they cost. They keep damaged bytes away from
+  `marshal`, and outdated code away from the program;
+- the code of a whole boot in one marshalled tuple, in which modules share their strings:
+  unmarshalling 293 modules of Django took 23 ms instead of 30, and 91 of the standard library 6.4
+  ms instead of 7.4. But then no code object could be read without all the others;
+- frozenfinder's own modules in one file: 67 fewer calls on files, the same number of instructions,
+  and no difference in milliseconds if the files are in memory.
 """
 
 IMPORT_SIDES = ("overlay", "closed", "floor", "zip", "pycds")
@@ -82,11 +84,11 @@ TABLES = (
     ("The imports, files in memory", "warm", "imports", IMPORT_SIDES),
     ("The whole process, files in memory", "warm", "wall", WHOLE_SIDES),
     ("CPU time of the whole process", "warm", "cpu", WHOLE_SIDES),
-    ("Memory at most", "warm", "memory", MEMORY_SIDES),
+    ("Peak memory", "warm", "memory", MEMORY_SIDES),
     ("The imports, page cache empty", "cold", "imports", OURS),
     ("The whole process, page cache empty", "cold", "wall", (*OURS, "run")),
-    ("The imports, a millisecond for each look at a file", "slow", "imports", OURS),
-    ("The whole process, a millisecond for each look at a file", "slow", "wall", (*OURS, "run")),
+    ("The imports, each `stat` and `open` delayed by 1 ms", "slow", "imports", OURS),
+    ("The whole process, each `stat` and `open` delayed by 1 ms", "slow", "wall", (*OURS, "run")),
 )
 """Of each its title, and what it shows of which sides."""
 
@@ -136,8 +138,8 @@ def describe(figures: Figures, stem: str, folder: str) -> Iterator[str]:
     yield from describe_shares(workloads)
     yield from describe_costs(figures.get("costs", {}))
     yield from describe_missing(workloads)
-    yield "### What was hoped for\n"
-    yield table(["", "hoped for", "measured"], judge(figures))
+    yield "### Targets\n"
+    yield table(["", "target", "measured"], judge(figures))
 
 
 def compare_workloads(
@@ -196,8 +198,8 @@ def describe_calls(figures: Figures) -> Iterator[str]:
     if rows:
         yield "### System calls\n"
         yield (
-            "All of them, those on files, and these for each served module, without those of "
-            "`python -c pass`. The bodies make most of those of `floor`.\n"
+            "All calls / calls on files / calls on files for each served module, without those of\n"
+            "`python -c pass`. Most of the calls of `floor` are made by module bodies.\n"
         )
         yield table(["", *sides], rows)
 
@@ -224,17 +226,17 @@ def describe_tricks(workloads: Figures) -> Iterator[str]:
     }
     if not measured:
         return
-    yield "### What each trick is worth, and what each check costs\n"
+    yield "### What each optimisation saves, and what each check costs\n"
     yield (
-        "Overlay without it, over overlay as it is: the time of the imports, the instructions of "
-        "the whole process outside of the kernel, and its system calls on files. Above 1 it saves "
-        "that much, below 1 it costs it.\n"
+        "Overlay without this part, divided by overlay with it: import time / instructions of the\n"
+        "whole process outside the kernel / system calls on files. Above 1, the part saves that\n"
+        "much; below 1, it costs that much.\n"
     )
     rows = (
         [trick.what, describe_switch(trick), *(weigh(each, trick) for each in measured.values())]
         for trick in (*TRICKS, *CHECKS)
     )
-    yield table(["", "left off by", *measured], rows)
+    yield table(["", "switched off by", *measured], rows)
 
 
 def describe_switch(trick: Trick) -> str:
@@ -271,10 +273,10 @@ def describe_shares(workloads: Figures) -> Iterator[str]:
     if rows:
         yield "### Where the time of the imports goes\n"
         yield (
-            "Milliseconds: of stock, of the bodies (that is the floor), of unmarshalling their "
-            "code, which overlay does as stock does, and of all else in overlay.\n"
+            "Milliseconds for stock; for the module bodies (the floor); for unmarshalling their\n"
+            "code, which takes overlay as long as stock; and for everything else in overlay.\n"
         )
-        yield table(["", "stock", "bodies", "unmarshalling", "all else", "saved"], rows)
+        yield table(["", "stock", "bodies", "unmarshalling", "everything else", "saved"], rows)
 
 
 def describe_costs(costs: Figures) -> Iterator[str]:
@@ -284,16 +286,16 @@ def describe_costs(costs: Figures) -> Iterator[str]:
     installing = {name: statistics.median(each) for name, each in costs["install"].items()}
     larger = compare(costs["install"]["small"], costs["install"]["large"])
     starting, lock = costs["start"], costs["lock"]
-    yield "### What it costs a program that imports nothing\n"
+    yield "### The cost for a program that imports nothing\n"
     rows = (
-        ["`import json`, for scale", f"{installing['json']:.2f} ms"],
+        ["`import json`, for comparison", f"{installing['json']:.2f} ms"],
         ["`import frozenfinder` and `install()`, 100 modules", f"{installing['small']:.2f} ms"],
-        ["the same, the fastest", f"{min(costs['install']['small']):.2f} ms"],
+        ["the same, minimum", f"{min(costs['install']['small']):.2f} ms"],
         ["100,000 modules over 100", show(larger)],
-        ["the start of `python -c pass`, CPU time, the least", f"{starting['stock']:.1f} ms"],
+        ["the start of `python -c pass`, CPU time, minimum", f"{starting['stock']:.1f} ms"],
         ["the same with a registry enabled", f"{starting['enabled']:.1f} ms"],
         ["the import lock, for a module", f"{lock['outermost'] - lock['without']:.0f} ns"],
-        ["the same inside of another import", f"{lock['nested'] - lock['without']:.0f} ns"],
+        ["the same inside another import", f"{lock['nested'] - lock['without']:.0f} ns"],
     )
     yield table(["", ""], rows)
 

@@ -18,16 +18,16 @@ class Trick(NamedTuple):
 
 
 TRICKS = (
-    Trick("shards", "an index in shards, of which a program reads its own", registry="one_shard"),
+    Trick("shards", "an index in shards, read only as needed", registry="one_shard"),
     Trick(
         "attributes",
-        "a spec's `cached` made from what is at hand",
-        patch="from frozenfinder.runtime import finder; finder._CACHED_ENDING = ''",
+        "`cached` of a spec computed from known parts",
+        patch="from frozenfinder import finder; finder._CACHED_ENDING = ''",
     ),
     Trick("windows", "code and index read in windows", switch="windows"),
     Trick("read-ahead", "wider windows for a recorded boot", switch="read-ahead"),
-    Trick("collector", "the collector kept out of the way", switch="collector"),
-    Trick("patterns", "regular expressions compiled when frozen", switch="patterns"),
+    Trick("collector", "garbage collection postponed during imports", switch="collector"),
+    Trick("patterns", "regular expressions compiled at freeze time", switch="patterns"),
     Trick(
         "order",
         "code in the order of a recorded boot",
@@ -41,8 +41,8 @@ TRICKS = (
 CHECKS = (
     Trick(
         "digest",
-        "the digest of all that is read, before it is used",
-        patch="from frozenfinder.runtime import layout; layout.check = lambda *_: None",
+        "the digest check of everything that is read",
+        patch="from frozenfinder import layout; layout.check = lambda *_: None",
     ),
     Trick(
         "stat",
