@@ -61,7 +61,7 @@ the parts of the index that were read, 0.4 MB are frozenfinder's own modules, an
 instructions, overlay 250,000, closed mode 237,000, and importlib with a finder and loader that do
 nothing 147,000. `run SCRIPT` spends 2 ms in `compile`, which first creates the types of `ast`.
 CPython itself runs a script in a way that avoids this, and that has no Python function. These
-numbers were measured once; all numbers in the tables are from the same run.
+numbers were measured once; `tox -e speed` measures the tables only.
 
 We tried these ideas and did not keep them:
 
