@@ -19,8 +19,9 @@ Figures = dict[str, Any]
 HEAD = """\
 # Speed
 
-This page compares import times with a registry, with stock CPython, and with other ways to put code
-into one file. The command `tox -e speed` measures every number in the tables and writes this page.
+This page compares import times with a [registry](../reference/glossary.md#registry), with stock
+CPython, and with other ways to put code into one file. The command `tox -e speed` measures every
+number in the tables and writes this page.
 
 Each number is measured in fresh processes. The sides of a workload run in turn, so that other
 activity on the machine affects all of them alike. A ratio is the median of the ratios to stock
