@@ -59,6 +59,12 @@ def test_the_readme_has_one_command_that_runs_it_and_one_that_tests_it() -> None
     ]
 
 
+def test_the_links_of_the_readme_lead_to_files() -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", read("README.md"))
+    assert targets
+    assert [each for each in targets if not (ROOT / each).exists()] == []
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert read(".ci/run").splitlines()[-1] == readme_commands()[-1]
 
