@@ -60,7 +60,7 @@ def _shorten(code: CodeType) -> CodeType:
             while start and opcodes[start - 1] == EXTENDED_ARG:
                 start -= 1
         kept += code.co_code[2 * start : 2 * end]
-    return code.replace(co_code=kept)
+    return code.replace(co_code=kept, co_linetable=b"", co_exceptiontable=b"")
 
 
 def find_names(code: CodeType) -> set[str]:
