@@ -2,16 +2,21 @@
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from conftest import Python
+from packaging.requirements import Requirement
 
 import frozenfinder
 
 PACKAGE = Path(frozenfinder.__file__).parent
+PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
 RUN = (
     "errors",
@@ -209,6 +214,36 @@ def test_an_import_out_of_place_is_reported(module: str, source: str, expected: 
 )
 def test_an_import_in_its_place_is_accepted(module: str, source: str) -> None:
     assert complaints(module, source) == []
+
+
+def find_required(names: Iterable[str]) -> set[str]:
+    """The top-level modules that these import, now or later, from neither Python nor this package.
+
+    Names that begin with `_` are CPython's, of one version or another, and `sitecustomize` is what
+    the environment may have.
+    """
+    found = {
+        found.name.partition(".")[0]
+        for module in names
+        for found in imports(module, modules()[module].read_text(encoding="utf-8"))
+    }
+    return {name for name in found if name[0] != "_"} - {
+        "frozenfinder",
+        "sitecustomize",
+        *sys.stdlib_module_names,
+    }
+
+
+def test_a_boot_needs_nothing_that_is_installed_but_for_signatures() -> None:
+    run_time = [name for name in modules() if name.partition(".")[0] not in BUILD]
+    assert find_required(run_time) == {"cryptography"}
+
+
+def test_what_the_package_imports_is_what_it_requires() -> None:
+    project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    lines = [*project["dependencies"], *chain.from_iterable(extras)]
+    assert find_required(modules()) == {Requirement(line).name for line in lines}
 
 
 def test_every_module_has_its_place_in_the_table() -> None:

@@ -21,7 +21,6 @@ from pathlib import Path
 from frozenfinder.errors import FreezeError
 
 from . import recorder
-from .distributions import METADATA_SUFFIXES, has_metadata, normalise
 from .manifest import Manifest
 from .patterns import Key, format_key
 from .plan import path_below
@@ -145,6 +144,11 @@ def name_recorded(
     The latter are sentences. Folders that modules were found in and that `search_path` lacks are
     searched first.
     """
+    # deferred: `packaging` and importlib.metadata take long to import, and traces alone need them
+    from packaging.utils import canonicalize_name
+
+    from .distributions import has_metadata
+
     known = Search(search_path)
     modules = dict(reversed(recording.modules))  # of two files of one name the first
     modules = {name: modules[name] for name, _ in recording.modules}
@@ -163,7 +167,7 @@ def name_recorded(
     data, asked = _sort_opened(recording.opened, search, {n.partition(".")[0] for n in names})
     metadata = [
         name
-        for name in dict.fromkeys(map(normalise, (*asked, *recording.distributions)))
+        for name in dict.fromkeys(map(canonicalize_name, (*asked, *recording.distributions)))
         if has_metadata(name, search.directories)
     ]
     unseen = [f"{words}: was not recorded: {_UNSEEN}" for words in recording.unseen]
@@ -194,6 +198,9 @@ def _sort_opened(
     opened: Iterable[str], search: Search, tops: set[str]
 ) -> tuple[list[str], list[str]]:
     """The data files of packages among the paths, as globs, and distributions by their metadata."""
+    # deferred: as in `name_recorded`
+    from .distributions import METADATA_SUFFIXES
+
     data: dict[str, None] = {}
     metadata: dict[str, None] = {}
     for path in opened:
