@@ -32,7 +32,7 @@ def plan_distributions(
 ) -> Iterator[Plan]:
     """The plans of installed distributions and, if asked for, of the installed ones they require.
 
-    FreezeError where one that is asked for is not installed, or has no list of its files.
+    FreezeError where one is not installed, is editable, or has no list of its files.
     """
     followed: dict[str, set[str]] = {}  # by distribution, the extras whose requirements are pending
     pending = deque((name, _ITSELF) for name in names)
