@@ -16,7 +16,7 @@ import frozenfinder
 
 @dataclass(frozen=True)
 class Environment:
-    """`home` has a copy of frozenfinder alone, so that it outlives `packages`."""
+    """`home` has copies of frozenfinder and what it requires, so that they outlive `packages`."""
 
     root: Path
 
@@ -31,6 +31,8 @@ class Environment:
             copy_distribution(name, environment.packages)
         package = Path(frozenfinder.__file__).parent
         shutil.copytree(package, environment.home / package.name)
+        for name in sorted(with_requirements(["frozenfinder"]) - {"frozenfinder"}):
+            copy_distribution(name, environment.home)
         return environment
 
     @property

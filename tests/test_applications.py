@@ -39,7 +39,7 @@ TYPER = Application("typer", "typer", 60, options=("--extensions=embed",))
 def test_an_application_runs_from_its_registry_alone(
     application: Application, tmp_path: Path
 ) -> None:
-    environment = Environment.create(tmp_path, [application.distribution, "importlib-resources"])
+    environment = Environment.create(tmp_path, [application.distribution])
     project = tmp_path / "project"
     shutil.copytree(APPLICATIONS / application.name, project)
     check = (project / "check.py").rename(tmp_path / "check.py")
@@ -47,7 +47,6 @@ def test_an_application_runs_from_its_registry_alone(
     environment.freeze(
         f"--path={project}",
         f"--distribution={application.distribution}",
-        "--distribution=importlib-resources",
         "--with-dependencies",
         *application.options,
     )

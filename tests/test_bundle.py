@@ -197,6 +197,27 @@ def read_answer(outcome: tuple[int, str, str]) -> dict[str, object]:
 # -- how it runs
 
 
+def test_resources_of_a_namespace_package_need_nothing_installed(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    files = {
+        "reading.py": """\
+from importlib.resources import as_file, files
+def main():
+    print(files("space").joinpath("deep/text.txt").read_text(encoding="utf-8"))
+    print(*sorted(item.name for item in (files("space") / "deep").iterdir()))
+    with as_file(files("space") / "here.txt") as path:
+        print(path.read_text(encoding="utf-8"))
+""",
+        "space/here.txt": "here",
+        "space/deep/text.txt": "text",
+        "space/deep/other.txt": "other",
+    }
+    folder = write_tree(tmp_path / "src", files)
+    path = bundle("--entry", "reading:main", "--path", str(folder), into=tmp_path)
+    assert run("-I", "-S", path) == (0, "text\nother.txt text.txt\nhere\n", "")
+
+
 @pytest.mark.parametrize("flags", [("-I", "-S"), ("-S",), ("-E", "-S"), ("-P", "-S", "-B")])
 def test_a_console_script_runs_with_nothing_installed(tool: Path, flags: tuple[str, ...]) -> None:
     assert read_answer(run(*flags, tool, "one", "-x")) == {

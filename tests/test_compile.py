@@ -11,7 +11,7 @@ from pathlib import Path
 from types import CodeType
 
 import pytest
-from conftest import Python
+from conftest import Python, RunPython
 from sources import write_tree
 
 from frozenfinder.freezer.compile import compiler as compiling
@@ -453,3 +453,28 @@ def test_workers_end_with_a_caller_that_stops_early(tasks: list[Task]) -> None:
     work.close()  # type: ignore[attr-defined]
     with pytest.raises(StopIteration):
         next(work)
+
+
+def test_two_threads_that_compile_leave_the_filters_of_warnings(
+    run_python: RunPython, tmp_path: Path
+) -> None:
+    (tmp_path / "m.py").write_text("X = 1 is 1\n")
+    code = """
+import sys, threading, warnings
+from frozenfinder.freezer.compile.compiler import Compiler, Task
+before = warnings.filters, [*warnings.filters], warnings.showwarning
+sys.setswitchinterval(1e-6)
+task = Task(sys.argv[1], "m.py", sourceless=False, with_source=False)
+heard = set()
+def compile_often():
+    for _ in range(300):
+        heard.add(len(Compiler(0).compile(task).warnings))
+threads = [threading.Thread(target=compile_often) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+after = warnings.filters, [*warnings.filters], warnings.showwarning
+print(heard, after == before, after[0] is before[0])
+"""
+    assert run_python(code, tmp_path / "m.py").stdout == "{1} True True\n"

@@ -382,36 +382,152 @@ def test_a_package_that_another_distribution_makes_regular_is_regular(tmp_path: 
     }
 
 
+def with_dependencies(site: Path, *distributions: str) -> Plan:
+    return discover(Manifest(distributions=distributions, with_dependencies=True), [str(site)])
+
+
+def requires(*lines: str) -> str:
+    return "".join(f"Requires-Dist: {line}\n" for line in lines)
+
+
 def test_dependencies_are_followed_if_that_is_asked(tmp_path: Path) -> None:
-    requires = (
-        "Requires-Dist: needed[x]>=1 ; python_version > '3'\n"
-        "Requires-Dist: windows-only; sys_platform == 'win32'\n"
-        "Requires-Dist: optional; extra == 'more'\n"
-        "Requires-Dist: lacking\n"
-    )
-    install(tmp_path, "top", {"top.py": ""}, requires)
-    install(
-        tmp_path, "needed", {"needed.py": ""}, "Requires-Dist: top\nRequires-Dist: deeper (>=1)\n"
-    )
+    needed = requires("needed>=1 ; python_version > '3'", "optional; extra == 'more'", "lacking")
+    install(tmp_path, "top", {"top.py": ""}, needed)
+    install(tmp_path, "needed", {"needed.py": ""}, requires("top", "deeper (>=1)"))
     install(tmp_path, "deeper", {"deeper.py": ""})
     install(tmp_path, "optional", {"optional.py": ""})
-    alone = Manifest(distributions=("top",))
-    assert names(discover(alone, [str(tmp_path)])) == ["top"]
-    plan = discover(Manifest(distributions=("top",), with_dependencies=True), [str(tmp_path)])
+    assert names(discover(Manifest(distributions=("top",)), [str(tmp_path)])) == ["top"]
+    plan = with_dependencies(tmp_path, "top")
     assert names(plan) == ["deeper", "needed", "top"]
     assert reasons(plan) == {"lacking": "is required by 'top', and is not installed"}
 
 
-def test_a_distribution_that_cannot_be_frozen_is_named(tmp_path: Path) -> None:
-    install(tmp_path, "edited", {"x.pth": ""})
-    write_tree(
-        tmp_path, {"edited-1.0.dist-info/direct_url.json": '{"dir_info": {"editable": true}}'}
+def test_what_an_extra_requires_is_followed_where_the_extra_is_required(tmp_path: Path) -> None:
+    install(tmp_path, "app", {"app.py": ""}, requires("Lib[Socks,a.b]"))
+    extras = requires(
+        "socksy; extra == 'socks'",
+        "by-name; python_version > '3' and extra == 'A_B'",
+        "unasked; extra == 'other'",
+        "absent; extra == 'socks'",
     )
-    write_tree(tmp_path, {"unknown-1.0.dist-info/METADATA": METADATA.format("unknown")})
+    install(tmp_path, "lib", {"lib.py": ""}, extras)
+    install(tmp_path, "socksy", {"socksy.py": ""}, requires("nested[deep]"))
+    install(tmp_path, "nested", {"nested.py": ""}, requires("deep ; extra == 'deep'"))
+    for name in ("by-name", "unasked", "deep"):
+        install(tmp_path, name, {f"{name.replace('-', '_')}.py": ""})
+    plan = with_dependencies(tmp_path, "app")
+    assert names(plan) == ["app", "by_name", "deep", "lib", "nested", "socksy"]
+    assert reasons(plan) == {"absent": "is required by 'lib', and is not installed"}
+    assert names(with_dependencies(tmp_path, "lib")) == ["lib"]
+
+
+def test_an_extra_that_is_required_later_is_followed_too(tmp_path: Path) -> None:
+    install(tmp_path, "lib", {"lib.py": ""}, requires("late; extra == 'late'"))
+    install(tmp_path, "app", {"app.py": ""}, requires("lib[late]"))
+    install(tmp_path, "late", {"late.py": ""}, requires("lib"))
+    plan = with_dependencies(tmp_path, "lib", "app")
+    assert names(plan) == ["app", "late", "lib"]
+    assert len(plan.files) == 6
+
+
+def test_an_extra_may_require_other_extras_of_its_own_distribution(tmp_path: Path) -> None:
+    install(tmp_path, "app", {"app.py": ""}, requires("lib[all]"))
+    extras = requires(
+        "lib[one,two]; extra == 'all'",
+        "first; extra == 'one'",
+        "second; extra == 'two'",
+        "third; extra == 'three'",
+    )
+    install(tmp_path, "lib", {"lib.py": ""}, extras)
+    for name in ("first", "second", "third"):
+        install(tmp_path, name, {f"{name}.py": ""})
+    assert names(with_dependencies(tmp_path, "app")) == ["app", "first", "lib", "second"]
+
+
+def test_markers_decide_what_is_required_and_not_what_is_installed(tmp_path: Path) -> None:
+    lines = requires(
+        "elsewhere; sys_platform == 'cp/m'",
+        "earlier; python_version < '3'",
+        "here; python_version >= '3.11'",
+        f"same; sys_platform == '{sys.platform}'",
+    )
+    install(tmp_path, "top", {"top.py": ""}, lines)
+    for name in ("elsewhere", "earlier", "here"):
+        install(tmp_path, name, {f"{name}.py": ""})
+    plan = with_dependencies(tmp_path, "top")
+    assert names(plan) == ["here", "top"]
+    assert reasons(plan) == {"same": "is required by 'top', and is not installed"}
+
+
+def test_a_requirement_by_url_is_followed_by_its_name(tmp_path: Path) -> None:
+    urls = requires(
+        "lib[socks] @ https://example.org/lib-1.0.tar.gz#sha256=0 ; python_version > '3'",
+        "gone @ git+https://example.org/gone@main",
+    )
+    install(tmp_path, "top", {"top.py": ""}, urls)
+    install(tmp_path, "lib", {"lib.py": ""}, requires("socksy; extra == 'socks'"))
+    install(tmp_path, "socksy", {"socksy.py": ""})
+    plan = with_dependencies(tmp_path, "top")
+    assert names(plan) == ["lib", "socksy", "top"]
+    assert reasons(plan) == {"gone": "is required by 'top', and is not installed"}
+
+
+def test_a_requirement_that_is_not_valid_is_left_out_and_named(tmp_path: Path) -> None:
+    lines = ("good", "bad (>dev)", "odd; 'x' in extras")
+    install(tmp_path, "top", {"top.py": ""}, requires(*lines))
+    install(tmp_path, "good", {"good.py": ""})
+    plan = with_dependencies(tmp_path, "top")
+    assert names(plan) == ["good", "top"]
+    assert reasons(plan) == {
+        "bad (>dev)": (
+            "is required by 'top', and not valid: InvalidRequirement: Expected matching "
+            "RIGHT_PARENTHESIS for LEFT_PARENTHESIS, after version specifier"
+        ),
+        "odd; 'x' in extras": (
+            "is required by 'top', and not valid: UndefinedEnvironmentName: 'extras'"
+        ),
+    }
+
+
+EDITABLE = {
+    "pip": '{"dir_info": {"editable": true}, "url": "file:///pro%20ject"}',
+    "uv": '{"url":"file:///pro%20ject","dir_info":{"editable":true}}',
+}
+
+
+@pytest.mark.parametrize("installer", EDITABLE)
+def test_an_editable_installation_is_refused(installer: str, tmp_path: Path) -> None:
+    install(tmp_path, "edited", {"x.pth": ""})
+    write_tree(tmp_path, {"edited-1.0.dist-info/direct_url.json": EDITABLE[installer]})
     assert error(Manifest(distributions=("edited",)), [tmp_path]) == (
         "distribution 'edited': is an editable installation, whose files lie elsewhere; "
         "freeze their folder with --path"
     )
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        '{"url": "file:///project", "dir_info": {}}',
+        '{"url": "file:///project", "dir_info": {"editable": false}}',
+        '{"url": "https://example.org/x.whl", "archive_info": {"hashes": {"sha256": "0"}}}',
+        '{"url": "https://example.org/x", "vcs_info": {"vcs": "git", "commit_id": "0"}}',
+        "{}",
+        "[1]",
+        "null",
+        "not JSON",
+        '{"dir_info": {"editable": true}}',
+        '{"url": "file:///project", "dir_info": {"editable": "true"}}',
+    ],
+)
+def test_other_origins_and_invalid_ones_make_no_difference(origin: str, tmp_path: Path) -> None:
+    install(tmp_path, "plain", {"plain.py": ""})
+    write_tree(tmp_path, {"plain-1.0.dist-info/direct_url.json": origin})
+    assert names(discover(Manifest(distributions=("plain",)), [str(tmp_path)])) == ["plain"]
+
+
+def test_a_distribution_that_cannot_be_frozen_is_named(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"unknown-1.0.dist-info/METADATA": METADATA.format("unknown")})
     assert error(Manifest(distributions=("unknown",)), [tmp_path]) == (
         "distribution 'unknown': has no list of its files; freeze its packages with --package"
     )

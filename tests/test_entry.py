@@ -85,6 +85,21 @@ except ImportError:
     assert find_names(code) == {"*", "c", "d", "e", "f", "j", "function", "o"}
 
 
+@pytest.mark.parametrize("constants", [0, 300, 70_000])
+def test_imports_are_read_after_any_number_of_names_and_constants(constants: int) -> None:
+    source = "".join(f"n{number} = {number}.5\n" for number in range(constants))
+    code = compile(f"{source}import p.q\nfrom ..r import s, t\nfrom u import *\n", "m.py", "exec")
+    expected = [Import("p.q", 0, ()), Import("r", 2, ("s", "t")), Import("u", 0, ("*",))]
+    assert list(find_imports(code)) == expected
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="there are no lazy imports before 3.15")
+def test_lazy_imports_are_read_as_others_are() -> None:
+    code = compile("lazy import a.b as c\nlazy from d import e\n", "m.py", "exec")
+    assert list(find_imports(code)) == [Import("a.b", 0, ()), Import("d", 0, ("e",))]
+    assert find_names(code) == {"c", "e"}
+
+
 @pytest.mark.parametrize(
     ("level", "name", "package", "resolved"),
     [

@@ -1,7 +1,11 @@
 """Imports run down one table; what a boot imports imports nothing else when it is imported."""
 
 import re
+import sys
+import tomllib
+from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -13,13 +17,16 @@ from layers import (
     DOORS,
     LAYERS,
     PACKAGE,
+    RUN_TIME,
     Import,
     find_boot,
     find_imports,
     find_layer,
     find_modules,
 )
+from packaging.requirements import Requirement
 
+PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 NOT_LISTED = "is not among the modules that a boot may import"
 NOT_EXPLAINED = "is inside a function without a '# deferred: reason' comment"
 NOT_LOWER = "is not in a lower layer"
@@ -127,7 +134,7 @@ def test_every_door_is_used_by_a_deferred_import_alone(door: tuple[str, str]) ->
         ("freezer.plan", "from frozenfinder.cli import main", f"frozenfinder.cli {NOT_LOWER}"),
         (
             "freezer.compile.pool",
-            "def f():\n from frozenfinder.freezer.write import pack",
+            "def f():\n from frozenfinder.freezer.write.output import pack",
             f"frozenfinder.freezer.write.pack {NOT_LOWER}",
         ),
     ],
@@ -160,6 +167,36 @@ def test_every_module_is_in_a_layer(module: str) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_layer_holds_a_module(layer: str) -> None:
     assert layer in map(find_layer, find_modules())
+
+
+def find_required(names: Iterable[str]) -> set[str]:
+    """The top-level modules that these import, now or later, from neither Python nor this package.
+
+    Names that begin with `_` are CPython's, of one version or another, and `sitecustomize` belongs
+    to the environment.
+    """
+    found = {
+        found.name.partition(".")[0]
+        for module in names
+        for found in find_imports(module, read(module))
+    }
+    return {name for name in found if name[0] != "_"} - {
+        "frozenfinder",
+        "sitecustomize",
+        *sys.stdlib_module_names,
+    }
+
+
+def test_a_boot_needs_nothing_that_is_installed_but_for_signatures() -> None:
+    run_time = [name for name in find_modules() if find_layer(name) in RUN_TIME]
+    assert find_required(run_time) == {"cryptography"}
+
+
+def test_what_the_package_imports_is_what_it_requires() -> None:
+    project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    lines = [*project["dependencies"], *chain.from_iterable(extras)]
+    assert find_required(find_modules()) == {Requirement(line).name for line in lines}
 
 
 def test_the_design_page_shows_this_table() -> None:

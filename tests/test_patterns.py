@@ -288,3 +288,35 @@ print(compiled)
     python(*freeze)
     found = python("-c", code, tree.registry, tree.lib).stdout
     assert found == "[('X+#', 2)]\n", "what was recorded for another registry is gone"
+
+
+def test_other_threads_compile_as_ever_while_patterns_are_packed(run_python: RunPython) -> None:
+    code = """
+import re, sys, threading, time, warnings
+from frozenfinder.freezer.compile.expressions import pack, unpack_keys
+compiler = sys.modules["re._compiler"]
+usual = compiler._sre, compiler._parser, warnings.filters, [*warnings.filters]
+expected = pack([("hello", 0)])
+sys.setswitchinterval(1e-6)
+ends = time.monotonic() + 10
+wrong = set()
+def compile_others():
+    number = 0
+    while time.monotonic() < ends and not wrong:
+        compiler.compile(f"other{number}", re.IGNORECASE)
+        now = compiler._sre, compiler._parser, warnings.filters, [*warnings.filters]
+        if now != usual:
+            wrong.add("patched")
+        number += 1
+thread = threading.Thread(target=compile_others)
+thread.start()
+packed = 0
+while packed < 3000 and not wrong and time.monotonic() < ends:
+    if pack([("hello", 0)]) != expected:
+        wrong.add("packed")
+    packed += 1
+ends = 0
+thread.join()
+print(packed > 100, *wrong)
+"""
+    assert run_python(code).stdout == "True\n"

@@ -16,6 +16,7 @@ from trees import Files, closed, freeze_files
 
 from frozenfinder.closed.finder import ClosedFinder
 from frozenfinder.closed.paths import FrozenPath
+from frozenfinder.closed.resources import FrozenNamespaceReader
 
 SUITES = ("importlib_resources.tests", "test.test_importlib.resources")
 
@@ -206,9 +207,47 @@ def test_the_portions_of_a_namespace_merge(
     assert sorted(item.name for item in files.iterdir()) == ["here.txt", "shared", "there.txt"]
     assert (files / "here.txt").read_text() == "from the registry"
     assert (files / "there.txt").read_text() == "from disk"
-    if api is importlib_resources or sys.version_info >= (3, 13):
-        shared = files / "shared"
-        assert sorted(item.name for item in shared.iterdir()) == ["one.txt", "two.txt"]
+    shared = files / "shared"
+    assert sorted(item.name for item in shared.iterdir()) == ["one.txt", "two.txt"]
+    assert (files / "shared/two.txt").read_text() == "2"
+    assert files.joinpath("shared", "one.txt").read_text() == "1"
+
+
+def test_a_merged_folder_is_a_folder(finder: ClosedFinder, api: ModuleType) -> None:
+    files = api.files("portions")
+    path = finder.locate("portions")
+    assert (files.name, files.is_dir(), files.is_file()) == ("portions", True, False)
+    assert repr(files) == f"MergedPath({path!r})"
+    assert files.joinpath() is files
+    for read in (files.open, files.read_bytes, files.read_text):
+        with pytest.raises(FileNotFoundError) as caught:
+            read()
+        assert str(caught.value) == f"MergedPath({path!r}) is not a file"
+
+
+def test_what_no_portion_has_is_missing_in_the_first(
+    finder: ClosedFinder, api: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "portions").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    absent = api.files("portions").joinpath("shared/absent.txt")
+    assert absent == finder.find_path("portions/shared/absent.txt")
+    assert api.files("portions").joinpath("..", "x") == finder.find_path("portions") / ".." / "x"
+
+
+def test_of_a_file_and_a_folder_of_one_name_the_first_counts(
+    finder: ClosedFinder, api: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "portions/here.txt").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert (api.files("portions") / "here.txt").read_text() == "from the registry"
+
+
+def test_a_namespace_without_a_folder_has_no_resources(finder: ClosedFinder) -> None:
+    reader = FrozenNamespaceReader(finder, ["/nowhere/portions"])
+    with pytest.raises(FileNotFoundError) as caught:
+        reader.files()
+    assert str(caught.value) == "no portion of ['/nowhere/portions'] is a directory"
 
 
 @pytest.mark.filterwarnings("ignore:.* is deprecated:DeprecationWarning")

@@ -272,7 +272,7 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
     if report.verify_key is not None:
         lines.append(f"Signed: install(..., verify_key={report.verify_key!r}).")
     for title, items in (
-        ("Left out", [f"{each.location}: {each.reason}" for each in report.omitted]),
+        ("Left out", [f"{each.location or each.name}: {each.reason}" for each in report.omitted]),
         ("Not recorded", list(report.unseen)),
     ):
         if items:

@@ -20,7 +20,7 @@ def find_distributions(
     """
     asked = {} if context is None else vars(context)
     name = asked.get("name")
-    wanted = _normalize(name) if name else None
+    wanted = _prepare(name) if name else None
     if finder.root not in asked.get("path", [finder.root]):
         return
     for folder in finder.files.metadata:
@@ -29,8 +29,9 @@ def find_distributions(
 
 
 def _name_of(folder: str) -> str:
-    return _normalize(folder.rpartition(".")[0].partition("-")[0])
+    return _prepare(folder.rpartition(".")[0].partition("-")[0])
 
 
-def _normalize(name: str) -> str:
+def _prepare(name: str) -> str:
+    """A name as file names have it: `Prepared.normalize` of Lib/importlib/metadata/__init__.py."""
     return re.sub(r"[-_.]+", "_", name).lower()

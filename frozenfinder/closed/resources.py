@@ -1,13 +1,12 @@
 """The resource readers of closed mode: what `importlib.resources` and `importlib_resources` ask."""
 
-import sys
-from importlib.resources.abc import TraversableResources
-from pathlib import Path
+from importlib.resources.abc import Traversable, TraversableResources
+from pathlib import Path, PurePosixPath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from importlib.resources.abc import Traversable
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import NoReturn
 
     from .finder import ClosedFinder
     from .paths import FrozenPath
@@ -31,20 +30,72 @@ class FrozenNamespaceReader(TraversableResources):
         self._path = path
 
     def files(self) -> "Traversable":
-        """All portions merged; those on disk that are no directory are left out."""
-        if sys.version_info >= (3, 13):
-            # deferred: it imports zipfile
-            from importlib.resources.readers import MultiplexedPath
-        else:  # before 3.13
-            # deferred: likewise; that of the standard library merges nothing but directories
-            from importlib_resources.readers import MultiplexedPath
-        merged: "Traversable" = MultiplexedPath(*self._portions())  # type: ignore[no-untyped-call]
-        return merged
+        """All portions merged; those that are no directory are left out.
+
+        FileNotFoundError where none is left.
+        """
+        portions = [portion for portion in self._portions() if portion.is_dir()]
+        if not portions:
+            raise FileNotFoundError(f"no portion of {[*self._path]} is a directory")
+        return MergedPath(portions)
 
     def _portions(self) -> "Iterator[FrozenPath | Path]":
-        for item in self._path:
+        for item in dict.fromkeys(self._path):
             relative = self._server.relative(item)
-            if relative is not None:
-                yield self._server.find_path(relative)
-            elif Path(item).is_dir():
-                yield Path(item)
+            yield Path(item) if relative is None else self._server.find_path(relative)
+
+
+class MergedPath(Traversable):
+    """One folder or more as one; of files with the same name it has the first.
+
+    Mirrors `MultiplexedPath` of 3.13's Lib/importlib/resources/readers.py. Before 3.13 that takes
+    directories on disk only.
+    """
+
+    def __init__(self, folders: "Sequence[Traversable]") -> None:
+        self._folders = folders
+
+    def __repr__(self) -> str:
+        return f"MergedPath({', '.join(repr(str(folder)) for folder in self._folders)})"
+
+    @property
+    def name(self) -> str:
+        return self._folders[0].name
+
+    def is_dir(self) -> bool:
+        return True
+
+    def is_file(self) -> bool:
+        return False
+
+    def open(self, *_: object, **_options: object) -> "NoReturn":
+        raise FileNotFoundError(f"{self} is not a file")
+
+    def read_bytes(self) -> "NoReturn":
+        self.open()
+
+    def read_text(self, *_: object, **_options: object) -> "NoReturn":
+        self.open()
+
+    def iterdir(self) -> "Iterator[Traversable]":
+        children: dict[str, list[Traversable]] = {}
+        for folder in self._folders:
+            for child in folder.iterdir():
+                children.setdefault(child.name, []).append(child)
+        return (_merge(children[name]) for name in sorted(children))
+
+    def joinpath(self, *descendants: str) -> "Traversable":  # type: ignore[override]
+        """What is there of that name; what is not there is so in the first folder."""
+        parts = PurePosixPath(*descendants).parts
+        if not parts:
+            return self
+        for child in self.iterdir():
+            if child.name == parts[0]:
+                return child.joinpath(*parts[1:])
+        return self._folders[0].joinpath(*parts)
+
+
+def _merge(children: "Sequence[Traversable]") -> "Traversable":
+    if len(children) > 1 and all(child.is_dir() for child in children):
+        return MergedPath(children)
+    return children[0]

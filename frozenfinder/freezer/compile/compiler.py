@@ -6,7 +6,9 @@ import _imp
 import marshal
 import os
 import warnings
-from contextlib import suppress
+from _thread import allocate_lock
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import MAGIC_NUMBER, cache_from_source, source_hash
 from types import CodeType
 from typing import NamedTuple
@@ -17,6 +19,7 @@ _RE = b"\x02re"  # the name as `marshal` writes it
 _HEADER_SIZE = 16  # of a `.pyc`: magic number, flags, and eight bytes of stamp or hash
 _HASH_BASED, _CHECK_SOURCE = 1, 2  # its flags
 _ATTEMPTS = 3  # to read a file that others are writing
+_filters = allocate_lock()  # protects `warnings.filters` from a second freeze: it would keep ours
 _FAILURES = (SyntaxError, ValueError, TypeError, EOFError, OverflowError, RecursionError)
 
 
@@ -80,8 +83,7 @@ class Compiler(NamedTuple):
             return Compiled(reused, text=source, reused=True)
         if source is None:
             source = _read(task.location)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with record_warnings() as caught:
             code = self._compile_source(source, task.path)
         return Compiled(
             canonicalise(marshal.dumps(code), task.path),
@@ -120,9 +122,8 @@ class Compiler(NamedTuple):
                 with suppress(*_FAILURES):
                     code = marshal.loads(data)
                     return code if isinstance(code, CodeType) else None
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                source = _read(location)
+            source = _read(location)
+            with record_warnings():
                 return compile(source, location, "exec", dont_inherit=True, optimize=self.optimize)
         except (OSError, *_FAILURES, MemoryError):
             return None
@@ -161,6 +162,14 @@ class Compiler(NamedTuple):
         if self.check_hashes == "never" or not checked:
             return True
         return data[8:16] == source_hash(_read(task.location) if source is None else source)
+
+
+@contextmanager
+def record_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    """The warnings of the compiler and, since it has no other way to give them, of all threads."""
+    with _filters, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
 
 
 def stamp(status: os.stat_result) -> tuple[int, int]:

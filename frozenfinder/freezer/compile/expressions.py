@@ -8,16 +8,20 @@ a pattern by its text and flags; so constants are followed as far as is easy, an
 from __future__ import annotations
 
 import ast
+import builtins
 import marshal
 import re
 import sys
-import warnings
 from array import array
-from collections.abc import Iterable, Iterator
-from types import CodeType
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib.util import find_spec, module_from_spec
+from types import CodeType, FunctionType, SimpleNamespace
+from typing import Any, NoReturn
 
 from frozenfinder.runtime.patterns import seal
+
+from .compiler import record_warnings
 
 _NAMES = ("compile", "search", "match", "fullmatch", "split", "findall", "finditer", "sub", "subn")
 _FUNCTIONS = {getattr(re, name): name for name in _NAMES}  # from 3.15 on `match` has another name
@@ -83,8 +87,7 @@ def _import_time(code: CodeType) -> Iterator[CodeType]:
 def pack_patterns(source: bytes) -> bytes:
     """What `runtime.patterns` puts into the cache of `re` for this source; empty for none."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with record_warnings():
             tree = ast.parse(source)
     except _FAILURES:
         return b""
@@ -232,31 +235,41 @@ def _compile(pattern: str | bytes, flags: int) -> tuple[Any, ...] | None:
     """
     if flags & (re.DEBUG | 1):
         return None
-    compiler: Any = sys.modules["re._compiler"]
-    recorder = _Recorder(compiler._sre)
-    compiler._sre = recorder
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            compiler.compile(pattern, flags)
+        source, compiled_flags, code, *rest = _private_compile()(pattern, flags)
     except (*_FAILURES, Warning):
         return None
-    finally:
-        compiler._sre = recorder.sre
-    source, compiled_flags, code, *rest = recorder.arguments
     return source, compiled_flags, array("I", code).tobytes(), *rest
 
 
-class _Recorder:
-    """`_sre`, and what it was last asked to compile."""
+@cache
+def _private_compile() -> Callable[[str | bytes, int], tuple[Any, ...]]:
+    """`compile` of Lib/re/_compiler.py that returns its arguments for `_sre`, and never warns.
 
-    def __init__(self, sre: Any) -> None:
-        self.sre = sre
-        self.arguments: tuple[Any, ...] = ()
+    It raises the warnings of the parser. It is a copy with globals of its own, and a parser of its
+    own: other threads compile with the originals meanwhile.
+    """
+    compiler: Any = sys.modules["re._compiler"]
+    spec = find_spec("re._parser")
+    assert spec is not None and spec.loader is not None  # noqa: PT018
+    parser = module_from_spec(spec)
+    vars(parser)["__builtins__"] = vars(builtins) | {"__import__": _import}
+    spec.loader.exec_module(parser)
+    names = vars(compiler) | {"_parser": parser, "_sre": SimpleNamespace(compile=_record)}
+    compile_ = compiler.compile
+    return FunctionType(compile_.__code__, names, argdefs=compile_.__defaults__)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.sre, name)
 
-    def compile(self, *arguments: Any) -> Any:
-        self.arguments = arguments
-        return self.sre.compile(*arguments)
+def _import(name: str, *context: Any) -> Any:
+    """What an import statement of the parser finds: `warnings` that are raised."""
+    return SimpleNamespace(warn=_raise) if name == "warnings" else __import__(name, *context)
+
+
+def _raise(message: str, category: type[Warning], **_: object) -> NoReturn:
+    raise category(message)
+
+
+def _record(*arguments: Any) -> tuple[Any, ...]:
+    """The arguments, which `_sre` accepts."""
+    sys.modules["re._compiler"]._sre.compile(*arguments)
+    return arguments

@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Thread
 from typing import Any
 
 import frozenfinder
@@ -38,8 +38,6 @@ _LITTLE_WORK = 400_000  # bytes of source that are compiled before two workers w
 _BATCHES = 16  # for each worker, so that all end at about the same time
 _BUFFER_SIZE = 1 << 20  # a batch and its answer are a message each
 _DEAD = (OSError, EOFError, ValueError)  # what talking to a process that ended raises
-
-_warnings = Lock()  # `warnings.catch_warnings` is for one thread at a time
 
 
 def compile_all(
@@ -121,8 +119,7 @@ class _Worker:
         if self._stopped:
             raise EOFError
         if self._process is None and not self._start():
-            with _warnings:
-                return [self._compiler.compile(task) for task in batch]
+            return [self._compiler.compile(task) for task in batch]
         try:
             return [Compiled(*fields) for fields in self._ask([tuple(task) for task in batch])]
         except _DEAD:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import Distribution
+from urllib.parse import urlsplit
+
+from packaging.direct_url import DirectUrl, DirectUrlValidationError
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.plan import Omission, Plan, path_below
@@ -17,9 +22,9 @@ from frozenfinder.freezer.plan import Omission, Plan, path_below
 from .anchors import find_root
 from .scan import Scan
 
-_REQUIREMENT = re.compile(r"\s*(?P<name>[\w.-]*\w)[^;]*;?(?P<marker>.*)", re.DOTALL)
 METADATA_SUFFIXES = (".dist-info", ".egg-info")
-_EXTRA = re.compile(r"\bextra\s*==")
+_ORIGIN = "direct_url.json"  # where a distribution was installed from
+_ITSELF = frozenset([""])  # the extra of what a distribution requires without extras
 
 
 def plan_distributions(
@@ -27,26 +32,27 @@ def plan_distributions(
 ) -> Iterator[Plan]:
     """The plans of installed distributions and, if asked for, of the installed ones they require.
 
-    FreezeError where one that is asked for is not there, or does not know its files.
+    FreezeError where one is not installed, is editable, or has no list of its files.
     """
-    seen: set[str] = set()
-    pending = [*names]
-    for name in pending:
-        key = normalise(name)
-        if key in seen:
+    followed: dict[str, set[str]] = {}  # by distribution, the extras whose requirements are pending
+    pending = deque((name, _ITSELF) for name in names)
+    while pending:
+        name, extras = pending.popleft()
+        known = followed.setdefault(canonicalize_name(name), set())
+        if extras <= known:
             continue
-        seen.add(key)
         distribution = _find(name, directories)
         if distribution is None:
             raise FreezeError(
                 f"distribution {name!r}: is not installed in the {len(directories)} "
                 "directories of sys.path; install it, or freeze its folder with --path"
             )
-        plan = _plan_distribution(distribution)
+        plan = Plan() if known else _plan_distribution(distribution)
         if with_dependencies:
-            required, missing = _require(distribution, directories)
+            required, omitted = _require(distribution, extras - known, directories)
             pending += required
-            plan = replace(plan, omitted=(*plan.omitted, *missing))
+            plan = replace(plan, omitted=(*plan.omitted, *omitted))
+        known |= extras
         yield plan
 
 
@@ -55,20 +61,20 @@ def plan_metadata(names: Iterable[str], directories: Sequence[str]) -> Iterator[
 
     FreezeError for one that is not there.
     """
-    wanted = {normalise(name): name for name in names}
+    wanted = {canonicalize_name(name): name for name in names}
     for directory in directories if wanted else ():
         for entry in sorted(os.listdir(directory)):
             stem, dot, suffix = entry.rpartition(".")
-            name = normalise(stem.partition("-")[0])
+            name = canonicalize_name(stem.partition("-")[0])
             if dot + suffix in METADATA_SUFFIXES and name in wanted:
                 scan = Scan(directory)
                 is_folder = os.path.isdir(os.path.join(directory, entry))
                 paths = scan.paths(entry) if is_folder else [entry]
                 yield replace(scan.plan(find_root(directory), paths, why=""), omitted=())
                 del wanted[name]
-    for name in wanted.values():
+    for missing in wanted.values():
         raise FreezeError(
-            f"metadata {name!r}: is not installed in the {len(directories)} directories of "
+            f"metadata {missing!r}: is not installed in the {len(directories)} directories of "
             "sys.path; install it, or leave the line out"
         )
 
@@ -102,14 +108,20 @@ def plan_owners(
 
 
 def _find_source(distribution: Distribution) -> str | None:
-    """The folder that an editable installation is of."""
-    if not _is_editable(distribution):
+    """The folder of an editable installation; None for any other one.
+
+    An invalid `direct_url.json` says nothing.
+    """
+    try:
+        origin = DirectUrl.from_dict(dict(json.loads(distribution.read_text(_ORIGIN) or "{}")))
+    except (ValueError, TypeError, DirectUrlValidationError):
+        return None
+    if origin.dir_info is None or not origin.dir_info.editable:
         return None
     # deferred: it imports all of HTTP, for a folder of Windows
     from urllib.request import url2pathname
 
-    url = str(json.loads(distribution.read_text("direct_url.json") or "{}").get("url", ""))
-    return url2pathname(url.removeprefix("file://")) if url.startswith("file://") else None
+    return url2pathname(urlsplit(origin.url).path)
 
 
 def _find(name: str, directories: Sequence[str]) -> Distribution | None:
@@ -119,36 +131,42 @@ def _find(name: str, directories: Sequence[str]) -> Distribution | None:
 
 
 def _require(
-    distribution: Distribution, directories: Sequence[str]
-) -> tuple[list[str], list[Omission]]:
-    """The installed distributions that one requires, and those that it lacks.
+    distribution: Distribution, extras: Collection[str], directories: Sequence[str]
+) -> tuple[list[tuple[str, frozenset[str]]], list[Omission]]:
+    """What a distribution requires with any of the extras, here: installed ones, and omissions.
 
-    What only an extra requires is neither; nor is what is not installed and may be required on
-    another platform or version only.
+    Each installed one comes with the extras that it is required with. The markers are evaluated for
+    the running interpreter, which is the one that the registry is for.
     """
-    installed, missing = [], []
-    for requirement in distribution.requires or ():
-        match = _REQUIREMENT.match(requirement)
-        if match is None or _EXTRA.search(match["marker"]):
+    asking = distribution.metadata["Name"]
+    installed, omitted = [], []
+    for line in distribution.requires or ():
+        try:
+            requirement = Requirement(line)
+            if not _holds(requirement, extras):
+                continue
+        except (ValueError, KeyError) as error:  # from `packaging`, about the line or its marker
+            fault = f"{type(error).__name__}: {error}".partition("\n")[0]
+            omitted.append(Omission(line, "", f"is required by {asking!r}, and not valid: {fault}"))
             continue
-        if _find(match["name"], directories) is not None:
-            installed.append(match["name"])
-        elif not match["marker"]:
-            asking = distribution.metadata["Name"]
+        if _find(requirement.name, directories) is None:
             reason = f"is required by {asking!r}, and is not installed"
-            missing.append(Omission(match["name"], "", reason))
-    return installed, missing
+            omitted.append(Omission(requirement.name, "", reason))
+        else:
+            wanted = _ITSELF.union(map(canonicalize_name, requirement.extras))
+            installed.append((requirement.name, wanted))
+    return installed, omitted
 
 
-def normalise(name: str) -> str:
-    """The name as all its spellings have it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _holds(requirement: Requirement, extras: Iterable[str]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
 
 
 def _plan_distribution(distribution: Distribution) -> Plan:
     """The files that the distribution's RECORD lists."""
     name = distribution.metadata["Name"]
-    if _is_editable(distribution):
+    if _find_source(distribution) is not None:
         raise FreezeError(
             f"distribution {name!r}: is an editable installation, whose files lie elsewhere; "
             "freeze their folder with --path"
@@ -172,7 +190,3 @@ def _list_files(distribution: Distribution) -> list[str] | None:
         return [row[0] for row in csv.reader(record.splitlines()) if row]
     files = distribution.files
     return None if files is None else [file.as_posix() for file in files]
-
-
-def _is_editable(distribution: Distribution) -> bool:
-    return '"editable": true' in (distribution.read_text("direct_url.json") or "")

@@ -1,15 +1,15 @@
-"""The import statements of code, by the standard library's own reading of it."""
+"""The import statements of code, and the names that it binds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from modulefinder import ModuleFinder
+from dis import EXTENDED_ARG, get_instructions
 from opcode import opmap
 from types import CodeType
 from typing import NamedTuple
 
 _IMPORT_NAME = opmap["IMPORT_NAME"]
-_reader = ModuleFinder(path=[])  # which has no state that reading changes
+_BINDING = ("STORE_NAME", "STORE_GLOBAL")
 
 
 class Import(NamedTuple):
@@ -33,25 +33,41 @@ class Import(NamedTuple):
 def find_imports(code: CodeType) -> Iterator[Import]:
     """Every import statement of the code and of the functions and classes in it."""
     for each in walk(code):
-        if _IMPORT_NAME not in each.co_code[::2]:
-            continue  # a tenth of the time that reading the others takes
-        for what, found in _reader.scan_opcodes(each):
-            if what == "absolute_import":
-                names, name = found
-                yield Import(name, 0, tuple(names or ()))
-            elif what == "relative_import":
-                level, names, name = found
-                yield Import(name, level, tuple(names or ()))
+        if _IMPORT_NAME in each.co_code[::2]:
+            yield from _read_imports(each)
+
+
+def _read_imports(code: CodeType) -> Iterator[Import]:
+    """The import statements of the code itself; each is after two constants, level and names."""
+    level = names = None
+    for instruction in get_instructions(_shorten(code)):
+        if instruction.opname == "EXTENDED_ARG":
+            continue
+        if instruction.opname == "IMPORT_NAME" and isinstance(level, int):
+            yield Import(instruction.argval, level, names or ())
+        level, names = names, instruction.argval
+
+
+def _shorten(code: CodeType) -> CodeType:
+    """The code with the instructions of import statements alone, for a third of the time."""
+    opcodes = code.co_code[::2]
+    kept = b""
+    end = 0
+    while end := opcodes.find(_IMPORT_NAME, end) + 1:
+        start = end
+        for _ in range(3):  # `IMPORT_NAME` and the two constants
+            start = max(start - 1, 0)
+            while start and opcodes[start - 1] == EXTENDED_ARG:
+                start -= 1
+        kept += code.co_code[2 * start : 2 * end]
+    return code.replace(co_code=kept, co_linetable=b"", co_exceptiontable=b"")
 
 
 def find_names(code: CodeType) -> set[str]:
     """The names that the module's own code binds, "*" for what a star import may."""
-    names: set[str] = set()
-    for what, found in _reader.scan_opcodes(code):
-        if what == "store":
-            names.update(found)
-        elif "*" in (found[-2] or ()):
-            names.add("*")
+    names = {each.argval for each in get_instructions(code) if each.opname in _BINDING}
+    if any("*" in each.names for each in _read_imports(code)):
+        names.add("*")
     return names
 
 

@@ -20,7 +20,6 @@ from pathlib import Path
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.compile.expressions import Key, format_key
-from frozenfinder.freezer.discover.distributions import METADATA_SUFFIXES, has_metadata, normalise
 from frozenfinder.freezer.discover.search import Search
 from frozenfinder.freezer.discover.specs import climb
 from frozenfinder.freezer.manifest import Manifest
@@ -145,6 +144,11 @@ def name_recorded(
     The latter are sentences. Folders that modules were found in and that `search_path` lacks are
     searched first.
     """
+    # deferred: `packaging` and importlib.metadata take long to import, and traces alone need them
+    from packaging.utils import canonicalize_name
+
+    from frozenfinder.freezer.discover.distributions import has_metadata
+
     known = Search(search_path)
     modules: dict[str, str | None] = {}
     for name, origin in recording.modules:
@@ -164,7 +168,7 @@ def name_recorded(
     data, asked = _sort_opened(recording.opened, search, {n.partition(".")[0] for n in names})
     metadata = [
         name
-        for name in dict.fromkeys(map(normalise, (*asked, *recording.distributions)))
+        for name in dict.fromkeys(map(canonicalize_name, (*asked, *recording.distributions)))
         if has_metadata(name, search.directories)
     ]
     unseen = [f"{words}: was not recorded: {_UNSEEN}" for words in recording.unseen]
@@ -195,6 +199,9 @@ def _sort_opened(
     opened: Iterable[str], search: Search, tops: set[str]
 ) -> tuple[list[str], list[str]]:
     """The data files of packages among the paths, as globs, and distributions by their metadata."""
+    # deferred: as in `name_recorded`
+    from frozenfinder.freezer.discover.distributions import METADATA_SUFFIXES
+
     data: dict[str, None] = {}
     metadata: dict[str, None] = {}
     for path in opened:
