@@ -34,7 +34,7 @@ BUILD = (
     "freezer.compile",
     "freezer.plan",
     "freezer.manifest",
-    "freezer.discover",
+    "freezer.discovery",
     "freezer.record",
     "freezer.write",
     "freezer",

@@ -13,8 +13,8 @@ from sources import write_tree
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer import Manifest, Module, Plan, discover
-from frozenfinder.freezer.discover.anchors import find_root
-from frozenfinder.freezer.discover.discovery import TEST_PACKAGES
+from frozenfinder.freezer.discovery.anchors import find_root
+from frozenfinder.freezer.discovery.discover import TEST_PACKAGES
 from frozenfinder.freezer.plan import is_excluded
 
 SO = EXTENSION_SUFFIXES[0]

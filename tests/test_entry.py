@@ -13,7 +13,7 @@ from test_cli import Cli, assert_refused
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer import Manifest, Omission, Plan, discover
-from frozenfinder.freezer.discover.imports import Import, find_imports, find_names
+from frozenfinder.freezer.discovery.imports import Import, find_imports, find_names
 
 SUFFIX = EXTENSION_SUFFIXES[0]
 APP = {

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sources import write_tree
 
-from frozenfinder.freezer.discover.scan import LOADERS, SUFFIXES
-from frozenfinder.freezer.discover.tree import Found, Listing, classify
+from frozenfinder.freezer.discovery.scan import LOADERS, SUFFIXES
+from frozenfinder.freezer.discovery.tree import Found, Listing, classify
 
 SO = EXTENSION_SUFFIXES[0]
 KINDS = {".py": "source", ".pyc": "sourceless", SO: "extension"}

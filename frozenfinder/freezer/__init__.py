@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from frozenfinder.freezer.discover.discovery import discover
+    from frozenfinder.freezer.discovery.discover import discover
     from frozenfinder.freezer.record.trace import Recording, name_recorded, trace
     from frozenfinder.freezer.write.content import Progress
 
@@ -65,7 +65,7 @@ _HOMES = {
     "Report": "report",
     "Root": "plan",
     "Share": "report",
-    "discover": "discover.discovery",
+    "discover": "discovery.discover",
     "format_manifest": "manifest",
     "merge": "plan",
     "merge_manifests": "manifest",

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.compile.expressions import Key, format_key
-from frozenfinder.freezer.discover.search import Search
-from frozenfinder.freezer.discover.specs import climb
+from frozenfinder.freezer.discovery.search import Search
+from frozenfinder.freezer.discovery.specs import climb
 from frozenfinder.freezer.manifest import Manifest
 from frozenfinder.freezer.plan import path_below
 
@@ -147,7 +147,7 @@ def name_recorded(
     # deferred: `packaging` and importlib.metadata take long to import, and traces alone need them
     from packaging.utils import canonicalize_name
 
-    from frozenfinder.freezer.discover.distributions import has_metadata
+    from frozenfinder.freezer.discovery.distributions import has_metadata
 
     known = Search(search_path)
     modules: dict[str, str | None] = {}
@@ -200,7 +200,7 @@ def _sort_opened(
 ) -> tuple[list[str], list[str]]:
     """The data files of packages among the paths, as globs, and distributions by their metadata."""
     # deferred: as in `name_recorded`
-    from frozenfinder.freezer.discover.distributions import METADATA_SUFFIXES
+    from frozenfinder.freezer.discovery.distributions import METADATA_SUFFIXES
 
     data: dict[str, None] = {}
     metadata: dict[str, None] = {}
