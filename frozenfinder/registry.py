@@ -275,9 +275,10 @@ _geteuid: "Callable[[], int] | None" = getattr(_os, "geteuid", None)
 def _raise_number(descriptor: int) -> int:
     """Move a descriptor to a free high number; give it back as it is where that is not possible.
 
-    `fcntl(F_DUPFD_CLOEXEC)` would do it in one step, but its module is a file of its own on many
-    builds. Another thread can take the number between `fstat` and `dup2` only if it holds nearly
-    all the lower ones.
+    `fcntl(F_DUPFD_CLOEXEC)` would look and take in one step, but its module is a file of its own on
+    many builds. So a lock keeps the threads of this interpreter apart, which all look for the same
+    number. A thread of the program can take the number between `fstat` and `dup2` only if it asks
+    for that very number, or if nearly all the lower ones are open.
     """
     try:
         limit = _os.sysconf("SC_OPEN_MAX")
@@ -285,7 +286,18 @@ def _raise_number(descriptor: int) -> int:
         return descriptor
     if not 0 < limit < 1024:  # -1: there is none
         limit = 1024
-    for number in range(limit - 1, max(descriptor, limit - 64), -1):
+    lock = _numbering
+    if not lock.acquire(True, _NUMBERING_PATIENCE):
+        return descriptor
+    try:
+        return _take_number(descriptor, range(limit - 1, max(descriptor, limit - 64), -1))
+    finally:
+        lock.release()
+
+
+def _take_number(descriptor: int, numbers: range) -> int:
+    """Move a descriptor to the first of these numbers that is free, if one is."""
+    for number in numbers:
         try:
             _os.fstat(number)
         except OSError as error:
@@ -299,6 +311,21 @@ def _raise_number(descriptor: int) -> int:
             return number
     return descriptor
 
+
+_numbering = _allocate_lock()
+"""Held from the look at a number until it is taken. A forked child has a new one."""
+
+_NUMBERING_PATIENCE = 0.1
+"""Seconds: a signal handler may open a registry while its own thread has the lock."""
+
+
+def _renew_numbering() -> None:
+    global _numbering
+    _numbering = _allocate_lock()
+
+
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(after_in_child=_renew_numbering)
 
 _EBADF = 9  # as every POSIX system numbers it; the module `errno` would have to be imported
 
