@@ -37,6 +37,7 @@ DEFERRED = (
     "resources",
     "metadata",
     "parcel",
+    "folder",
     "marks",
     "cache",
     "extraction",

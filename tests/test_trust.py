@@ -675,7 +675,8 @@ os.setuid({user})
             cache.parent.chmod(0o777)
         code = """
         import sys
-        from frozenfinder.cache import ExtensionCache, UnusableError
+        from frozenfinder.cache import ExtensionCache
+        from frozenfinder.folder import UnusableError
         try:
             ExtensionCache(sys.argv[1]).check()
         except UnusableError as error:
@@ -690,6 +691,8 @@ os.setuid({user})
         from frozenfinder.cache import ExtensionCache
         from frozenfinder.parcel import Parcel, ParcelFile
         class Content:
+            def prepare(self):
+                pass
             def read(self):
                 return b"good"
             def matches(self, pieces):

@@ -12,8 +12,8 @@ from importlib.util import MAGIC_NUMBER
 from types import CodeType
 
 from frozenfinder import layout
-from frozenfinder.cache import UnusableError, check_ancestors
 from frozenfinder.errors import RegistryError, RegistryTrustError
+from frozenfinder.folder import UnusableError, check_ancestors
 from frozenfinder.layout import FrozenEntry
 from frozenfinder.parcel import unpack_parcel
 from frozenfinder.registry import Registry
