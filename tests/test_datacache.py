@@ -274,6 +274,26 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_nothing_behind(
         assert list((directory / "data" / finder.registry.fingerprint).iterdir()) == []
 
 
+def test_a_process_that_is_too_late_to_put_its_folder_in_place_takes_what_is_there(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a lock another process may be faster by a hair."""
+    with closed(FILES) as finder:
+        package = finder.find_path("parcel")
+        cache = DataCache(finder.registry.fingerprint)
+        rename = os.rename
+
+        def be_late(source: str, target: str) -> None:
+            monkeypatch.setattr(os, "rename", rename)
+            cache.provide(package)
+            os.rename(source, target)
+
+        monkeypatch.setattr(os, "rename", be_late)
+        folder = Path(cache.provide(package))
+        assert folder.parent == directory / "data"
+        assert list_names(folder) == ["parcel"]
+
+
 def test_packages_of_one_registry_lie_side_by_side(directory: Path) -> None:
     with closed(FILES) as finder:
         finder.lay_out("parcel", "other")
