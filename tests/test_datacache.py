@@ -286,7 +286,7 @@ def test_a_process_that_is_too_late_to_put_its_folder_in_place_takes_what_is_the
         def be_late(source: str, target: str) -> None:
             monkeypatch.setattr(os, "rename", rename)
             cache.provide(package)
-            os.rename(source, target)
+            rename(source, target)
 
         monkeypatch.setattr(os, "rename", be_late)
         folder = Path(cache.provide(package))
