@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -105,6 +106,18 @@ def built_family(tmp_path_factory: pytest.TempPathFactory, python: Python) -> "F
 def family(built_family: "Family", tmp_path: Path) -> "Family":
     """The same with a cache of the test's own."""
     return replace(built_family, cache=tmp_path / "cache")
+
+
+@pytest.fixture(autouse=True)
+def _let_go_of_folders() -> Iterator[None]:
+    """Close the descriptors of folders in use, which a process keeps: high numbers are few."""
+    yield
+    folder = sys.modules.get("frozenfinder.native.folder")
+    if folder is not None:
+        for descriptor in folder._used.values():
+            with suppress(OSError):
+                os.close(descriptor)
+        folder._used.clear()
 
 
 @pytest.fixture

@@ -13,18 +13,14 @@ from socket import AF_UNIX, socket
 from tempfile import TemporaryDirectory
 
 import pytest
+from at_once import at_once
 from compiled import SUFFIX, compile_c, embedded, files_below
 from families import LIBRARIES, LOAD, MODULES, Family
 from registries import build_registry
 
-from frozenfinder.native.cache import (
-    TEMPORARY,
-    ExtensionCache,
-    UnusableError,
-    abi,
-    default_directory,
-    make_folder,
-)
+from frozenfinder.cli.cache import find_obstacle
+from frozenfinder.native.cache import ExtensionCache, abi
+from frozenfinder.native.folder import TEMPORARY, UnusableError, default_directory, make_folder
 from frozenfinder.native.parcel import Parcel, ParcelFile
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -141,8 +137,9 @@ KILLED = """
 import importlib, os, shutil, signal, sys
 registry, here, name, step = sys.argv[1:]
 sys.path.insert(0, here)
-import frozenfinder, frozenfinder.native.cache as cache, frozenfinder.native.extraction, _hashlib
-from frozenfinder.native import marks
+import fcntl, _hashlib, frozenfinder, frozenfinder.native.extraction
+from frozenfinder.native import cache
+from frozenfinder.native import folder, marks
 from interrupts import Tracer
 marks.SETTLED = -1
 finder = frozenfinder.install(registry, mode="closed")
@@ -151,13 +148,16 @@ directory = os.environ["FROZENFINDER_CACHE"]
 functions = [  # those that change something
     cache.ExtensionCache.provide,
     cache.ExtensionCache.check,
-    cache.ExtensionCache._make_folders,
-    cache.Lock.__enter__,
-    cache.Lock.__exit__,
-    cache.make_folder,
-    cache.note_use,
-    cache._remove_temporaries,
     cache._write,
+    folder.PrivateFolder.check,
+    folder.PrivateFolder.make,
+    folder.Lock.__enter__,
+    folder.Lock._lock_file,
+    folder.Lock._release,
+    folder.make_folder,
+    folder.note_use,
+    folder.remove_temporaries,
+    folder.remove,
     marks.Marks.add,
 ]
 codes = {function.__code__ for function in functions}
@@ -294,6 +294,9 @@ class Content:
     def __init__(self, content: bytes) -> None:
         self.content = content
 
+    def prepare(self) -> None:
+        pass
+
     def read(self) -> bytes:
         return self.content
 
@@ -350,7 +353,7 @@ def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "lockf", refuse)
-    monkeypatch.setattr("frozenfinder.native.cache.PATIENCE", 0.05)
+    monkeypatch.setattr("frozenfinder.native.folder.PATIENCE", 0.05)
     assert Path(provide(tmp_path / "cache", b"content")).read_bytes() == b"content"
 
 
@@ -556,17 +559,66 @@ def test_a_socket_in_a_files_place_is_in_the_way(tmp_path: Path) -> None:
         provide(tmp_path / "cache", b"content")
 
 
-def test_what_dead_processes_left_is_removed_and_what_cannot_be_stays(tmp_path: Path) -> None:
+def test_what_dead_processes_left_is_removed(tmp_path: Path) -> None:
     path = Path(provide(tmp_path / "cache", b"content"))
     path.unlink()
     left = path.with_name(f"m.so.0123.1{TEMPORARY}")
     left.write_bytes(b"cont")
-    path.with_name(f"folder.1{TEMPORARY}").mkdir()
     provide(tmp_path / "cache", b"content")
-    assert sorted(each.name for each in path.parent.iterdir()) == [
-        f"folder.1{TEMPORARY}",
-        path.name,
-    ]
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_that_was_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
+    """As `frozenfinder cache --prune` may do between two modules of a parcel."""
+    file = ParcelFile("m.so", digest="5f" * 32, size=7, is_library=False)
+    cache = ExtensionCache(str(tmp_path / "cache"))
+    parcel = Parcel("6e" * 32, [file])
+    for _ in range(2):
+        path = Path(cache.provide(parcel, file, Content(b"content")))
+        assert path.read_bytes() == b"content"
+        shutil.rmtree(path.parent)
+
+
+def test_threads_that_provide_a_file_at_once_write_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed: list[str] = []
+    replace_file = os.replace
+
+    def note(source: str, target: str) -> None:
+        placed.append(target)
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", note)
+    paths = at_once(lambda _: provide(tmp_path / "cache", b"content"), range(8))
+    assert placed == paths[:1]
+    assert set(paths) == {placed[0]}
+
+
+CONSTANTS = ("ST_NOEXEC", "F_TLOCK", "MFD_CLOEXEC", "RTLD_NOW", "O_NOFOLLOW", "O_DIRECTORY")
+WITHOUT = f"""
+import os
+for name in {CONSTANTS!r}:
+    vars(os).pop(name, None)
+"""
+
+
+@pytest.mark.parametrize("cache", ["a cache", "no cache"])
+def test_a_system_may_lack_constants_that_linux_has(family: Family, cache: str) -> None:
+    """macOS has `statvfs`, but no ST_NOEXEC."""
+    if cache == "no cache":
+        family = replace(family, cache=Path("/dev/null/cache"))
+    called, *reasons = family.run(WITHOUT + LOAD)
+    assert called.startswith("101 201 ")
+    assert any(reasons) == (cache == "no cache")
+
+
+def test_the_cache_command_works_without_a_constant_that_linux_has(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family.load()
+    monkeypatch.delattr(os, "ST_NOEXEC", raising=False)
+    assert find_obstacle(family.cache) is None
 
 
 def test_a_writer_that_lost_its_temporary_file_begins_again(

@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,12 @@ from typing import Any
 import pytest
 from compiled import files_below
 from families import LOAD, Family
+from trees import freeze_files
 
+from frozenfinder.cli import UsageError
 from frozenfinder.cli.cache import list_shelves, prune
-from frozenfinder.native.cache import DAY, abi
+from frozenfinder.native.cache import abi
+from frozenfinder.native.folder import DAY, Lock
 
 
 def call(family: Family, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -126,6 +131,78 @@ def test_a_program_that_has_loaded_from_it_goes_on(family: Family) -> None:
     assert not family.home.exists()
     output, errors = running.communicate(timeout=60)
     assert (output.split(), errors) == (["301"], "")
+
+
+USE = """
+import os, sys, frozenfinder
+finder = frozenfinder.install(sys.argv[1], mode="closed")
+finder.lay_out("pkg")
+file = os.path.join(finder.locate("pkg"), "page.tmp")
+if "--fork" in sys.argv and os.fork():
+    os._exit(0)
+print(file, flush=True)
+sys.stdin.read()
+print(open(file).read(), flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process can hold a folder there")
+@pytest.mark.parametrize("options", [[], ["--fork"]], ids=["itself", "its fork"])
+def test_data_that_a_running_program_opens_by_path_stays(
+    family: Family, tmp_path: Path, options: list[str]
+) -> None:
+    registry = tmp_path / "pkg.frz"
+    registry.write_bytes(freeze_files({"pkg/__init__.py": "", "pkg/page.tmp": "template"}))
+    pipe = subprocess.PIPE
+    running = subprocess.Popen(
+        [sys.executable, "-c", USE, str(registry), *options],
+        env={**os.environ, "FROZENFINDER_CACHE": str(family.cache)},
+        stdin=pipe,
+        stdout=pipe,
+        encoding="utf-8",
+    )
+    assert running.stdout is not None
+    file = Path(running.stdout.readline().strip())
+    age(file.parent.parent, 40)
+    told = tell(family, "--prune")
+    assert [shelf["kind"] for shelf in told["kept"]] == ["data"]
+    assert told["kept"][0]["contents"] == ["pkg"]
+    assert told["kept"][0]["files"] == 2
+    assert told["removed"] == []
+    assert tell(family, "--prune", "--unused=0")["removed"] == []
+    output, _ = running.communicate("", timeout=60)
+    assert output == "template\n"
+    assert [shelf["kind"] for shelf in tell(family, "--prune")["removed"]] == ["data"]
+    assert not file.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "lockf"), reason="there are no locks")
+def test_nothing_is_removed_while_another_process_writes(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family.load()
+    monkeypatch.setattr("frozenfinder.native.folder.PATIENCE", 0.05)
+    begun, ended = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with Lock(str(family.cache)):
+            begun.set()
+            ended.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    begun.wait()
+    try:
+        with pytest.raises(UsageError) as caught:
+            prune(family.cache, list(list_shelves(family.cache)), 0)
+    finally:
+        ended.set()
+        thread.join()
+    assert str(caught.value) == (
+        f"{str(family.cache)!r} is being written to: another process has had its lock for "
+        "10 seconds; try again"
+    )
+    assert family.first.exists()
 
 
 def test_what_another_process_removes_meanwhile_is_not_missed(family: Family) -> None:

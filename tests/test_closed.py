@@ -7,17 +7,23 @@ import pickle
 import pkgutil
 import runpy
 import sys
+import time
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
+from at_once import at_once
 from conftest import Python
 from overlays import FILES, Outcome, Tree
 from trees import Files, closed, freeze_files
 
 import frozenfinder
 from frozenfinder.closed.finder import ClosedFinder, PathEntry
+from frozenfinder.closed.loader import ClosedLoader
+from frozenfinder.closed.paths import FileTree
+from frozenfinder.native.extraction import Extractor
+from frozenfinder.runtime.registry import Registry
 
 SOURCES = {
     **FILES,
@@ -515,3 +521,71 @@ def test_the_source_of_what_runs_as_main_is_to_be_had_by_that_name(finder: Close
     loader = importlib.import_module("single").__loader__
     assert isinstance(loader, frozenfinder.ClosedLoader)
     assert loader.get_source("__main__") == loader.get_source("single") == PARCEL["single.py"]
+
+
+# -- threads
+
+
+def test_threads_have_one_extractor(finder: ClosedFinder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two would extract the same library twice, and keep two records of it."""
+
+    class Slow(Extractor):
+        def __init__(self, registry: Registry) -> None:
+            time.sleep(0.01)
+            super().__init__(registry)
+
+    monkeypatch.setattr("frozenfinder.native.extraction.Extractor", Slow)
+    found = at_once(lambda _: finder.extractor, range(8))
+    assert {id(each) for each in found} == {id(finder.extractor)}
+
+
+def test_threads_have_one_tree_of_files(
+    finder: ClosedFinder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(FileTree):
+        def __init__(self, registry: Registry, tests: bool) -> None:
+            time.sleep(0.01)
+            super().__init__(registry, tests)
+
+    monkeypatch.setattr("frozenfinder.closed.paths.FileTree", Slow)
+    found = at_once(lambda _: finder.files, range(8))
+    assert {id(each) for each in found} == {id(finder.files)}
+
+
+def test_threads_list_the_same_modules(finder: ClosedFinder) -> None:
+    expected = [("module", False)]
+    found = at_once(lambda _: list(finder.iter_modules("", "parcel")), range(8))
+    assert found == [expected] * 8
+
+
+def test_a_source_that_another_thread_announces_first_is_no_error(finder: ClosedFinder) -> None:
+    class Raced(list[ClosedLoader]):
+        """One whose last item goes between the look and the `pop`."""
+
+        def __len__(self) -> int:
+            return 1
+
+    finder._unannounced = Raced()
+    assert importlib.import_module("single").line() == 2
+
+
+def test_threads_announce_each_source_once(
+    finder: ClosedFinder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced: list[str] = []
+    monkeypatch.setattr(linecache, "lazycache", lambda path, _: announced.append(path))
+    loaders: list[ClosedLoader] = []
+    for at in range(400):
+        spec = finder.find_spec("single")
+        assert spec is not None
+        assert isinstance(spec.loader, ClosedLoader)
+        spec.loader.path = f"/virtual/{at}"
+        loaders.append(spec.loader)
+
+    def announce(number: int) -> None:
+        for loader in loaders[number::8]:
+            finder.announce_source(loader)
+
+    at_once(announce, range(8))
+    finder._announce()
+    assert sorted(announced) == sorted(loader.path for loader in loaders)

@@ -1,28 +1,38 @@
 """Extension modules of closed mode: extracted, held in memory, or referred to."""
 
+import errno
 import importlib
 import os
+import shutil
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from at_once import at_once, dawdling_dup2
 from compiled import SUFFIX, compile_c, compile_family, embedded, extension, parcel_file
 from conftest import Python, RunPython
-from families import LOAD, Family
+from families import LIBRARIES, LOAD, MODULES, Family
 from registries import Frozen, build_registry, data_file, frozen
 
 import frozenfinder
 from frozenfinder import RegistryError
 from frozenfinder.closed.loader import ClosedExtensionLoader
+from frozenfinder.native import extraction
+from frozenfinder.native.extraction import Extractor
 from frozenfinder.native.parcel import ParcelFile
+from frozenfinder.runtime.registry import FrozenEntry, Registry
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux'")
 
 NO_CACHE = "/dev/null/cache"
 NO_CACHE_REASON = "File exists: '/dev/null'"
+FILES = sorted([*MODULES, *LIBRARIES])
 INSTALL = LOAD.partition("import family.first")[0]
 
 
@@ -181,6 +191,118 @@ def test_a_module_imported_again_has_the_same_file_in_memory(family: Family) -> 
         "print(path.startswith('/proc/self/fd/'), family.first.call())\n"
     )
     assert family.run(code) == ["True", "True 101"]
+
+
+def test_a_file_that_was_removed_is_extracted_again(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `frozenfinder cache --prune` may do while the program runs."""
+    monkeypatch.setenv("FROZENFINDER_CACHE", str(family.cache))
+    extractor = Extractor(Registry.open(family.registry))
+    entry = extractor.registry.find_entry("family.first")
+    assert entry is not None
+    for _ in range(2):
+        assert extractor.extract(entry)[0] == str(family.first)
+        assert family.files == [name for name in FILES if "second" not in name]
+        shutil.rmtree(family.home)
+
+
+@pytest.fixture
+def in_memory(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Registry, FrozenEntry]]:
+    """A registry, and an entry of it that is put into memory; what was put there is forgotten."""
+    monkeypatch.setenv("FROZENFINDER_CACHE", NO_CACHE)
+    memory = extraction._Memory()
+    monkeypatch.setattr(extraction, "_memory", memory)
+    registry = Registry.open(family.registry)
+    entry = registry.find_entry("family.first")
+    assert entry is not None
+    yield registry, entry
+    for path, _ in memory._held.values():
+        os.close(int(path.rpartition("/")[2]))
+
+
+def count_files_in_memory() -> int:
+    """How many descriptors of such files this process has open."""
+    links = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the one of the listing itself
+            links.append(str(descriptor.readlink()))
+    return sum(link.startswith("/memfd:") for link in links)
+
+
+@linux_only
+def test_threads_hold_one_file_in_memory_for_all_extractors(
+    in_memory: tuple[Registry, FrozenEntry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files would be two libraries, with two sets of C variables."""
+    registry, entry = in_memory
+    make = os.memfd_create
+
+    def dawdle(name: str, *flags: int) -> int:
+        time.sleep(0.05)
+        return make(name, *flags)
+
+    monkeypatch.setattr(os, "memfd_create", dawdle)
+    monkeypatch.setattr(extraction, "_load_libraries", lambda _: None)
+    before = count_files_in_memory()
+    found = at_once(lambda _: Extractor(registry).extract(entry), range(8))
+    assert len({path for path, _ in found}) == 1
+    (path, digest), *_ = found
+    assert sha256(Path(path).read_bytes()).hexdigest() == digest
+    # the module and its two libraries
+    assert count_files_in_memory() == before + 3
+
+
+@linux_only
+def test_threads_never_lose_a_file_in_memory_to_each_other(
+    in_memory: tuple[Registry, FrozenEntry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each looks for the highest number that is free, and takes it."""
+    registry, _ = in_memory
+    monkeypatch.setattr("posix.dup2", dawdling_dup2)
+    entries = [registry.find_entry(f"family.{name}") for name in ("first", "second")]
+    monkeypatch.setattr(extraction, "_load_libraries", lambda _: None)
+
+    def extract(entry: FrozenEntry | None) -> tuple[str, str]:
+        assert entry is not None
+        return Extractor(registry).extract(entry)
+
+    for path, digest in at_once(extract, entries):
+        assert sha256(Path(path).read_bytes()).hexdigest() == digest
+
+
+@linux_only
+def test_a_failure_to_fill_a_file_in_memory_leaves_no_descriptor(
+    in_memory: tuple[Registry, FrozenEntry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, entry = in_memory
+    opened: list[int] = []
+
+    def fail(descriptor: int, _: object) -> int:
+        opened.append(descriptor)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", fail)
+        with pytest.raises(ImportError, match="No space left on device"):
+            Extractor(registry).extract(entry)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[0])
+
+
+@linux_only
+def test_why_modules_are_in_memory_can_be_read_while_others_are_loaded(
+    in_memory: tuple[Registry, FrozenEntry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, entry = in_memory
+    monkeypatch.setattr(extraction, "_load_libraries", lambda _: None)
+    extractor = Extractor(registry)
+    before = extractor.in_memory
+    extractor.extract(entry)
+    assert before == {}
+    assert extractor.in_memory == {"family.first": NO_CACHE_REASON}
 
 
 # -- errors

@@ -23,6 +23,9 @@ class Content:
     def __init__(self) -> None:
         self.compared = 0
 
+    def prepare(self) -> None:
+        pass
+
     def read(self) -> bytes:
         return GOOD
 

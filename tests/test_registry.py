@@ -17,6 +17,7 @@ from types import CodeType
 from typing import Any
 
 import pytest
+from at_once import at_once, dawdling_dup2
 from conftest import Python, RunPython
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,7 +46,7 @@ from frozenfinder.frozen_api import (
     OKAY,
     find_status,
 )
-from frozenfinder.runtime import layout
+from frozenfinder.runtime import layout, system
 from frozenfinder.runtime import registry as registry_module
 from frozenfinder.runtime.layout import FrozenEntry
 from frozenfinder.runtime.registry import Registry
@@ -612,6 +613,58 @@ print(limit - open_one())
         assert descriptor_of(registry) == number
         assert not os.get_inheritable(number)
         assert contents(registry) == contents(Registry.from_bytes(SMALL))
+
+    def test_threads_that_open_at_once_have_a_number_each(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("posix.dup2", dawdling_dup2)
+        registries = at_once(lambda _: Registry.open(file), range(4))
+        assert len({descriptor_of(registry) for registry in registries}) == 4
+        for registry in registries:
+            registry.close()
+
+    def test_threads_that_open_files_at_once_each_read_their_own(self, tmp_path: Path) -> None:
+        files = {}
+        for at in range(4):
+            names = [f"of_{at}_{number}" for number in range(10 * at + 1)]
+            file = write(tmp_path / f"{at}.frz", build_registry(*map(frozen, names)))
+            files[file] = sorted(names)
+
+        def read(file: Path) -> list[str]:
+            registry = Registry.open(file)
+            found = sorted(entry.name for entry in registry.entries())
+            registry.close()
+            return found
+
+        for _ in range(100):
+            assert at_once(read, files) == list(files.values())
+
+    def test_it_keeps_its_number_in_a_signal_handler_that_interrupts_another_opening(
+        self, file: Path
+    ) -> None:
+        with file.open() as lowest:
+            number = lowest.fileno()
+        with system.numbering:
+            registry = Registry.open(file)
+        assert descriptor_of(registry) == number
+        registry.close()
+
+    def test_it_has_a_high_number_in_a_child_forked_while_another_was_opened(
+        self, file: Path, run_python: RunPython
+    ) -> None:
+        code = """
+import os, sys
+import frozenfinder
+from frozenfinder.runtime import system
+frozenfinder.install(sys.argv[1])
+with system.numbering:
+    child = os.fork()
+    if not child:
+        opened = frozenfinder.Registry.open(sys.argv[1])
+        os._exit(10 + (opened._source._opened[1] > 200))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+        assert run_python(code, file).stdout == "11\n"
 
     @pytest.mark.parametrize("limit", [-1, 0, 512, 1023, 1024, 1 << 30])
     def test_it_is_below_the_number_of_descriptors(

@@ -679,7 +679,8 @@ os.setuid({user})
             cache.parent.chmod(0o777)
         code = """
         import sys
-        from frozenfinder.native.cache import ExtensionCache, UnusableError
+        from frozenfinder.native.cache import ExtensionCache
+        from frozenfinder.native.folder import UnusableError
         try:
             ExtensionCache(sys.argv[1]).check()
         except UnusableError as error:
@@ -694,6 +695,8 @@ os.setuid({user})
         from frozenfinder.native.cache import ExtensionCache
         from frozenfinder.native.parcel import Parcel, ParcelFile
         class Content:
+            def prepare(self):
+                pass
             def read(self):
                 return b"good"
             def matches(self, pieces):

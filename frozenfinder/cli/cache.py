@@ -2,20 +2,25 @@
 
 import argparse
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-from frozenfinder.native.cache import (
+from frozenfinder.native.cache import ExtensionCache
+from frozenfinder.native.data import COMPLETE, DATA
+from frozenfinder.native.folder import (
     DAY,
+    PATIENCE,
     TEMPORARY,
-    ExtensionCache,
     Lock,
+    PrivateFolder,
     UnusableError,
     default_directory,
+    remove,
+    remove_unused,
 )
 from frozenfinder.native.marks import MARKS
 from frozenfinder.runtime.system import environment
@@ -26,6 +31,7 @@ from .parser import Parser
 
 SUMMARY = "show the cache of embedded extension modules, or remove what is unused"
 _UNUSED = 30  # days
+_LISTS = (MARKS, COMPLETE)  # what the cache itself writes into its folders
 
 
 class Shelf(NamedTuple):
@@ -53,7 +59,7 @@ def make_parser() -> Parser:
         metavar="DAYS",
         type=_days,
         default=_UNUSED,
-        help=f"how long that is (default: {_UNUSED}; 0: everything)",
+        help=f"how long that is (default: {_UNUSED}; 0: everything that is not in use)",
     )
     parser.add_json()
     return parser
@@ -69,7 +75,7 @@ def main(options: argparse.Namespace) -> int:
     found = default_directory(environment("FROZENFINDER_CACHE"))
     if found is None:
         raise UsageError("there is no home directory to have a cache in; set FROZENFINDER_CACHE")
-    directory = Path(ExtensionCache(found).directory)
+    directory = Path(PrivateFolder(found).path)
     obstacle = find_obstacle(directory)
     shelves = [] if obstacle else list(list_shelves(directory))
     can_prune = options.prune and not obstacle and directory.is_dir()
@@ -113,13 +119,13 @@ def list_shelves(directory: Path) -> Iterator[Shelf]:
             if folder.name.endswith(TEMPORARY):
                 continue
             with suppress(FileNotFoundError):  # another process has just removed it
-                files = [
-                    path for path in folder.rglob("*") if path.is_file() and path.name != MARKS
-                ]
+                contents = [path for path in folder.iterdir() if path.name not in _LISTS]
+                files = [path for path in folder.rglob("*") if path.is_file()]
+                files = [path for path in files if path.parent != folder or path in contents]
                 yield Shelf(
                     kind=kind.name,
                     name=folder.name,
-                    contents=sorted(path.name for path in folder.iterdir() if path.name != MARKS),
+                    contents=sorted(path.name for path in contents),
                     files=len(files),
                     size=sum(path.stat().st_size for path in files),
                     used=folder.stat().st_mtime,
@@ -136,31 +142,37 @@ def _list_folders(folder: Path) -> list[Path]:
 def prune(directory: Path, shelves: list[Shelf], unused: int) -> list[Shelf]:
     """Remove the shelves that were not used for so many days, and what dead processes have left.
 
-    Programs that have loaded from them go on: what is mapped stays until they end.
+    What a running program uses stays. UsageError where another process does not stop writing.
     """
-    before = time.time() - (unused + 1) * DAY  # a use is noted once a day
-    removed = []
-    with Lock(str(directory)):
-        for leftover in directory.rglob(f"*{TEMPORARY}"):
-            _remove(leftover)
-        for shelf in shelves:
-            folder = directory / shelf.kind / shelf.name
-            with suppress(FileNotFoundError):
-                if unused and folder.stat().st_mtime > before:
-                    continue
-                # under another name at once: no process finds a half of it
-                out_of_sight = folder.with_name(f"{folder.name}.{os.getpid()}{TEMPORARY}")
-                folder.rename(out_of_sight)
-                _remove(out_of_sight)
-                removed.append(shelf)
-    return removed
+    before = time.time() - (unused + 1) * DAY if unused else inf  # a use is noted once a day
+    with Lock(str(directory)) as lock:
+        if lock.is_busy:
+            raise UsageError(
+                f"{str(directory)!r} is being written to: another process has had its lock for "
+                f"{PATIENCE:.0f} seconds; try again"
+            )
+        for leftover in _list_leftovers(directory):
+            remove(str(leftover))
+        return [
+            shelf
+            for shelf in shelves
+            if _remove_shelf(str(directory / shelf.kind / shelf.name), before)
+        ]
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def _remove_shelf(folder: str, before: float) -> bool:
+    try:
+        return remove_unused(folder, before)
+    except FileNotFoundError:  # another process has just removed it
+        return False
+
+
+def _list_leftovers(directory: Path) -> Iterator[Path]:
+    """Temporaries, wherever they are made: not in packages, whose files may have such names."""
+    for kind in _list_folders(directory):
+        patterns = ("*", "*/*") if kind.name == DATA else ("**/*",)
+        for pattern in patterns:
+            yield from list(kind.glob(f"{pattern}{TEMPORARY}"))
 
 
 def _summarise(shelves: list[Shelf]) -> str:

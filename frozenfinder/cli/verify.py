@@ -12,7 +12,7 @@ from importlib.util import MAGIC_NUMBER
 from types import CodeType
 
 from frozenfinder.errors import RegistryError, RegistryTrustError
-from frozenfinder.native.cache import UnusableError, check_ancestors
+from frozenfinder.native.folder import UnusableError, check_ancestors
 from frozenfinder.native.parcel import unpack_parcel
 from frozenfinder.runtime import layout
 from frozenfinder.runtime.layout import FrozenEntry

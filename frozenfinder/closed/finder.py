@@ -38,10 +38,16 @@ class ClosedFinder(ServingFinder):
 
     def _set_up(self) -> None:
         self.root = self.registry.path
-        self._extractor: "Extractor | None" = None
-        self._files: "FileTree | None" = None
+        # What is made when it is first asked for. `setdefault` publishes the first one of each, and
+        # every thread gets that one.
+        self._extractors: "dict[str, Extractor]" = {}
+        self._trees: "dict[str, FileTree]" = {}
+        # The directory of each package that is laid out. `setdefault` publishes it once the files
+        # are there. Who iterates has a copy.
         self._laid_out: "dict[str, str]" = {}
+        # `append` and `pop` are atomic; another thread may pop first.
         self._unannounced: "list[ClosedLoader]" = []
+        # Two threads may list the same packages; nobody changes what is published.
         self._packages: "dict[str, dict[str, dict[str, bool]]]" = {}
         util = get_module(_CHILDREN)
         if util is not None:
@@ -194,12 +200,13 @@ class ClosedFinder(ServingFinder):
     @property
     def extractor(self) -> "Extractor":
         """What gives embedded extension modules a file."""
-        if self._extractor is None:
+        extractor = self._extractors.get("")
+        if extractor is None:
             # deferred: only registries that embed extension modules need it
             from frozenfinder.native.extraction import Extractor
 
-            self._extractor = Extractor(self.registry)
-        return self._extractor
+            extractor = self._extractors.setdefault("", Extractor(self.registry))
+        return extractor
 
     def _find_namespace(
         self, entry: FrozenEntry, path: "Sequence[str] | None"
@@ -280,7 +287,7 @@ class ClosedFinder(ServingFinder):
                 raise ValueError(
                     f"{self.registry.where} has no top-level package {package!r} to lay out"
                 )
-            self._laid_out = {**self._laid_out, package: cache.provide(path)}
+            self._laid_out.setdefault(package, cache.provide(path))
 
     def locate(self, path: str) -> str:
         """The virtual path of what lies at `path` below its root; of what is laid out, the real."""
@@ -295,7 +302,7 @@ class ClosedFinder(ServingFinder):
             below = path[len(self.root) :]
             if not below or below[0] == SEPARATOR:
                 return below.replace(SEPARATOR, "/").strip("/")
-        for package, root in self._laid_out.items():
+        for package, root in self._laid_out.copy().items():
             top = f"{root}{SEPARATOR}{package}"
             if path == top or path.startswith(top + SEPARATOR):
                 return path[len(root) + 1 :].replace(SEPARATOR, "/").strip("/")
@@ -304,12 +311,13 @@ class ClosedFinder(ServingFinder):
     @property
     def files(self) -> "FileTree":
         """The files that the registry holds, with the folders that they are in."""
-        if self._files is None:
+        tree = self._trees.get("")
+        if tree is None:
             # deferred: only programs that read resources or metadata need it
             from .paths import FileTree
 
-            self._files = FileTree(self.registry, self.tests)
-        return self._files
+            tree = self._trees.setdefault("", FileTree(self.registry, self.tests))
+        return tree
 
     def find_path(self, path: str) -> "FrozenPath":
         """What lies at `path` below the root, there or not, for reading as of a `pathlib.Path`."""
@@ -334,7 +342,10 @@ class ClosedFinder(ServingFinder):
     def _announce(self) -> None:
         lazycache = getattr(get_module("linecache"), "lazycache", None)
         while lazycache is not None and self._unannounced:
-            loader = self._unannounced.pop()
+            try:
+                loader = self._unannounced.pop()
+            except IndexError:
+                return
             spec = ModuleSpec(loader.name, loader)  # type: ignore[arg-type]
             scope = {"__name__": loader.name, "__loader__": loader, "__spec__": spec}
             lazycache(loader.path, scope)

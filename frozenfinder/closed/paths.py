@@ -30,6 +30,7 @@ class FileTree:
     def __init__(self, registry: Registry, tests: bool) -> None:
         self._registry = registry
         self._tests = tests
+        # Each is published by one assignment, and not changed then. Two threads may find it out.
         self._folders: "dict[str, dict[str, Folder]]" = {}
         self._metadata: "list[str] | None" = None
 

@@ -1,26 +1,48 @@
 """`DataCache`: real files for packages of a closed registry that open their data by path.
 
-Rules
-  1. As those of `cache`: what is in the cache belongs to the user, and nobody else can write there.
-  2. A package's folder is complete from the moment it has its name, and is not written to again.
+Rules, besides those of `folder`
+  1. A package's folder is trusted once its line is in COMPLETE. The line is written last, and names
+     the folder's device and inode. A folder without a line is compared with the registry, and
+     replaced if something is missing.
+  2. A package's folder is not written to again once it has its name.
 
-A package is at `<directory>/data/<fingerprint of the registry>/<package>`. Where that cannot be, it
-is in a temporary directory that goes with the process.
+A package is at `<directory>/data/<fingerprint of the registry>/<package>`. `frozenfinder cache
+--prune` leaves it alone while a process uses it. Where that cannot be, the package is in a
+temporary directory, which goes with the process that made it.
 """
 
 import os
-import shutil
+import stat
 import tempfile
+from shutil import rmtree
 
-from frozenfinder.runtime.system import environment
+from frozenfinder.runtime.system import environment, get_module
 
-from .cache import Lock, UnusableError, check_ancestors, default_directory, make_folder, note_use
+from .folder import (
+    ATTEMPTS,
+    OPEN_FLAGS,
+    PrivateFolder,
+    UnusableError,
+    default_directory,
+    is_own_file,
+    make_folder,
+    make_temporary_name,
+    note_use,
+    remove,
+    remove_temporaries,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from frozenfinder.closed.paths import FrozenPath
 
-_TEMPORARY = ".unfinished-"
+DATA = "data"
+"""The folder below the cache's directory."""
+
+COMPLETE = ".complete"
+"""The file that lists the complete packages beside it; no package has that name."""
+
+_LIMIT = 1 << 20  # bytes of it; what comes after them counts as not listed
 
 
 class DataCache:
@@ -28,12 +50,13 @@ class DataCache:
 
     def __init__(self, fingerprint: str) -> None:
         self._fingerprint = fingerprint
-        self._directory = default_directory(environment("FROZENFINDER_CACHE"))
+        directory = default_directory(environment("FROZENFINDER_CACHE"))
+        self._folder = None if directory is None else PrivateFolder(directory)
 
     def provide(self, package: "FrozenPath") -> str:
         """The directory in which the package's folder lies, with all that can be read of it.
 
-        One `lstat` for each folder on the way where it was written before. OSError where there is
+        Some calls for each folder on the way where it was written before. OSError where there is
         not even a temporary directory.
         """
         try:
@@ -42,48 +65,131 @@ class DataCache:
             return _provide_temporary(package)
 
     def _provide(self, package: "FrozenPath") -> str:
-        if self._directory is None:
+        if self._folder is None:
             raise UnusableError("there is no home directory to have a cache in")
-        folder = os.path.realpath(os.path.dirname(os.path.abspath(self._directory)))
-        os.makedirs(folder, 0o700, exist_ok=True)
-        check_ancestors(folder)
-        for name in (os.path.basename(self._directory), "data", self._fingerprint):
-            folder = os.path.join(folder, name)
-            make_folder(folder)
-        target = os.path.join(folder, package.name)
-        if not os.path.lexists(target):
-            with Lock(self._directory) as held:
-                if held:
-                    _remove_unfinished(folder)
-                _write_folder(package, folder)
-        make_folder(target)
-        note_use(folder)
-        return folder
+        home = self._folder.use(DATA, self._fingerprint)
+        note_use(home)
+        target = os.path.join(home, package.name)
+        for _ in range(ATTEMPTS):
+            if _is_complete(package, target):
+                return home
+            with self._folder.lock() as lock:
+                if lock.held:
+                    remove_temporaries(home)
+                if not _is_complete(package, target):
+                    _put(package, target)
+        raise UnusableError(f"{target!r} is changed by others while it is written")
 
 
 def _provide_temporary(package: "FrozenPath") -> str:
-    # deferred: only without a cache
-    import atexit
-
     folder = os.path.realpath(tempfile.mkdtemp(prefix="frozenfinder-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _remove_at_exit(folder)
     _write(package, os.path.join(folder, package.name))
     return folder
 
 
-def _write_folder(package: "FrozenPath", folder: str) -> None:
-    """Put the package into `folder` in one step, unless another process has done so meanwhile."""
-    target = os.path.join(folder, package.name)
-    if os.path.lexists(target):
+def _remove_at_exit(folder: str) -> None:
+    """Remove a folder when this process ends, and not when a fork of it does.
+
+    The processes that `multiprocessing` forks run its finalizers, and not always those of `atexit`.
+    Their parent runs the finalizers of that priority after it has joined them.
+    """
+    finalize = getattr(get_module("multiprocessing.util"), "Finalize", None)
+    if finalize is not None:
+        finalize(None, _remove_own, args=(folder, os.getpid()), exitpriority=-100)
         return
-    unfinished = os.path.join(folder, f"{_TEMPORARY}{os.urandom(8).hex()}")
+    # deferred: only without a cache
+    import atexit
+
+    atexit.register(_remove_own, folder, os.getpid())
+
+
+def _remove_own(folder: str, maker: int) -> None:
+    if os.getpid() == maker:
+        rmtree(folder, ignore_errors=True)
+
+
+def _is_complete(package: "FrozenPath", target: str) -> bool:
+    """Whether a package's folder is there with all of its files; one that is not listed is now.
+
+    UnusableError where something else is in its place.
+    """
     try:
-        _write(package, unfinished)
-        os.rename(unfinished, target)
-    except BaseException as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if not isinstance(error, OSError) or not os.path.lexists(target):
+        line = _make_line(target)
+    except FileNotFoundError:
+        return False
+    make_folder(target)
+    path = os.path.join(os.path.dirname(target), COMPLETE)
+    if line in _read_lines(path):
+        return True
+    if not _has_all(package, target):
+        return False
+    _append_line(path, line)
+    return True
+
+
+def _make_line(target: str) -> bytes:
+    status = os.lstat(target)
+    return os.fsencode(f"{os.path.basename(target)} {status.st_dev} {status.st_ino}")
+
+
+def _read_lines(path: str) -> "list[bytes]":
+    try:
+        descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
+    except OSError:
+        return []
+    try:
+        if is_own_file(os.fstat(descriptor)):
+            return os.read(descriptor, _LIMIT).split(b"\n")[:-1]  # the last may not be whole
+    finally:
+        os.close(descriptor)
+    return []
+
+
+def _append_line(path: str, line: bytes) -> None:
+    """Best effort: without the line, the next process compares the folder again."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS, 0o600)
+        try:
+            os.write(descriptor, b"%b\n" % line)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        pass
+
+
+def _put(package: "FrozenPath", target: str) -> None:
+    """Put the package into place in one step.
+
+    Another process may take the temporary folder for a dead one's, and remove it: then there is
+    nothing at `target`.
+    """
+    temporary = make_temporary_name(target)
+    try:
+        _write(package, temporary)
+        if not _has_all(package, target):  # or another process has been faster
+            remove(target)
+            os.rename(temporary, target)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        if not _has_all(package, target):
             raise
+    finally:
+        remove(temporary)
+
+
+def _has_all(source: "FrozenPath", path: str) -> bool:
+    """Whether each file and folder of the source is there, whatever else is there."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return False
+    if not source.is_dir():
+        return stat.S_ISREG(mode)
+    return stat.S_ISDIR(mode) and all(
+        _has_all(item, os.path.join(path, item.name)) for item in source.iterdir()
+    )
 
 
 def _write(source: "FrozenPath", path: str) -> None:
@@ -96,10 +202,3 @@ def _write(source: "FrozenPath", path: str) -> None:
             file.write(source.read_bytes())
             file.flush()
             os.fsync(file.fileno())  # a name that survives a power failure promises the content
-
-
-def _remove_unfinished(folder: str) -> None:
-    """Remove what a process that was killed has left; to be called with the lock held."""
-    for name in os.listdir(folder):
-        if name.startswith(_TEMPORARY):
-            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)

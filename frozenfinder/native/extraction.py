@@ -9,6 +9,10 @@ names that they give themselves.
 
 A file is verified by its SHA-256. What computes that may be an embedded extension module itself:
 its own file is compared with the registry's bytes.
+
+Threads extract without a lock: the import of a module that another thread is importing could wait
+for the lock's holder, while the holder waits for that module. What they share is published by one
+`setdefault`, so that all of them have the same file; the file of the slower thread is closed.
 """
 
 import os
@@ -18,7 +22,8 @@ from frozenfinder.errors import RegistryError
 from frozenfinder.runtime.system import environment, raise_number
 from frozenfinder.trust import find_sha256
 
-from .cache import ExtensionCache, UnusableError, check_ancestors, default_directory
+from .cache import ExtensionCache
+from .folder import UnusableError, check_ancestors, default_directory
 from .parcel import unpack_parcel
 
 TYPE_CHECKING = False
@@ -35,19 +40,23 @@ _HASH_MODULES = ("_hashlib", "_sha2", "_sha256")
 
 
 class Extractor:
-    """The embedded extension modules of one registry.
-
-    `in_memory` says of each module that was not loaded from the cache why it was not.
-    """
+    """The embedded extension modules of one registry."""
 
     def __init__(self, registry: "Registry") -> None:
         self.registry = registry
-        self.in_memory: "dict[str, str]" = {}
+        # By the name of a module. An item is published by one assignment; who iterates has a copy.
+        self._in_memory: "dict[str, str]" = {}
         directory = default_directory(environment("FROZENFINDER_CACHE"))
         self._cache = None if directory is None else ExtensionCache(directory)
+        # By offset. Two threads may unpack the same parcel; nobody changes one.
         self._parcels: "dict[int, Parcel]" = {}
+        # Paths of files. Two threads may verify the same file.
         self._verified: "set[str]" = set()
-        self._memory = _Memory()
+
+    @property
+    def in_memory(self) -> "dict[str, str]":
+        """For each module that was not loaded from the cache, the reason; a copy."""
+        return self._in_memory.copy()
 
     def locate(self, entry: "FrozenEntry") -> "str | None":
         """Where the module's file is to be; None where there is no place for a cache."""
@@ -61,9 +70,9 @@ class Extractor:
         registry is damaged.
         """
         parcel, own = self._find_parcel(entry)
-        module = _Content(self.registry, own, entry)
+        module = _EmbeddedFile(self.registry, own, entry)
         libraries = [
-            _Content(self.registry, file, self._find_library(file))
+            _EmbeddedFile(self.registry, file, self._find_library(file))
             for file in parcel.files
             if file.is_library and file is not own
         ]
@@ -108,38 +117,42 @@ class Extractor:
             path=registry.path,
         )
 
-    def _provide(self, parcel: "Parcel", content: "_Content") -> str:
+    def _provide(self, parcel: "Parcel", source: "_EmbeddedFile") -> str:
         cache = self._cache
         if cache is None:
             raise UnusableError("there is no home directory to have a cache in")
-        path = cache.locate(parcel, content.file)
-        if path not in self._verified:
-            cache.provide(parcel, content.file, content)
+        path = cache.locate(parcel, source.file)
+        if path not in self._verified or not os.path.lexists(path):  # it may have been pruned
+            cache.provide(parcel, source.file, source)
             self._verified.add(path)
         return path
 
     def _hold(
-        self, entry: "FrozenEntry", module: "_Content", libraries: "list[_Content]", reason: str
+        self,
+        entry: "FrozenEntry",
+        module: "_EmbeddedFile",
+        libraries: "list[_EmbeddedFile]",
+        reason: str,
     ) -> str:
         """The path of a file in memory, after the libraries that the module needs were loaded."""
-        if not self._memory.usable:
+        if not _memory.usable:
             raise self._error(entry, f"cannot be put into the cache: {reason}")
         for each in libraries:
             if not each.is_loadable():
                 complaint = f"cannot be put into the cache: {reason}, and not into memory either"
                 raise self._error(entry, f"{complaint}: it looks for {each.file.path!r} beside it")
-        if entry.name not in self.in_memory:
-            self.in_memory[entry.name] = reason
+        if entry.name not in self._in_memory:
+            self._in_memory[entry.name] = reason
             if environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
                 sys.stderr.write(f"frozenfinder: {entry.name!r} is loaded from memory: {reason}\n")
         try:
-            self._memory.load(libraries)
+            _memory.load(libraries)
         except OSError as error:
             complaint = (
                 f"can neither be put into the cache: {reason}, nor loaded from memory: {error}"
             )
             raise self._error(entry, complaint) from error
-        return self._memory.hold(module)
+        return _memory.hold(module)
 
     def _error(self, entry: "FrozenEntry", complaint: str) -> ImportError:
         return ImportError(
@@ -150,13 +163,18 @@ class Extractor:
         )
 
 
-class _Content:
-    """What a file of a module's parcel ought to have in it."""
+class _EmbeddedFile:
+    """A file of a module's parcel, as the registry has it."""
 
     def __init__(self, registry: "Registry", file: "ParcelFile", entry: "FrozenEntry") -> None:
         self.file = file
         self._registry = registry
         self._entry = entry
+
+    def prepare(self) -> None:
+        """Import what computes a SHA-256, if it is needed."""
+        if self._entry.name not in _HASH_MODULES:
+            find_sha256()
 
     def read(self) -> memoryview:
         """The registry's bytes; RegistryError where they are not the file's."""
@@ -186,31 +204,53 @@ class _Content:
 
 
 class _Memory:
-    """Files in memory, with a path each for as long as the process lives."""
+    """Files in memory, with a path each for as long as the process lives.
+
+    There is one for all registries: a library in two files would be two libraries.
+    """
 
     def __init__(self) -> None:
-        self._held: "dict[str, tuple[str, int]]" = {}  # by digest: the path, and the inode
+        # The path and the inode of a file, by its digest and the path that it had before: that is
+        # "" for the first one. Items are published by `setdefault`, and never change.
+        self._held: "dict[tuple[str, str], tuple[str, int]]" = {}
+        # Of descriptors. A thread adds a number while it has the descriptor open.
         self._numbers: "set[int]" = set()
+        # By digest. Two threads may load the same file: the dynamic loader sees that it is one.
         self._loaded: "set[str]" = set()
 
     @property
     def usable(self) -> bool:
         return hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
 
-    def hold(self, content: _Content) -> str:
+    def hold(self, source: _EmbeddedFile) -> str:
         """The path of a file with that content, made when it is first asked for."""
-        path, inode = self._held.get(content.file.digest, ("", 0))
-        if path and _find_inode(path) == inode:
+        before, held = "", self._held.get((source.file.digest, ""))
+        while held is not None:
+            path, inode = held
+            if _find_inode(path) == inode:
+                return path
+            before, held = path, self._held.get((source.file.digest, path))
+        descriptor = self._make(source)
+        path = f"/proc/self/fd/{descriptor}"
+        made = path, _find_inode(path)
+        if self._held.setdefault((source.file.digest, before), made) is made:
             return path
-        descriptor = os.memfd_create(content.file.path.rpartition("/")[2][:200], os.MFD_CLOEXEC)
-        view = content.read()
-        while view:
-            view = view[os.write(descriptor, view) :]
-        path = f"/proc/self/fd/{self._renumber(descriptor)}"
-        self._held[content.file.digest] = path, _find_inode(path)
-        return path
+        os.close(descriptor)  # another thread has been faster; nobody has seen this path
+        return self.hold(source)
 
-    def load(self, libraries: "list[_Content]") -> None:
+    def _make(self, source: _EmbeddedFile) -> int:
+        """A descriptor of a new file with that content, with a number that no file had here."""
+        view = source.read()
+        descriptor = os.memfd_create(source.file.path.rpartition("/")[2][:200])
+        try:
+            while view:
+                view = view[os.write(descriptor, view) :]
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return self._renumber(descriptor)
+
+    def load(self, libraries: "list[_EmbeddedFile]") -> None:
         """Load shared libraries, which may need each other; OSError."""
         missing = [each for each in libraries if each.file.digest not in self._loaded]
         if missing:
@@ -224,10 +264,13 @@ class _Memory:
         while descriptor in self._numbers:
             given_up.append(descriptor)
             descriptor = os.dup(descriptor)
+        self._numbers.add(descriptor)
         for number in given_up:
             os.close(number)
-        self._numbers.add(descriptor)
         return descriptor
+
+
+_memory = _Memory()  # the descriptors are the process's, whichever registry they are for
 
 
 def _find_inode(path: str) -> int:
@@ -290,7 +333,7 @@ def _load_in_any_order(paths: "list[str]") -> None:
         failed: "list[str]" = []
         for path in paths:
             try:
-                dlopen(path, os.RTLD_NOW)
+                dlopen(path, getattr(os, "RTLD_NOW", 2))
             except OSError:
                 if len(failed) == len(paths) - 1:
                     raise

@@ -13,8 +13,9 @@ Rules
 """
 
 import os
-import stat
 import time
+
+from .folder import OPEN_FLAGS, is_own_file
 
 MARKS = ".verified"
 """The file's name; no module and no library has it."""
@@ -25,25 +26,21 @@ SETTLED = 2_000_000_000
 LIMIT = 1 << 20
 """Bytes of marks, most of them of files that are gone, at which they are begun anew."""
 
-OPEN_FLAGS = (
-    getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
-    | getattr(os, "O_BINARY", 0)
-)
-
 
 class Marks:
     """The marks in one folder; on Windows, where ctime is another thing, there are none."""
 
     def __init__(self, folder: str) -> None:
         self._path = os.path.join(folder, MARKS)
+        # Read once, and published by one assignment: two threads may both read them.
         self._lines: "set[str] | None" = None
 
     def find(self, digest: str, status: os.stat_result) -> bool:
         """Whether the file of that status was verified to have that digest."""
-        if self._lines is None:
-            self._lines = self._read()
-        return _line(digest, status) in self._lines
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = self._read()
+        return _line(digest, status) in lines
 
     def add(self, digest: str, before: os.stat_result, after: os.stat_result) -> None:
         """Mark a file, by its status before and after it was read; best effort."""
@@ -80,15 +77,6 @@ class Marks:
         except OSError:
             pass
         return set()
-
-
-def is_own_file(status: os.stat_result) -> bool:
-    """Whether it is a regular file with one name, the user's, and nobody else's to write to."""
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-        return False
-    return not hasattr(os, "geteuid") or (
-        status.st_uid == os.geteuid() and not status.st_mode & 0o022
-    )
 
 
 def _line(digest: str, status: os.stat_result) -> str:

@@ -6,10 +6,11 @@ in it.
 
 import sys
 from _frozen_importlib_external import PathFinder
-from _thread import RLock
+from _thread import RLock, allocate_lock
 
 from frozenfinder.errors import RegistryNotFoundError
 
+from . import system
 from .collector import Collector
 from .finder import FrozenFinder
 from .loader import Locked
@@ -240,6 +241,7 @@ def _prepare_fork() -> None:
 def _repair_child() -> None:
     """In a forked child, undo the half-done work of threads that do not exist there."""
     at_fork_reinit(_changing)
+    system.numbering = allocate_lock()
     import_lock.reinit(Locked)
     if import_lock.held():
         return  # the outermost import of the calling thread will restore it

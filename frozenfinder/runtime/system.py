@@ -14,7 +14,7 @@ import _frozen_importlib
 import _frozen_importlib_external
 import _imp
 import sys
-from _thread import RLock
+from _thread import RLock, allocate_lock
 
 try:
     import posix as syscalls
@@ -77,9 +77,10 @@ def make_absolute(path: str) -> str:
 def raise_number(descriptor: int) -> int:
     """Move a descriptor to a free high number; give it back as it is where that is not possible.
 
-    `fcntl(F_DUPFD_CLOEXEC)` would do it in one step, but its module is a file of its own on many
-    builds. Another thread can take the number between `fstat` and `dup2` only if it holds nearly
-    all the lower ones.
+    `fcntl(F_DUPFD_CLOEXEC)` would look and take in one step, but its module is a file of its own on
+    many builds. So a lock keeps the threads of this interpreter apart, which all look for the same
+    number. A thread of the program can take the number between `fstat` and `dup2` only if it asks
+    for that very number, or if nearly all the lower ones are open.
     """
     try:
         limit = syscalls.sysconf("SC_OPEN_MAX")
@@ -87,7 +88,18 @@ def raise_number(descriptor: int) -> int:
         return descriptor
     if not 0 < limit < 1024:  # -1: there is none
         limit = 1024
-    for number in range(limit - 1, max(descriptor, limit - 64), -1):
+    lock = numbering
+    if not lock.acquire(True, NUMBERING_PATIENCE):
+        return descriptor
+    try:
+        return _take_number(descriptor, range(limit - 1, max(descriptor, limit - 64), -1))
+    finally:
+        lock.release()
+
+
+def _take_number(descriptor: int, numbers: range) -> int:
+    """Move a descriptor to the first of these numbers that is free, if one is."""
+    for number in numbers:
         try:
             syscalls.fstat(number)
         except OSError as error:
@@ -101,6 +113,12 @@ def raise_number(descriptor: int) -> int:
             return number
     return descriptor
 
+
+numbering = allocate_lock()
+"""Held from the look at a number until it is taken; `hooks` renews it in a forked child."""
+
+NUMBERING_PATIENCE = 0.1
+"""Seconds: a signal handler may open a registry while its own thread has the lock."""
 
 _EBADF = 9  # as every POSIX system numbers it; the module `errno` would have to be imported
 

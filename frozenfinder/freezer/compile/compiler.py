@@ -5,21 +5,18 @@ from __future__ import annotations
 import _imp
 import marshal
 import os
-import warnings
-from _thread import allocate_lock
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import MAGIC_NUMBER, cache_from_source, source_hash
 from types import CodeType
 from typing import NamedTuple
 
 from .canonical import canonicalise
+from .warned import record_warnings
 
 _RE = b"\x02re"  # the name as `marshal` writes it
 _HEADER_SIZE = 16  # of a `.pyc`: magic number, flags, and eight bytes of stamp or hash
 _HASH_BASED, _CHECK_SOURCE = 1, 2  # its flags
 _ATTEMPTS = 3  # to read a file that others are writing
-_filters = allocate_lock()  # protects `warnings.filters` from a second freeze: it would keep ours
 _FAILURES = (SyntaxError, ValueError, TypeError, EOFError, OverflowError, RecursionError)
 
 
@@ -162,14 +159,6 @@ class Compiler(NamedTuple):
         if self.check_hashes == "never" or not checked:
             return True
         return data[8:16] == source_hash(_read(task.location) if source is None else source)
-
-
-@contextmanager
-def record_warnings() -> Iterator[list[warnings.WarningMessage]]:
-    """The warnings of the compiler and, since it has no other way to give them, of all threads."""
-    with _filters, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield caught
 
 
 def stamp(status: os.stat_result) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from frozenfinder.runtime.patterns import seal
 
-from .compiler import record_warnings
+from .warned import record_warnings
 
 _NAMES = ("compile", "search", "match", "fullmatch", "split", "findall", "finditer", "sub", "subn")
 _FUNCTIONS = {getattr(re, name): name for name in _NAMES}  # from 3.15 on `match` has another name

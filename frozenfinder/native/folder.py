@@ -1,0 +1,395 @@
+"""`PrivateFolder`: one folder of the user's, in which programs of the user's share files.
+
+Rules
+  1. The folder belongs to the user, and nobody else can write there. Each folder is checked before
+     it is used. A folder that fails the check is not used.
+  2. What has its final name is complete. It is written under a temporary name, and renamed.
+  3. A temporary name holds the number of the process that fills it. A process never removes a
+     temporary with its own number: another of its threads may be filling it.
+  4. Nothing is removed under a name that another process may be filling. A folder is renamed first.
+     So a removal that comes too soon costs the other process a second attempt, and nothing else.
+  5. A folder that `use` gave stays until the process ends, and the forks of it: `remove_unused`
+     leaves it alone.
+
+Theory of operation
+  `Lock` lets one thread of one process write at a time. Processes keep each other out by `lockf`,
+  which the kernel releases when a process ends, however it ends. So a temporary of another process
+  that the holder of the lock finds is a dead one's, and is removed. POSIX releases the lock of a
+  process when the process closes any descriptor of the file. So a second lock, `_threads`, is
+  held for as long as the file is open: no other thread opens it then.
+
+  Nobody waits longer than PATIENCE, and where the file system has no locks nobody waits at all.
+  Then several processes may write the same thing. One rename comes last, with the same content.
+  By rules 3 and 4 the lock saves work, and nothing depends on it: interpreters of one process have
+  a `_threads` each, and containers may share a folder and have the same process numbers.
+
+  `use` keeps a descriptor of the folder open, with a shared `flock` on it. A fork inherits the
+  descriptor and so the lock. The kernel releases the lock with the last of these processes. Where
+  there is no `flock`, or a program closes descriptors that it does not know, only the day of the
+  last use (`note_use`) protects the folder.
+"""
+
+import os
+import shutil
+import stat
+import time
+from _thread import RLock
+
+from frozenfinder.runtime.system import raise_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+PATIENCE = 10.0
+"""Seconds after which a process no longer waits for another that writes."""
+
+ATTEMPTS = 3
+"""How often a process tries again when others remove what it writes, or wants to use."""
+
+DAY = 86400
+TEMPORARY = ".tmp"
+
+OPEN_FLAGS = (
+    getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
+    | getattr(os, "O_BINARY", 0)
+)
+
+_SLICE = 0.01  # seconds between two looks at a lock
+_LOCK = "lock"
+
+# Held by the thread of this interpreter that has a lock file open; renewed in a forked child.
+_threads = RLock()
+
+# Whether a lock file is open. Guarded by `_threads`.
+_is_open = False
+
+# The descriptor of each folder in use, by path: it is never closed here. One `setdefault` or
+# assignment publishes an item. A second descriptor of a folder does no harm.
+_used: "dict[str, int]" = {}
+
+
+class UnusableError(Exception):
+    """The folder cannot be used; the argument says why."""
+
+
+def default_directory(override: "str | None") -> "str | None":
+    """The directory of the user's cache, or None where the user has no home.
+
+    `override` is the value of FROZENFINDER_CACHE.
+    """
+    if override:
+        return override
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        base = os.environ.get(variable, "")
+        if os.path.isabs(base):
+            return os.path.join(base, "frozenfinder")
+    home = os.path.expanduser("~")
+    return os.path.join(home, ".cache", "frozenfinder") if os.path.isabs(home) else None
+
+
+class PrivateFolder:
+    """A folder of the user's, which need not exist yet; `path` is where it is."""
+
+    def __init__(self, directory: str) -> None:
+        parent, name = os.path.split(os.path.abspath(directory))
+        self.path = os.path.join(os.path.realpath(parent), name)
+        # The folders that passed their check. Two threads may check the same one.
+        self._checked: "set[str]" = set()
+
+    def check(self) -> None:
+        """Make the folder if it is missing, and check it and what is above it once.
+
+        UnusableError, OSError.
+        """
+        if self.path not in self._checked:
+            parent = os.path.dirname(self.path)
+            os.makedirs(parent, 0o700, exist_ok=True)
+            check_ancestors(parent)
+            make_folder(self.path)
+            self._checked.add(self.path)
+
+    def make(self, *names: str, check_again: bool = False) -> str:
+        """The path of the folder that these names lead to; each is made if it is missing.
+
+        Each folder on the way is checked once, and once more with `check_again`. UnusableError,
+        OSError.
+        """
+        if check_again:
+            self._checked.clear()
+        try:
+            return self._make(names)
+        except FileNotFoundError:  # another process has removed one that was checked
+            self._checked.clear()
+            return self._make(names)
+
+    def _make(self, names: "tuple[str, ...]") -> str:
+        self.check()
+        folder = self.path
+        for name in names:
+            folder = os.path.join(folder, name)
+            if folder not in self._checked:
+                make_folder(folder)
+                self._checked.add(folder)
+        return folder
+
+    def use(self, *names: str) -> str:
+        """As `make`; the folder then stays for as long as this process and the forks of it live."""
+        for _ in range(ATTEMPTS):
+            path = self.make(*names, check_again=True)
+            if _hold(path):
+                return path
+            time.sleep(_SLICE)
+        raise UnusableError(f"{path!r} is removed by others while it is used")
+
+    def lock(self) -> "Lock":
+        """The right to write, for a `with`; the folder has to be there."""
+        return Lock(self.path)
+
+
+def check_ancestors(folder: str) -> None:
+    """UnusableError where others could put another directory in the place of the user's."""
+    if not hasattr(os, "geteuid"):  # Windows: the user's own folders are nobody else's
+        return
+    while True:
+        status = os.lstat(folder)
+        if status.st_uid not in (0, os.geteuid()):
+            raise UnusableError(f"{folder!r}, above it, belongs to user {status.st_uid}")
+        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+            raise UnusableError(f"{folder!r}, above it, is writable by everybody")
+        above = os.path.dirname(folder)
+        if above == folder:
+            return
+        folder = above
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder, or check that one that is there is the user's and nobody else's."""
+    try:
+        status = os.lstat(folder)
+    except FileNotFoundError:
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            pass
+        status = os.lstat(folder)
+    if not stat.S_ISDIR(status.st_mode):
+        found = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "a file"
+        raise UnusableError(f"{folder!r} is {found}, expected a directory")
+    if not hasattr(os, "geteuid"):
+        return
+    if status.st_uid != os.geteuid():
+        raise UnusableError(f"{folder!r} belongs to user {status.st_uid}, expected {os.geteuid()}")
+    if status.st_mode & 0o022:
+        mode = stat.S_IMODE(status.st_mode)
+        raise UnusableError(
+            f"{folder!r} has mode {mode:04o}, expected 0700: others can write there"
+        )
+
+
+def is_own_file(status: os.stat_result) -> bool:
+    """Whether it is a regular file with one name, the user's, and nobody else's to write to."""
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        return False
+    return not hasattr(os, "geteuid") or (
+        status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    )
+
+
+def note_use(folder: str) -> None:
+    """Let the mtime of a folder say on which day it was last used; for `remove_unused`."""
+    now = time.time()
+    try:
+        if now - os.stat(folder).st_mtime > DAY:
+            os.utime(folder, (now, now))
+    except OSError:
+        pass  # read-only: what is there can be used all the same
+
+
+def make_temporary_name(path: str) -> str:
+    """A new name beside `path`, for what this process is about to write there."""
+    return f"{path}.{os.urandom(8).hex()}{_own_ending()}"
+
+
+def remove_temporaries(folder: str) -> None:
+    """Remove what other processes have left in a folder, best effort; for who has the lock."""
+    for name in os.listdir(folder):
+        if name.endswith(TEMPORARY) and not name.endswith(_own_ending()):
+            remove(os.path.join(folder, name))
+
+
+def remove(path: str) -> bool:
+    """Remove a file, or a folder and all that is in it; whether the name is free now."""
+    hidden = path
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)
+            return True
+        if not path.endswith(_own_ending()):
+            # not beside `path` plus an ending: what is left behind may be renamed many times
+            hidden = make_temporary_name(os.path.join(os.path.dirname(path), "removed"))
+            os.rename(path, hidden)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    shutil.rmtree(hidden, ignore_errors=True)
+    return True
+
+
+def remove_unused(path: str, before: float) -> bool:
+    """Remove a folder that no process uses and that was last used before a time; whether it did.
+
+    `before` is in seconds since the epoch. For who has the lock. OSError.
+    """
+    descriptor = _lock_folder(path, "LOCK_EX")
+    if descriptor is None:
+        return False
+    try:
+        return os.stat(path).st_mtime <= before and remove(path)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _own_ending() -> str:
+    return f".{os.getpid()}{TEMPORARY}"
+
+
+def _hold(path: str) -> bool:
+    """Keep a folder from being removed; False where it is being removed just now."""
+    held = _used.get(path)
+    if held is None or not _names(held, path):
+        try:
+            descriptor = _lock_folder(path, "LOCK_SH")
+        except FileNotFoundError:
+            return False
+        if descriptor is None:
+            return False
+        if descriptor >= 0:
+            _used[path] = raise_number(descriptor)
+    return True
+
+
+def _lock_folder(path: str, kind: str) -> "int | None":
+    """A descriptor of the folder with a lock; -1 where there are no locks, None where it is taken.
+
+    It is taken, too, if another folder has come to its place meanwhile. OSError.
+    """
+    try:
+        # deferred: it may be an extension module that is embedded itself
+        import fcntl
+    except ImportError:
+        return -1
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | OPEN_FLAGS)
+    try:
+        fcntl.flock(descriptor, getattr(fcntl, kind) | fcntl.LOCK_NB)
+        is_taken = not _names(descriptor, path)
+    except BlockingIOError:
+        is_taken = True
+    except OSError:  # the file system has no locks
+        os.close(descriptor)
+        return -1
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if is_taken:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _names(descriptor: int, path: str) -> bool:
+    """Whether a descriptor is open, and of what is at `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except OSError:
+        return False
+
+
+class Lock:
+    """The right to write to a folder, which one thread of one process has at a time.
+
+    Inside the `with`, `held` says whether this thread has it, and `is_busy` whether another has it
+    and kept it for PATIENCE seconds. Neither is true where the system has no locks, and in what a
+    signal handler or a finalizer does while its own thread has the lock.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._path = os.path.join(directory, _LOCK)
+        self._descriptor = -1
+        self._threads: "RLock | None" = None
+        self.held = False
+        self.is_busy = False
+
+    def __enter__(self) -> "Self":
+        global _is_open
+        if not hasattr(os, "lockf") or not hasattr(os, "F_TLOCK"):
+            return self
+        deadline = time.monotonic() + PATIENCE
+        threads = _threads
+        if not threads.acquire(timeout=PATIENCE):
+            self.is_busy = True
+            return self
+        if _is_open:
+            threads.release()
+            return self
+        self._threads = threads
+        _is_open = True
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
+            self._lock_file(deadline)
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def _lock_file(self, deadline: float) -> None:
+        while True:
+            try:
+                os.lockf(self._descriptor, os.F_TLOCK, 0)
+            except (BlockingIOError, PermissionError):
+                if time.monotonic() > deadline:
+                    self.is_busy = True
+                    return
+                time.sleep(_SLICE)
+            except OSError:  # the file system has no locks
+                return
+            else:
+                self.held = True
+                return
+
+    def __exit__(
+        self,
+        kind: "type[BaseException] | None",
+        value: "BaseException | None",
+        traceback: "TracebackType | None",
+    ) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        global _is_open
+        threads, self._threads = self._threads, None
+        descriptor, self._descriptor = self._descriptor, -1
+        self.held = False
+        if threads is None:
+            return
+        try:
+            if descriptor >= 0:
+                os.close(descriptor)
+        finally:
+            _is_open = False
+            threads.release()
+
+
+def _renew_lock() -> None:
+    """In a forked child: the thread that had the lock may not exist here."""
+    global _threads, _is_open
+    _threads = RLock()
+    _is_open = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
