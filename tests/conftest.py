@@ -6,43 +6,16 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from families import Family
-
-TIMEOUT = 120
-"""Seconds after which a fresh process counts as hung."""
+from support.families import Family, make_family
+from support.processes import TIMEOUT, Python, RunPython
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest tests begin first, so that no worker waits for another at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
-
-
-class Python(Protocol):
-    def __call__(
-        self,
-        *argv: str | os.PathLike[str],
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        check: bool = True,
-        timeout: float = TIMEOUT,
-    ) -> subprocess.CompletedProcess[str]: ...
-
-
-class RunPython(Protocol):
-    def __call__(
-        self,
-        code: str,
-        *args: str | os.PathLike[str],
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        check: bool = True,
-        timeout: float = TIMEOUT,
-    ) -> subprocess.CompletedProcess[str]: ...
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +56,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
 
 
 @pytest.fixture
-def cli(python: Python) -> "Callable[..., subprocess.CompletedProcess[str]]":
+def cli(python: Python) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`python -m frozenfinder` with the arguments given; its exit status is the test's to check."""
 
     def call(*argv: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -93,16 +66,13 @@ def cli(python: Python) -> "Callable[..., subprocess.CompletedProcess[str]]":
 
 
 @pytest.fixture(scope="session")
-def built_family(tmp_path_factory: pytest.TempPathFactory, python: Python) -> "Family":
+def built_family(tmp_path_factory: pytest.TempPathFactory, python: Python) -> Family:
     """The registry and the libraries of `families`, built once."""
-    # deferred: it imports this module
-    from families import make_family
-
     return make_family(tmp_path_factory.mktemp("family"), python)
 
 
 @pytest.fixture
-def family(built_family: "Family", tmp_path: Path) -> "Family":
+def family(built_family: Family, tmp_path: Path) -> Family:
     """The same with a cache of the test's own."""
     return replace(built_family, cache=tmp_path / "cache")
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RunPython
-from registries import build_registry, frozen, section_range
+from support.processes import RunPython
+from support.registries import build_registry, frozen, section_range
 
 import frozenfinder
 from frozenfinder.bundle.activation import MODULE, ActivationFiles, Enabled

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from environments import Environment
+from support.environments import Environment
 
 APPLICATIONS = Path(__file__).with_name("applications")
 

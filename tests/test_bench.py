@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from browser import measure_widths
+from support.browser import measure_widths
 
 from frozenfinder.bench import (
     Import,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Python
+from support.processes import Python
 
 from frozenfinder.__main__ import main
 from frozenfinder.bundle import Entry, archive, parse_entry

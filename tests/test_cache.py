@@ -13,9 +13,10 @@ from socket import AF_UNIX, socket
 from tempfile import TemporaryDirectory
 
 import pytest
-from compiled import SUFFIX, compile_c, embedded, files_below
-from families import LIBRARIES, LOAD, MODULES, Family
-from registries import build_registry
+from support.compiled import SUFFIX, compile_c, embedded, files_below
+from support.families import LIBRARIES, LOAD, MODULES, Family
+from support.processes import TESTS
+from support.registries import build_registry
 
 from frozenfinder.cache import (
     TEMPORARY,
@@ -143,7 +144,7 @@ registry, here, name, step = sys.argv[1:]
 sys.path.insert(0, here)
 import frozenfinder, frozenfinder.cache as cache, frozenfinder.extraction, _hashlib
 from frozenfinder import marks
-from interrupts import Tracer
+from support.interrupts import Tracer
 marks.SETTLED = -1
 finder = frozenfinder.install(registry, mode="closed")
 importlib.import_module(name.rpartition(".")[0] or "sys")
@@ -197,7 +198,7 @@ print(nth)
 
 def count_kills(family: Family, module: str, step: int) -> int:
     """Kill a process at every `step`th line of an extraction, and have the next one complete it."""
-    (points,) = family.run(KILLED, str(Path(__file__).parent), module, str(step))
+    (points,) = family.run(KILLED, str(TESTS), module, str(step))
     return int(points)
 
 

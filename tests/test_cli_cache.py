@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compiled import files_below
-from families import LOAD, Family
+from support.compiled import files_below
+from support.families import LOAD, Family
 
 from frozenfinder.cache import DAY, abi
 from frozenfinder.cli.cache import list_shelves, prune

@@ -12,9 +12,9 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
-from conftest import Python
-from overlays import FILES, Outcome, Tree
-from trees import Files, closed, freeze_files
+from support.overlays import FILES, Outcome, Tree
+from support.processes import Python
+from support.trees import Files, closed, freeze_files
 
 import frozenfinder
 from frozenfinder.closed_finder import ClosedFinder, PathEntry

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import CodeType
 
 import pytest
-from conftest import Python
-from sources import write_tree
+from support.processes import Python
+from support.sources import write_tree
 
 from frozenfinder.freezer import compile as compiling
 from frozenfinder.freezer import workers

@@ -12,8 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from conftest import Python, RunPython
-from trees import Files, closed, freeze_files
+from support.processes import Python, RunPython
+from support.trees import Files, closed, freeze_files
 
 from frozenfinder.cache import Lock
 from frozenfinder.closed_finder import ClosedFinder

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import TIMEOUT, Python
-from registries import build_registry, frozen
-from sources import write_tree
+from support.processes import TIMEOUT, Python
+from support.registries import build_registry, frozen
+from support.sources import write_tree
 
 import frozenfinder
 from frozenfinder.freezer import Manifest, discover, freeze

@@ -11,10 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from compiled import SUFFIX, compile_c, compile_family, embedded, extension, parcel_file
-from conftest import Python, RunPython
-from families import LOAD, Family
-from registries import Frozen, build_registry, data_file, frozen
+from support.compiled import SUFFIX, compile_c, compile_family, embedded, extension, parcel_file
+from support.families import LOAD, Family
+from support.processes import Python, RunPython
+from support.registries import Frozen, build_registry, data_file, frozen
 
 import frozenfinder
 from frozenfinder import RegistryError

@@ -14,9 +14,9 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
-from conftest import Python
-from reproducibility import freeze_all
-from sources import write_tree
+from programs.reproducibility import freeze_all
+from support.processes import Python
+from support.sources import write_tree
 
 import frozenfinder
 from frozenfinder import FreezeError, Registry

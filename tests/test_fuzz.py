@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz_registry import cut, fuzz, judge, make_large
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mutants import BASES, MUTATIONS, NAMES, Mutant, make_mutant
-from registries import Frozen, build_registry, data_file, frozen
+from programs.fuzz_registry import cut, fuzz, judge, make_large
+from support.mutants import BASES, MUTATIONS, NAMES, Mutant, make_mutant
+from support.processes import TESTS
+from support.registries import Frozen, build_registry, data_file, frozen
 
 from frozenfinder import layout
 from frozenfinder.closed_finder import ClosedFinder
@@ -73,11 +74,10 @@ def test_a_mutant_that_ends_or_stops_its_worker_is_found(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker's own program, in which mutant 5 does that."""
-    folder = Path(__file__).parent
     program = tmp_path / "fuzz.py"
     program.write_text(
-        f"import sys; sys.path.insert(0, {str(folder)!r})\n"
-        "import fuzz_registry\n"
+        f"import sys; sys.path.insert(0, {str(TESTS)!r})\n"
+        "from programs import fuzz_registry\n"
         "def judge(mutant, *, thorough, judge=fuzz_registry.judge):\n"
         "    if mutant == fuzz_registry.make_mutant(5):\n"
         f"        {code.replace('; ', chr(10) + ' ' * 8)}\n"
@@ -85,8 +85,8 @@ def test_a_mutant_that_ends_or_stops_its_worker_is_found(
         "fuzz_registry.judge = judge\n"
         "sys.exit(fuzz_registry.main())\n"
     )
-    monkeypatch.setattr("fuzz_registry.__file__", str(program))
-    monkeypatch.setattr("fuzz_registry.PATIENCE", 2.0)
+    monkeypatch.setattr("programs.fuzz_registry.WORKER", [program])
+    monkeypatch.setattr("programs.fuzz_registry.PATIENCE", 2.0)
     tally = fuzz(10)
     kind = "crash" if "exit" in code else "hang"
     assert [(each["number"], each["kind"]) for each in tally.findings] == [(5, kind)]

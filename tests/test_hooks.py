@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Python, RunPython
-from overlays import FILES, Tree
+from support.overlays import FILES, Tree
+from support.processes import Python, RunPython
 from test_layers import BUILTIN, RUN
 
 import frozenfinder

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import Python
+from support.processes import Python
 
 import frozenfinder
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registries import get_word, section_entry, set_word
+from support.registries import get_word, section_entry, set_word
 
 from frozenfinder import layout
 from frozenfinder.errors import RegistryError, RegistryVersionError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution
 
 import pytest
-from environments import Environment
+from support.environments import Environment
 
 JOBS = {
     "flask": """

@@ -17,8 +17,8 @@ from typing import Any
 from zipimport import zipimporter
 
 import pytest
-from sources import write_tree
-from trees import closed
+from support.sources import write_tree
+from support.trees import closed
 
 import frozenfinder
 from frozenfinder.children import watch

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Python
+from support.processes import PROGRAMS, Python
 
 import frozenfinder
 
-PROBE = Path(__file__).with_name("attributes.py")
+PROBE = PROGRAMS / "attributes.py"
 
 NOT_IMPORTED = {
     "antigravity": "opens a browser",

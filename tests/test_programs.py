@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from conftest import Python
+from support.processes import Python
 
 MANAGE = """\
 import os, sys

@@ -17,10 +17,10 @@ from types import CodeType
 from typing import Any
 
 import pytest
-from conftest import Python, RunPython
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registries import (
+from support.processes import Python, RunPython
+from support.registries import (
     HERE,
     Frozen,
     build_registry,

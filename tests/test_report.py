@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from browser import measure_widths
-from sources import write_tree
+from support.browser import measure_widths
+from support.sources import write_tree
 from test_cli import Cli
 
 from frozenfinder.cli.freeze import tabulate

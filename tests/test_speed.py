@@ -11,8 +11,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import Python, RunPython
-from registries import build_registry, frozen
+from support.processes import Python, RunPython
+from support.registries import build_registry, frozen
 
 from frozenfinder.bench import ProcessError
 

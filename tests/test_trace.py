@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Python
-from sources import write_tree
+from support.processes import Python
+from support.sources import write_tree
 from test_cli import Cli, answer, assert_refused
 
 from frozenfinder import layout

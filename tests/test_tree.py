@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sources import write_tree
+from support.sources import write_tree
 
 from frozenfinder.freezer.scan import LOADERS, SUFFIXES
 from frozenfinder.freezer.tree import Found, Listing, classify

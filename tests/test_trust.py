@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import TIMEOUT, Python, RunPython
-from registries import build_registry, frozen, reseal, set_word
+from support.processes import TIMEOUT, Python, RunPython
+from support.registries import build_registry, frozen, reseal, set_word
 
 import frozenfinder
 from frozenfinder import layout
