@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from programs import cpython_suites
 from programs.cpython_suites import Bench, Documented, Outcomes, Run
-from support.processes import PROGRAMS, TESTS
+from support.processes import LONG_TIMEOUT, PROGRAMS, TESTS
 
 PASSED, FAILED = ("passed",), ("failed",)
 
@@ -48,6 +48,7 @@ class Example(unittest.TestCase):
 """
 
 
+@pytest.mark.usefixtures("processes")
 @needs_tests
 def test_short_suites_end_as_they_do_with_stock() -> None:
     done = subprocess.run(
@@ -56,11 +57,12 @@ def test_short_suites_end_as_they_do_with_stock() -> None:
         check=False,
         cwd=TESTS,
         text=True,
-        timeout=280,
+        timeout=LONG_TIMEOUT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.usefixtures("processes")
 @needs_tests
 def test_what_becomes_of_every_test_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "test_example.py").write_text(SUITE)

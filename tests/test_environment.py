@@ -227,6 +227,7 @@ sys.exit(main(["freeze", "--path", sys.argv[1], "--with-source", "-o", sys.argv[
     assert sorted(path.name for path in tree.registry.parent.iterdir()) == ["app.frz", "src"]
 
 
+@pytest.mark.usefixtures("processes")
 @linux_only
 @pytest.mark.parametrize("command", ["ls", "info", "verify"])
 def test_an_answer_that_cannot_be_written(tree: Tree, command: str) -> None:

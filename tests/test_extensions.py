@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.compiled import SUFFIX, compile_c, embedded, extension
 from support.overlays import Tree
-from support.processes import PROGRAMS, Python, RunPython
+from support.processes import LONG_TIMEOUT, PROGRAMS, Python, RunPython
 from support.registries import Frozen, build_registry
 
 DYNLOAD = Path(sysconfig.get_config_var("DESTSHARED") or "")
@@ -81,7 +81,7 @@ class Variants:
             str(registry),
             json.dumps(files),
             env={"FROZENFINDER_CACHE": str(self.cache)},
-            timeout=600,
+            timeout=LONG_TIMEOUT,
         )
         table: Table = json.loads(re.sub(r"/[^ '\"]*/", "", done.stdout))
         return table

@@ -33,6 +33,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("processes")
 @linux_only
 def test_every_call_that_fails_ends_well_or_in_a_documented_error() -> None:
     argv = [*FAULTS, "--step=7", "--kills=10", "--memory-step=311"]

@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from support.processes import TESTS, RunPython
+from support.processes import LONG_TIMEOUT, TESTS, RunPython
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
@@ -72,7 +72,7 @@ for names in groups:
 statuses = [in_child(import_all) for _ in range(500)]
 print(json.dumps(statuses))
 """
-    statuses = json.loads(run_python(PROLOGUE + code, timeout=600).stdout)
+    statuses = json.loads(run_python(PROLOGUE + code, timeout=LONG_TIMEOUT).stdout)
     assert len(statuses) == 500
     assert {status for status in statuses if not 10 <= status <= 15} == set()
     assert statuses.count(10) < 250, "other threads were hardly importing"

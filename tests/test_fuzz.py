@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from programs.fuzz_registry import cut, fuzz, judge, make_large
 from support.mutants import BASES, MUTATIONS, NAMES, Mutant, make_mutant
@@ -45,6 +45,7 @@ fields = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_thousand_mutants_do_nothing_but_documented() -> None:
     tally = fuzz(1000)
     assert tally.findings == []
@@ -69,6 +70,7 @@ def test_what_is_whole_is_taken_for_whole(base: bytes) -> None:
     assert judge(Mutant(base, False, False, ()), thorough=True) == "intact"
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("code", ["import os; os._exit(3)", "while True: pass"])
 def test_a_mutant_that_ends_or_stops_its_worker_is_found(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -93,7 +95,6 @@ def test_a_mutant_that_ends_or_stops_its_worker_is_found(
     assert sum(tally.outcomes.values()) == 10
 
 
-@settings(max_examples=100, deadline=None, database=None)
 @given(st.lists(st.tuples(texts, fields), max_size=5), st.lists(texts, max_size=2))
 def test_entries_that_say_anything_are_asked_for_anything(
     drawn: list[tuple[str, dict[str, Any]]], roots: list[str]

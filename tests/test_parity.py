@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.processes import PROGRAMS, Python
+from support.processes import LONG_TIMEOUT, PROGRAMS, Python
 
 import frozenfinder
 
@@ -37,7 +37,7 @@ def probe(names: list[str], *registry: Path) -> dict[str, Any]:
         capture_output=True,
         check=False,
         text=True,
-        timeout=300,
+        timeout=LONG_TIMEOUT,
         env=env | {"PYTHONHASHSEED": "0"},
     )
     assert done.returncode == 0, done.stderr

@@ -133,6 +133,7 @@ def test_a_page_leaves_out_what_there_is_nothing_of() -> None:
     assert "summary" not in page.texts
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_browser_draws_the_page(tmp_path: Path) -> None:
     code, data, less, none = measure_widths(format_page(REPORT), ".bar span", tmp_path)
     assert code > data > less > none == 0

@@ -154,7 +154,7 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+def both(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Both:
     root = tmp_path_factory.mktemp("both").resolve()
     for folder, files in {"lib": MODULES, "programs": PROGRAMS}.items():
         for name, text in files.items():

@@ -14,7 +14,7 @@ from programs.import_graphs import Source, from_registry
 from programs.import_scenarios import HUNG, SCENARIOS
 from programs.threaded_import import SCENARIOS as CPYTHONS_SCENARIOS
 from support.interrupts import at_every_event, code_of, interrupt
-from support.processes import TESTS, Python, RunPython
+from support.processes import LONG_TIMEOUT, TESTS, Python, RunPython
 
 from frozenfinder import closed_loader, loader, lock
 from frozenfinder.hooks import import_lock
@@ -65,7 +65,7 @@ def test_threads_that_import_an_acyclic_graph_get_what_stock_gives_one_thread(
     python: Python,
 ) -> None:
     argv = ("programs.import_graphs", "acyclic", "--rounds", "200")
-    done = python("-m", *argv, cwd=TESTS, timeout=600)
+    done = python("-m", *argv, cwd=TESTS, timeout=LONG_TIMEOUT)
     found = json.loads(done.stdout)
     assert found["errors"] == found["not as stock"] == found["not once"] == 0, found
     assert found["depth"] == 0
@@ -77,7 +77,7 @@ def test_threads_that_import_a_cyclic_graph_raise_no_other_errors_than_stock(
     python: Python,
 ) -> None:
     argv = ("programs.import_graphs", "cyclic", "--rounds", "200", "--goes", "8000")
-    done = python("-m", *argv, cwd=TESTS, timeout=600)
+    done = python("-m", *argv, cwd=TESTS, timeout=LONG_TIMEOUT)
     found = json.loads(done.stdout)
     assert found["unknown to stock"] == 0, f"{done.stdout}{done.stderr}"
     assert found["depth"] == 0

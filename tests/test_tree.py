@@ -4,7 +4,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, FileFinder
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.sources import write_tree
 
@@ -67,7 +67,6 @@ PATHS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(PATHS)
 def test_every_module_is_what_the_file_finder_finds(
     tmp_path_factory: pytest.TempPathFactory, paths: list[str]

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,9 @@ except ImportError as error:
         assert found == ("ModuleNotFoundError\n" if own in missing.split() else "True\n")
 
 
+@pytest.mark.skipif(
+    find_spec("cryptography") is None, reason="`tox -e fast` does without cryptography"
+)
 class TestSignature:
     @pytest.fixture
     def signed(self, tmp_path: Path, key: Path) -> Path:
@@ -483,6 +487,7 @@ except ImportError as error:
 
 
 @as_root
+@pytest.mark.usefixtures("processes")
 class TestAnotherUser:
     """What an attacker tries so that a victim's program runs his code."""
 

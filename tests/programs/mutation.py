@@ -41,7 +41,6 @@ import pytest
 from cosmic_ray.ast import ast_nodes, get_ast  # type: ignore[import-not-found]
 from cosmic_ray.mutating import MutationVisitor  # type: ignore[import-not-found]
 from cosmic_ray.plugins import get_operator, operator_names  # type: ignore[import-not-found]
-from hypothesis import Phase, settings
 
 ROOT = Path(__file__).parents[2]
 TESTS = {
@@ -179,10 +178,8 @@ def run_tests(folder: Path, python: Path, tests: Sequence[str], order: Order) ->
     log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    settings.register_profile("mutation", derandomize=True, database=None, phases=[Phase.generate])
-    settings.load_profile("mutation")
     options = ["-xq", "--tb=line", "--assert=plain", "-pno:cacheprovider", "-pno:xdist"]
-    options += ["-k", f"not ({' or '.join(SLOW)})"]
+    options += ["--hypothesis-profile=mutation", "-k", f"not ({' or '.join(SLOW)})"]
     return int(pytest.main([*options, *(f"tests/{name}.py" for name in tests)], plugins=[order]))
 
 

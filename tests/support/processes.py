@@ -15,6 +15,9 @@ PROGRAMS = TESTS / "programs"
 TIMEOUT = 120
 """Seconds after which a fresh process counts as hung."""
 
+LONG_TIMEOUT = 600
+"""The same for what takes a minute on an idle machine; pytest waits longer than this for a test."""
+
 
 class Python(Protocol):
     def __call__(
@@ -37,3 +40,8 @@ class RunPython(Protocol):
         check: bool = True,
         timeout: float = TIMEOUT,
     ) -> subprocess.CompletedProcess[str]: ...
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment variables without those that change what Python imports."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "FROZENFINDER"))}
