@@ -1,53 +1,131 @@
-"""Fixtures shared by every test: fresh interpreters with nothing of this process in them."""
+"""Which tests run where and how, and the fixtures shared by all: fresh interpreters, above all.
+
+A test that starts no process is marked `fast`, and held to that. Every other has the fixture
+`processes`, which `python` and its kind bring with them.
+"""
 
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
+from support.families import Family, make_family
+from support.matrix import left_out
+from support.processes import TIMEOUT, Python, RunPython, clean_environment
 
-if TYPE_CHECKING:
-    from families import Family
+import frozenfinder
 
-TIMEOUT = 120
-"""Seconds after which a fresh process counts as hung."""
+# -- how many examples hypothesis tries: `--hypothesis-profile`
+
+settings.register_profile("dev", max_examples=60, deadline=None)
+settings.register_profile("ci", max_examples=100, deadline=None, database=None, print_blob=True)
+settings.register_profile(
+    "long",
+    max_examples=10_000,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "mutation", deadline=None, derandomize=True, database=None, phases=[Phase.generate]
+)
+settings.load_profile("dev")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# -- what runs, and in what order
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-version",
+        action="store_true",
+        help="run what tests/support/matrix.py leaves out on this version of Python, too",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest tests begin first, so that no worker waits for another at the end."""
+    for item in items:
+        if "processes" not in item.fixturenames:  # type: ignore[attr-defined]
+            item.add_marker("fast")
+        reason = left_out(item.nodeid, sys.version_info[:2])
+        if reason is not None and not config.getoption("every_version"):
+            item.add_marker(pytest.mark.skip(reason=reason))
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
-class Python(Protocol):
-    def __call__(
-        self,
-        *argv: str | os.PathLike[str],
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        check: bool = True,
-        timeout: float = TIMEOUT,
-    ) -> subprocess.CompletedProcess[str]: ...
+# -- one frozenfinder, and not the checkout's here and the installed one in other processes
 
 
-class RunPython(Protocol):
-    def __call__(
-        self,
-        code: str,
-        *args: str | os.PathLike[str],
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        check: bool = True,
-        timeout: float = TIMEOUT,
-    ) -> subprocess.CompletedProcess[str]: ...
+def pytest_sessionstart(session: pytest.Session) -> None:
+    is_worker = hasattr(session.config, "workerinput")  # one process has looked already
+    if is_worker or session.config.getoption("markexpr") == "fast":
+        return
+    code = "import frozenfinder; print(frozenfinder.__file__)"
+    with tempfile.TemporaryDirectory() as empty:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            check=False,
+            cwd=empty,
+            env=clean_environment(),
+            text=True,
+        )
+    theirs = done.stdout.strip() or "nowhere"
+    if theirs != frozenfinder.__file__:
+        raise pytest.UsageError(
+            f"this process imports frozenfinder from {frozenfinder.__file__}, processes that tests "
+            f"start import it from {theirs}: run `tox`, or `pytest` where it is installed, not "
+            "`python -m pytest`"
+        )
+
+
+# -- tests marked `fast` start no process
+
+_STARTS = frozenset(
+    ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system")
+)
+_fast_test: "pytest.Item | None" = None
+
+
+def pytest_configure() -> None:
+    sys.addaudithook(_refuse_processes)
+
+
+def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
+    if event in _STARTS and _fast_test is not None:
+        pytest.fail("a test that starts a process needs the fixture `processes`")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    global _fast_test
+    _fast_test = item if item.get_closest_marker("fast") else None
+    try:
+        return (yield)
+    finally:
+        _fast_test = None
+
+
+# -- fixtures
 
 
 @pytest.fixture(scope="session")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
+def processes() -> None:
+    """Let a test start processes; it is not marked `fast`."""
+
+
+@pytest.fixture(scope="session")
+def python(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Python:
     """Run ``python *argv`` in a fresh process.
 
     No PYTHON* or FROZENFINDER* variable of this process reaches it; `env` adds its own. It starts
@@ -62,12 +140,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
         check: bool = True,
         timeout: float = TIMEOUT,
     ) -> subprocess.CompletedProcess[str]:
-        clean = {
-            k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "FROZENFINDER"))
-        }
         done = subprocess.run(
             [sys.executable, *argv],
-            env=clean | dict(env or {}),
+            env=clean_environment() | dict(env or {}),
             cwd=cwd or tmp_path_factory.mktemp("cwd"),
             capture_output=True,
             check=False,
@@ -84,7 +159,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
 
 
 @pytest.fixture
-def cli(python: Python) -> "Callable[..., subprocess.CompletedProcess[str]]":
+def cli(python: Python) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`python -m frozenfinder` with the arguments given; its exit status is the test's to check."""
 
     def call(*argv: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -94,16 +169,13 @@ def cli(python: Python) -> "Callable[..., subprocess.CompletedProcess[str]]":
 
 
 @pytest.fixture(scope="session")
-def built_family(tmp_path_factory: pytest.TempPathFactory, python: Python) -> "Family":
+def built_family(tmp_path_factory: pytest.TempPathFactory, python: Python) -> Family:
     """The registry and the libraries of `families`, built once."""
-    # deferred: it imports this module
-    from families import make_family
-
     return make_family(tmp_path_factory.mktemp("family"), python)
 
 
 @pytest.fixture
-def family(built_family: "Family", tmp_path: Path) -> "Family":
+def family(built_family: Family, tmp_path: Path) -> Family:
     """The same with a cache of the test's own."""
     return replace(built_family, cache=tmp_path / "cache")
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RunPython
-from registries import build_registry, frozen, section_range
+from support.processes import RunPython
+from support.registries import build_registry, frozen, section_range
 
 import frozenfinder
 from frozenfinder.cli import UsageError
@@ -97,7 +97,7 @@ class Env:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Env:
+def built(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Env:
     env = Env(tmp_path_factory.mktemp("activation") / ODD)
     command = [sys.executable, "-m", "venv", "--without-pip", str(env.prefix)]
     subprocess.run(command, check=True, timeout=120)

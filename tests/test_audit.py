@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import RunPython
-from registries import build_registry, frozen
-from sources import write_tree
+from support.processes import RunPython
+from support.registries import build_registry, frozen
+from support.sources import write_tree
 
 import frozenfinder
 from frozenfinder.freezer import Manifest, discover, freeze

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from browser import measure_widths
+from support.browser import measure_widths
 
 from frozenfinder.bench import (
     Import,
@@ -36,6 +36,7 @@ IMPORTS = [
 ]
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_process_is_measured() -> None:
     code = "import sys; sys.stderr.write('written'); print('x' * 10**6); sum(range(10**6))"
     usage = run([sys.executable, "-c", code])
@@ -44,11 +45,13 @@ def test_a_process_is_measured() -> None:
     assert usage.rss is None or usage.rss > 1_000_000
 
 
+@pytest.mark.usefixtures("processes")
 def test_what_a_process_prints_can_be_kept(tmp_path: Path) -> None:
     run([sys.executable, "-c", "print('kept')"], output=tmp_path / "output")
     assert (tmp_path / "output").read_text().strip() == "kept"
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -96,6 +99,7 @@ def test_an_import_inside_of_none_that_is_told_is_kept() -> None:
     assert [each[:2] for each in read_imports(trace)] == [("deep", 3)]
 
 
+@pytest.mark.usefixtures("processes")
 def test_what_the_interpreter_tells_adds_up() -> None:
     usage = run([sys.executable, "-X", "importtime", "-c", "import json.tool"])
     imports = read_imports(usage.error)
@@ -150,6 +154,7 @@ def test_a_page_shows_the_longest_imports_only() -> None:
     assert "module199" in text
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_browser_draws_the_page(tmp_path: Path) -> None:
     widths = measure_widths(make(), ".bar", tmp_path)
     assert len(widths) == 6

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Python
+from support.processes import Python
 
 from frozenfinder.__main__ import main
 from frozenfinder.bundle import Entry, archive, parse_entry
@@ -570,6 +570,7 @@ def test_a_program_brings_what_it_imports(tmp_path: Path, python: Python) -> Non
     assert names == {"frozenfinder", "program", "beside", "tool", "reader", "lonely"}
 
 
+@pytest.mark.usefixtures("processes")
 def test_what_a_program_imports_and_does_not_compile_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,10 +13,11 @@ from socket import AF_UNIX, socket
 from tempfile import TemporaryDirectory
 
 import pytest
-from at_once import at_once
-from compiled import SUFFIX, compile_c, embedded, files_below
-from families import LIBRARIES, LOAD, MODULES, Family
-from registries import build_registry
+from support.at_once import at_once
+from support.compiled import SUFFIX, compile_c, embedded, files_below
+from support.families import LIBRARIES, LOAD, MODULES, Family
+from support.processes import TESTS
+from support.registries import build_registry
 
 from frozenfinder.cli.cache import find_obstacle
 from frozenfinder.native.cache import ExtensionCache, abi
@@ -140,7 +141,7 @@ sys.path.insert(0, here)
 import fcntl, _hashlib, frozenfinder, frozenfinder.native.extraction
 from frozenfinder.native import cache
 from frozenfinder.native import folder, marks
-from interrupts import Tracer
+from support.interrupts import Tracer
 marks.SETTLED = -1
 finder = frozenfinder.install(registry, mode="closed")
 importlib.import_module(name.rpartition(".")[0] or "sys")
@@ -197,7 +198,7 @@ print(nth)
 
 def count_kills(family: Family, module: str, step: int) -> int:
     """Kill a process at every `step`th line of an extraction, and have the next one complete it."""
-    (points,) = family.run(KILLED, str(Path(__file__).parent), module, str(step))
+    (points,) = family.run(KILLED, str(TESTS), module, str(step))
     return int(points)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Python
+from support.processes import Python
 
 from frozenfinder import __version__
 from frozenfinder.cli import run

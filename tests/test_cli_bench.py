@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Python
-from registries import build_registry, frozen
+from support.processes import Python
+from support.registries import build_registry, frozen
 
 from frozenfinder.cli import UsageError
 from frozenfinder.cli.bench import parse_command

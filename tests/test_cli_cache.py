@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compiled import files_below
-from families import LOAD, Family
-from trees import freeze_files
+from support.compiled import files_below
+from support.families import LOAD, Family
+from support.trees import freeze_files
 
 from frozenfinder.cli import UsageError
 from frozenfinder.cli.cache import list_shelves, prune

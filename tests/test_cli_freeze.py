@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Python
+from support.processes import Python
 from test_cli import FILES, Cli, answer, assert_refused, write_files
 
 from frozenfinder.cli.commands import load

@@ -13,10 +13,10 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
-from at_once import at_once
-from conftest import Python
-from overlays import FILES, Outcome, Tree
-from trees import Files, closed, freeze_files
+from support.at_once import at_once
+from support.overlays import FILES, Outcome, Tree
+from support.processes import Python
+from support.trees import Files, closed, freeze_files
 
 import frozenfinder
 from frozenfinder.closed.finder import ClosedFinder, PathEntry

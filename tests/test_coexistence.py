@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Python
-from overlays import Tree
-from sources import write_tree
+from support.overlays import Tree
+from support.processes import Python
+from support.sources import write_tree
 
 import frozenfinder
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Python
-from overlays import Tree
+from support.overlays import Tree
+from support.processes import Python
 
 from frozenfinder.runtime.collector import FROZEN_AT_START, LIMIT, PROMOTED, RELAXED, Collector
 

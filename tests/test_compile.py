@@ -11,8 +11,8 @@ from pathlib import Path
 from types import CodeType
 
 import pytest
-from conftest import Python, RunPython
-from sources import write_tree
+from support.processes import Python, RunPython
+from support.sources import write_tree
 
 from frozenfinder.freezer.compile import compiler as compiling
 from frozenfinder.freezer.compile import pool as workers
@@ -411,12 +411,14 @@ def run(tasks: list[Task], jobs: int) -> list[Compiled]:
     return [compiled for _, compiled in sorted(compile_all(Compiler(0), tasks, sizes, jobs))]
 
 
+@pytest.mark.usefixtures("processes")
 def test_workers_do_what_the_caller_would(tasks: list[Task]) -> None:
     alone = run(tasks, 1)
     assert run(tasks, 2) == alone
     assert [compiled.reason is None for compiled in alone].count(False) == 1
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_caller_compiles_where_no_worker_can_be_started(
     tasks: list[Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -426,6 +428,7 @@ def test_the_caller_compiles_where_no_worker_can_be_started(
         assert run(tasks, 2) == alone
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_module_that_crashes_the_compiler_is_left_out_alone(
     tasks: list[Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,6 +449,7 @@ Compiler.compile = lambda self, task: os._exit(3) if task.path == "m5.py" else c
             assert ours == compiled
 
 
+@pytest.mark.usefixtures("processes")
 def test_workers_end_with_a_caller_that_stops_early(tasks: list[Task]) -> None:
     sizes = [Path(each.location).stat().st_size for each in tasks]
     work = compile_all(Compiler(0), tasks, sizes, 2)

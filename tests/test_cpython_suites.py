@@ -6,11 +6,11 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import cpython_suites
 import pytest
-from cpython_suites import Bench, Documented, Outcomes, Run
+from programs import cpython_suites
+from programs.cpython_suites import Bench, Documented, Outcomes, Run
+from support.processes import LONG_TIMEOUT, PROGRAMS, TESTS
 
-TESTS = Path(__file__).parent
 PASSED, FAILED = ("passed",), ("failed",)
 
 needs_tests = pytest.mark.skipif(
@@ -48,24 +48,27 @@ class Example(unittest.TestCase):
 """
 
 
+@pytest.mark.usefixtures("processes")
 @needs_tests
 def test_short_suites_end_as_they_do_with_stock() -> None:
     done = subprocess.run(
-        [sys.executable, TESTS / "cpython_suites.py", "--short"],
+        [sys.executable, "-m", "programs.cpython_suites", "--short"],
         capture_output=True,
         check=False,
+        cwd=TESTS,
         text=True,
-        timeout=280,
+        timeout=LONG_TIMEOUT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.usefixtures("processes")
 @needs_tests
 def test_what_becomes_of_every_test_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "test_example.py").write_text(SUITE)
     record = tmp_path / "record.json"
     done = subprocess.run(
-        [sys.executable, TESTS / "regrtest.py", record, "--testdir", tmp_path, "test_example"],
+        [sys.executable, PROGRAMS / "regrtest.py", record, "--testdir", tmp_path, "test_example"],
         capture_output=True,
         check=False,
         cwd=tmp_path,

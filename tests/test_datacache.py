@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from at_once import at_once
-from conftest import Python, RunPython
-from trees import Files, closed, freeze_files
+from support.at_once import at_once
+from support.processes import Python, RunPython
+from support.trees import Files, closed, freeze_files
 
 from frozenfinder.closed.finder import ClosedFinder
 from frozenfinder.closed.paths import FrozenPath
@@ -488,11 +488,11 @@ def test_a_temporary_directory_goes_with_the_process_that_made_it(
     registry = tmp_path / "parcel.frz"
     registry.write_bytes(freeze_files(FILES))
     done = run_python(IN_CHILDREN, registry, way, env={"FROZENFINDER_CACHE": "/dev/null/cache"})
-    own, inherited, childs, after = done.stdout.split()
+    own, inherited, children, after = done.stdout.split()
     assert (inherited, after) == ("True", "True")
-    assert own != childs
+    assert own != children
     assert not Path(own).exists()
-    assert not Path(childs).exists()
+    assert not Path(children).exists()
 
 
 NOT_IMPORTED = """

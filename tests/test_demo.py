@@ -2,7 +2,7 @@
 
 import re
 
-from conftest import Python
+from support.processes import Python
 
 from frozenfinder.cli.demo import Boot, describe_served, describe_times
 

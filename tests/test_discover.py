@@ -8,8 +8,8 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
-from conftest import Python
-from sources import write_tree
+from support.processes import Python
+from support.sources import write_tree
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer import Manifest, Module, Plan, discover

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.processes import LONG_TIMEOUT
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLOCK = re.compile(r"^% (write|run)(?: (\S+))?\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -46,7 +47,7 @@ PAGES = [page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if rea
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> dict[str, str]:
+def shell(processes: None, tmp_path: Path) -> dict[str, str]:
     """The environment of a reader in whose shell `python` is this interpreter."""
     programs = tmp_path / "programs"
     programs.mkdir()
@@ -95,7 +96,7 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
         stderr=subprocess.STDOUT,
         check=False,
         text=True,
-        timeout=300,
+        timeout=LONG_TIMEOUT,
     )
     assert done.returncode == 0, f"{command[-1]}\n{done.stdout}"
     return done.stdout

@@ -6,7 +6,7 @@ from types import CodeType
 from typing import Any
 
 import pytest
-from sources import write_tree
+from support.sources import write_tree
 
 from frozenfinder.freezer import Manifest, discover, freeze
 from frozenfinder.freezer.compile.docstrings import strip

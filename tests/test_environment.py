@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import TIMEOUT, Python
-from registries import build_registry, frozen
-from sources import write_tree
+from support.processes import TIMEOUT, Python
+from support.registries import build_registry, frozen
+from support.sources import write_tree
 
 import frozenfinder
 from frozenfinder.freezer import Manifest, discover, freeze
@@ -227,6 +227,7 @@ sys.exit(main(["freeze", "--path", sys.argv[1], "--with-source", "-o", sys.argv[
     assert sorted(path.name for path in tree.registry.parent.iterdir()) == ["app.frz", "src"]
 
 
+@pytest.mark.usefixtures("processes")
 @linux_only
 @pytest.mark.parametrize("command", ["ls", "info", "verify"])
 def test_an_answer_that_cannot_be_written(tree: Tree, command: str) -> None:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compiled import SUFFIX, compile_c, embedded, extension
-from conftest import Python, RunPython
-from overlays import Tree
-from registries import Frozen, build_registry
+from support.compiled import SUFFIX, compile_c, embedded, extension
+from support.overlays import Tree
+from support.processes import LONG_TIMEOUT, PROGRAMS, Python, RunPython
+from support.registries import Frozen, build_registry
 
-HERE = Path(__file__).parent
 DYNLOAD = Path(sysconfig.get_config_var("DESTSHARED") or "")
 
 Table = dict[str, Any]
@@ -77,12 +76,12 @@ class Variants:
         """What was seen, by module and situation; files are shown by their names alone."""
         files = {name: str(self.file) for name in self.names}
         done = self.python(
-            HERE / "variants.py",
+            PROGRAMS / "variants.py",
             way,
             str(registry),
             json.dumps(files),
             env={"FROZENFINDER_CACHE": str(self.cache)},
-            timeout=600,
+            timeout=LONG_TIMEOUT,
         )
         table: Table = json.loads(re.sub(r"/[^ '\"]*/", "", done.stdout))
         return table
@@ -136,7 +135,8 @@ def test_cpythons_own_tests_pass(tmp_path: Path, python: Python) -> None:
         find_suite(name, tmp_path)
     entries = [extension(name, DYNLOAD, f"{name}{SUFFIX}") for name in names]
     registry = freeze(tmp_path / "tests.frz", DYNLOAD, entries)
-    done = python(HERE / "cpython_extension_tests.py", registry, env={"PYTHONPATH": str(HERE)})
+    program = PROGRAMS / "cpython_extension_tests.py"
+    done = python(program, registry, env={"PYTHONPATH": str(PROGRAMS)})
     ran, skipped, served = map(int, done.stdout.split()[-3:])
     assert ran - skipped >= 15
     assert served > 0

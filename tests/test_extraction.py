@@ -14,11 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from at_once import at_once, dawdling_dup2
-from compiled import SUFFIX, compile_c, compile_family, embedded, extension, parcel_file
-from conftest import Python, RunPython
-from families import LIBRARIES, LOAD, MODULES, Family
-from registries import Frozen, build_registry, data_file, frozen
+from support.at_once import at_once, dawdling_dup2
+from support.compiled import SUFFIX, compile_c, compile_family, embedded, extension, parcel_file
+from support.families import LIBRARIES, LOAD, MODULES, Family
+from support.processes import Python, RunPython
+from support.registries import Frozen, build_registry, data_file, frozen
 
 import frozenfinder
 from frozenfinder import RegistryError
@@ -387,6 +387,7 @@ def test_without_a_folder_for_links_libraries_are_found_by_the_names_they_give_t
     assert list((tmp_path / "open").iterdir()) == []
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_library_that_is_nowhere_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -409,6 +410,7 @@ def test_a_library_that_is_nowhere_is_an_error(
         )
 
 
+@pytest.mark.usefixtures("processes")
 def test_data_that_a_module_looks_for_beside_itself_keeps_it_out_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -434,6 +436,7 @@ def make_module(folder: Path) -> Path:
     return compile_c("user.c", folder / f"m{SUFFIX}", "-DINIT=PyInit_m", "-Dinner=rand")
 
 
+@pytest.mark.usefixtures("processes")
 def test_content_that_its_parcel_does_not_list_is_never_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -450,6 +453,7 @@ def test_content_that_its_parcel_does_not_list_is_never_loaded(
     assert list((tmp_path / "cache").rglob("*.so")) == []
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_library_that_is_not_in_the_registry_is_an_error(tmp_path: Path) -> None:
     file = make_module(tmp_path)
     missing = ParcelFile("lib/libx.so", digest="5f" * 32, size=1, is_library=True)
@@ -461,6 +465,7 @@ def test_a_library_that_is_not_in_the_registry_is_an_error(tmp_path: Path) -> No
         )
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_parcel_that_does_not_list_its_module_is_an_error(tmp_path: Path) -> None:
     file = make_module(tmp_path)
     other = ParcelFile("n.so", digest="5f" * 32, size=1, is_library=False)
@@ -484,6 +489,7 @@ def test_a_library_that_is_a_module_itself_is_found(tmp_path: Path, python: Pyth
     assert python("-c", code, registry, env=env).stdout == "100\n"
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_file_for_another_interpreter_is_refused(tmp_path: Path) -> None:
     name = "m.cpython-300-none.so"
     make_module(tmp_path).rename(tmp_path / name)
@@ -519,6 +525,7 @@ def test_a_file_beside_the_registry_is_loaded_wherever_they_are(
     assert done.stdout == f"{registry.parent}/lib/m{SUFFIX} 1\n"
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
     registry = referring(tmp_path, source_size=12)
     file = tmp_path / "lib" / f"m{SUFFIX}"
@@ -529,6 +536,7 @@ def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_file_that_is_gone_is_an_import_error(tmp_path: Path) -> None:
     registry = referring(tmp_path)
     file = tmp_path / "lib" / f"m{SUFFIX}"
@@ -540,6 +548,7 @@ def test_a_file_that_is_gone_is_an_import_error(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_registry_in_memory_has_nothing_beside_it(tmp_path: Path) -> None:
     with refused(referring(tmp_path).read_bytes(), "m", ImportError) as told:
         told.append(
@@ -561,6 +570,7 @@ def extract(registry: bytes, name: str) -> Iterator[tuple[frozenfinder.ClosedFin
         frozenfinder.uninstall(finder)
 
 
+@pytest.mark.usefixtures("processes")
 def test_what_computes_the_digests_is_compared_with_the_registry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -572,6 +582,7 @@ def test_what_computes_the_digests_is_compared_with_the_registry(
             assert Path(extracted).read_bytes() == file.read_bytes()
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_loader_reads_files_of_the_registry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

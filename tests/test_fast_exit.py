@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import Python
-from overlays import Tree
+from support.overlays import Tree
+from support.processes import Python
 
 BASE = ["-m", "frozenfinder", "run"]
 

@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TIMEOUT
-from registries import build_registry, frozen
+from support.processes import TESTS, TIMEOUT
+from support.registries import build_registry, frozen
 
 from frozenfinder.errors import RegistryError
 from frozenfinder.runtime.registry import Registry
 from frozenfinder.runtime.system import syscalls
 
-PROGRAM = Path(__file__).with_name("faults.py")
+FAULTS = (sys.executable, "-m", "programs.faults")
 
 linux_only = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None, reason="needs LD_PRELOAD and a compiler"
@@ -33,12 +33,19 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("processes")
 @linux_only
 def test_every_call_that_fails_ends_well_or_in_a_documented_error() -> None:
-    argv = [sys.executable, str(PROGRAM), "--step=7", "--kills=10", "--memory-step=311"]
+    argv = [*FAULTS, "--step=7", "--kills=10", "--memory-step=311"]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("FROZENFINDER", "COVERAGE"))}
     done = subprocess.run(
-        argv, capture_output=True, check=False, text=True, timeout=TIMEOUT, env=clean
+        argv,
+        capture_output=True,
+        check=False,
+        cwd=TESTS,
+        env=clean,
+        text=True,
+        timeout=TIMEOUT,
     )
     assert done.stdout, done.stderr
     report = json.loads(done.stdout)

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from compiled import SUFFIX, compile_c, extension
-from conftest import RunPython
-from registries import build_registry
+from support.compiled import SUFFIX, compile_c, extension
+from support.processes import RunPython
+from support.registries import build_registry
 
 from frozenfinder.native.fixups import BASIC, BUILTIN, MULTI, REINIT, UNKNOWN, FixupTable
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from at_once import at_once
-from conftest import RunPython
+from support.at_once import at_once
+from support.processes import RunPython
 
 from frozenfinder.native import folder
 from frozenfinder.native.folder import (

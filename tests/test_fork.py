@@ -2,19 +2,20 @@
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
-from conftest import RunPython
+from support.processes import LONG_TIMEOUT, TESTS, RunPython
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
 PROLOGUE = f"""
 import faulthandler, importlib, json, os, sys, threading, time
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from import_graphs import Source, pack
-from import_scenarios import locked, until
+sys.path.insert(0, {str(TESTS)!r})
+from programs.import_graphs import Source, pack
+from programs.import_scenarios import locked, until
 from frozenfinder.runtime.hooks import import_lock, install
+
+WAIT = "import programs.import_scenarios as s; s.until(lambda: s.executed)"
 
 def serve(**texts):
     names = {{name: name.replace("__", ".") for name in texts}}
@@ -71,7 +72,7 @@ for names in groups:
 statuses = [in_child(import_all) for _ in range(500)]
 print(json.dumps(statuses))
 """
-    statuses = json.loads(run_python(PROLOGUE + code, timeout=600).stdout)
+    statuses = json.loads(run_python(PROLOGUE + code, timeout=LONG_TIMEOUT).stdout)
     assert len(statuses) == 500
     assert {status for status in statuses if not 10 <= status <= 15} == set()
     assert statuses.count(10) < 250, "other threads were hardly importing"
@@ -80,10 +81,10 @@ print(json.dumps(statuses))
 def test_a_module_that_was_being_executed_is_completed_in_place(run_python: RunPython) -> None:
     code = """
 serve(
-    package="import package.inner; import import_scenarios as s; s.until(lambda: s.executed)",
+    package="import package.inner; " + WAIT,
     package__inner="import package; parent = package",
 )
-import import_scenarios
+from programs import import_scenarios
 start(lambda: importlib.import_module("package"))
 until(lambda: "package.inner" in sys.modules and not locked("package.inner"))
 begun = sys.modules["package"]
@@ -107,10 +108,10 @@ assert sys.modules["package"] is begun
 def test_a_module_that_waited_for_its_package_is_found(run_python: RunPython) -> None:
     code = """
 serve(
-    package="import import_scenarios as s; s.until(lambda: s.executed)",
+    package=WAIT,
     package__inner="value = 1",
 )
-import import_scenarios
+from programs import import_scenarios
 start(lambda: importlib.import_module("package.inner"))
 until(lambda: "package" in sys.modules)
 assert locked("package.inner") or sys.version_info >= (3, 15)  # which locks the package first
@@ -168,11 +169,10 @@ assert outer.status == 7
 
 def test_a_stock_module_that_was_being_executed_is_left_to_cpython(run_python: RunPython) -> None:
     code = """
-from import_graphs import from_stock
-import import_scenarios
+from programs.import_graphs import from_stock
+from programs import import_scenarios
 serve()
-body = "import import_scenarios as s; s.until(lambda: s.executed)"
-with from_stock({"plain": Source(body)}):
+with from_stock({"plain": Source(WAIT)}):
     start(lambda: importlib.import_module("plain"))
     until(lambda: "plain" in sys.modules)
     begun = sys.modules["plain"]

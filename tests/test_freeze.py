@@ -14,9 +14,9 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
-from conftest import Python
-from reproducibility import freeze_all
-from sources import write_tree
+from programs.reproducibility import freeze_all
+from support.processes import Python
+from support.sources import write_tree
 
 import frozenfinder
 from frozenfinder import FreezeError, Registry
@@ -312,6 +312,7 @@ def test_a_source_date_epoch_that_is_no_time_is_an_error(
     assert not output.exists()
 
 
+@pytest.mark.usefixtures("processes")
 def test_places_orders_and_much_else_make_no_difference() -> None:
     """The short form of `reproducibility.py`."""
     assert len(freeze_all(3)) == 1
@@ -552,6 +553,7 @@ def test_an_empty_file_is_overwritten(lib: Path, output: Path, opened: Open) -> 
     assert opened().find_entry("m") is not None
 
 
+@pytest.mark.usefixtures("processes")
 def test_two_freezes_at_once_both_succeed(lib: Path, output: Path, opened: Open) -> None:
     argv = [sys.executable, "-c", FREEZE, str(lib), str(output), "1"]
     for process in [subprocess.Popen(argv) for _ in range(3)]:
@@ -598,6 +600,7 @@ def test_code_in_the_current_directory_is_not_run_by_workers(
     assert (done.stdout, done.stderr) == ("8\n", "")
 
 
+@pytest.mark.usefixtures("processes")
 def test_workers_take_over_where_pycs_are(
     lib: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz_registry import cut, fuzz, judge, make_large
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from mutants import BASES, MUTATIONS, NAMES, Mutant, make_mutant
-from registries import Frozen, build_registry, data_file, frozen
+from programs.fuzz_registry import cut, fuzz, judge, make_large
+from support.mutants import BASES, MUTATIONS, NAMES, Mutant, make_mutant
+from support.processes import TESTS
+from support.registries import Frozen, build_registry, data_file, frozen
 
 from frozenfinder.closed.finder import ClosedFinder
 from frozenfinder.errors import RegistryError
@@ -44,6 +45,7 @@ fields = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_thousand_mutants_do_nothing_but_documented() -> None:
     tally = fuzz(1000)
     assert tally.findings == []
@@ -68,16 +70,16 @@ def test_what_is_whole_is_taken_for_whole(base: bytes) -> None:
     assert judge(Mutant(base, False, False, ()), thorough=True) == "intact"
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("code", ["import os; os._exit(3)", "while True: pass"])
 def test_a_mutant_that_ends_or_stops_its_worker_is_found(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker's own program, in which mutant 5 does that."""
-    folder = Path(__file__).parent
     program = tmp_path / "fuzz.py"
     program.write_text(
-        f"import sys; sys.path.insert(0, {str(folder)!r})\n"
-        "import fuzz_registry\n"
+        f"import sys; sys.path.insert(0, {str(TESTS)!r})\n"
+        "from programs import fuzz_registry\n"
         "def judge(mutant, *, thorough, judge=fuzz_registry.judge):\n"
         "    if mutant == fuzz_registry.make_mutant(5):\n"
         f"        {code.replace('; ', chr(10) + ' ' * 8)}\n"
@@ -85,15 +87,14 @@ def test_a_mutant_that_ends_or_stops_its_worker_is_found(
         "fuzz_registry.judge = judge\n"
         "sys.exit(fuzz_registry.main())\n"
     )
-    monkeypatch.setattr("fuzz_registry.__file__", str(program))
-    monkeypatch.setattr("fuzz_registry.PATIENCE", 2.0)
+    monkeypatch.setattr("programs.fuzz_registry.WORKER", [program])
+    monkeypatch.setattr("programs.fuzz_registry.PATIENCE", 2.0)
     tally = fuzz(10)
     kind = "crash" if "exit" in code else "hang"
     assert [(each["number"], each["kind"]) for each in tally.findings] == [(5, kind)]
     assert sum(tally.outcomes.values()) == 10
 
 
-@settings(max_examples=100, deadline=None, database=None)
 @given(st.lists(st.tuples(texts, fields), max_size=5), st.lists(texts, max_size=2))
 def test_entries_that_say_anything_are_asked_for_anything(
     drawn: list[tuple[str, dict[str, Any]]], roots: list[str]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Python, RunPython
-from layers import BUILTIN, find_boot
-from overlays import FILES, Tree
+from support.layers import BUILTIN, find_boot
+from support.overlays import FILES, Tree
+from support.processes import Python, RunPython
 
 import frozenfinder
 from frozenfinder import Mode

@@ -6,9 +6,9 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from registries import get_word, section_entry, set_word
+from support.registries import get_word, section_entry, set_word
 
 from frozenfinder.errors import RegistryError, RegistryVersionError
 from frozenfinder.freezer.write import pack
@@ -17,7 +17,6 @@ from frozenfinder.runtime.layout import FrozenEntry, Shard
 
 PATH = "/x/app.frz"
 
-quick = settings(max_examples=60, deadline=None, database=None)
 
 words = st.integers(0, 2**64 - 1)
 halves = st.integers(0, 2**32 - 1)
@@ -84,12 +83,10 @@ def resealed(header: bytes) -> bytes:
 
 
 class TestWords:
-    @quick
     @given(st.lists(words))
     def test_words_come_back(self, given: list[int]) -> None:
         assert layout.unpack_words(pack.pack_words(given)) == given
 
-    @quick
     @given(st.lists(words))
     def test_both_byte_orders_read_the_same(self, given: list[int]) -> None:
         packed = pack.pack_words(given)
@@ -114,14 +111,12 @@ class TestWords:
 
 
 class TestHeader:
-    @quick
     @given(magic=halves, marshal_version=halves, optimize=halves, world=st.booleans())
     def test_what_it_says_of_the_interpreter_comes_back(self, **given: Any) -> None:
         data = pack.pack_header(make_header(**given))
         unpacked = layout.unpack_header(data, 400, PATH)
         assert {name: getattr(unpacked, name) for name in given} == given
 
-    @quick
     @given(st.lists(st.tuples(st.integers(0, 80), words), min_size=8, max_size=8), st.booleans())
     def test_its_sections_come_back(self, drawn: list[tuple[int, int]], signed: bool) -> None:
         sections = {
@@ -285,7 +280,6 @@ class TestHeader:
 
 
 class TestRoots:
-    @quick
     @given(st.lists(st.tuples(st.sampled_from(layout.ANCHORS), paths)))
     def test_roots_come_back(self, roots: list[tuple[str, str]]) -> None:
         assert layout.unpack_roots(pack.pack_roots(roots), PATH) == roots
@@ -361,7 +355,6 @@ class TestBoot:
 
 
 class TestIndex:
-    @quick
     @given(st.lists(entries, max_size=20, unique_by=lambda entry: (entry.table, entry.name)))
     def test_the_first_entry_of_a_name_in_the_order_of_tables_is_found(
         self, packed: list[FrozenEntry]
@@ -374,20 +367,17 @@ class TestIndex:
             expected = None if first.table == "test" else first
             assert fields(find(shards, name)) == fields(expected)
 
-    @quick
     @given(st.lists(entries, max_size=20, unique_by=lambda entry: (entry.table, entry.name)))
     def test_entries_come_in_the_order_of_search(self, packed: list[FrozenEntry]) -> None:
         (shard,) = shards_of(*packed)
         ordered = sorted(packed, key=lambda entry: (layout.TABLES.index(entry.table), entry.name))
         assert list(map(fields, shard.entries())) == list(map(fields, ordered))
 
-    @quick
     @given(st.lists(entries, max_size=20, unique_by=lambda entry: (entry.table, entry.name)))
     def test_names_come_in_the_same_order(self, packed: list[FrozenEntry]) -> None:
         (shard,) = shards_of(*packed)
         assert list(shard.names()) == [entry.name for entry in shard.entries()]
 
-    @quick
     @given(offset=words, size=words, digest=words)
     def test_where_the_source_is_embedded_comes_back(
         self, offset: int, size: int, digest: int
@@ -395,7 +385,6 @@ class TestIndex:
         entry = FrozenEntry("m", text_offset=offset, text_size=size, text_digest=digest)
         assert fields(find(shards_of(entry), "m")) == fields(entry)
 
-    @quick
     @given(st.lists(entries, max_size=20), names)
     def test_a_name_that_is_not_there_is_not_found(
         self, packed: list[FrozenEntry], name: str
@@ -600,7 +589,6 @@ class TestMalformedShards:
             with pytest.raises(RegistryError):
                 Shard(data[:size], PATH).entries()
 
-    @quick
     @given(st.lists(words, min_size=4, max_size=4), names)
     def test_slots_that_point_anywhere_find_nothing_or_are_refused(
         self, slots: list[int], name: str

@@ -3,7 +3,7 @@
 import importlib
 
 import pytest
-from conftest import RunPython
+from support.processes import RunPython
 
 PACKAGES = ["frozenfinder.freezer", "frozenfinder.bundle"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution
 
 import pytest
-from environments import Environment
+from support.environments import Environment
 
 JOBS = {
     "flask": """
@@ -199,7 +199,7 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def environment(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     environment = Environment.create(tmp_path_factory.mktemp("libraries"), DISTRIBUTIONS)
     asked = [f"--distribution={name}" for name in DISTRIBUTIONS]
     environment.freeze("--stdlib", "--with-dependencies", "--extensions=embed", *asked)

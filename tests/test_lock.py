@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from interrupts import at_every_event, code_of, interrupt
+from support.interrupts import at_every_event, code_of, interrupt
 
 from frozenfinder.runtime import lock as lock_module
 from frozenfinder.runtime.lock import ImportLock, _count_from_repr, is_importing

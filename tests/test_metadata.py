@@ -7,8 +7,8 @@ from importlib.metadata import Distribution, DistributionFinder, PackageNotFound
 from pathlib import Path
 
 import pytest
-from conftest import Python
-from trees import Files, closed, freeze_files
+from support.processes import Python
+from support.trees import Files, closed, freeze_files
 
 from frozenfinder.closed.finder import ClosedFinder
 from frozenfinder.closed.paths import FrozenPath

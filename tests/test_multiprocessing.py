@@ -17,8 +17,8 @@ from typing import Any
 from zipimport import zipimporter
 
 import pytest
-from sources import write_tree
-from trees import closed
+from support.sources import write_tree
+from support.trees import closed
 
 import frozenfinder
 from frozenfinder.closed.processes import watch
@@ -139,7 +139,7 @@ class Programs:
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
+def programs(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Programs:
     return Programs(tmp_path_factory.mktemp("programs").resolve())
 
 

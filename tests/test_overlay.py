@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import Python
-from overlays import FILES, Tree
+from support.overlays import FILES, Tree
+from support.processes import Python
 
 from frozenfinder.runtime.finder import _get_cached_ending
 

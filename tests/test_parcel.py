@@ -4,8 +4,8 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from registries import Frozen as EntryToBe
-from registries import build_registry, section_range
+from support.registries import Frozen as EntryToBe
+from support.registries import build_registry, section_range
 
 from frozenfinder.cli.verify import find_damage
 from frozenfinder.errors import RegistryError

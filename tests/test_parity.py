@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Python
+from support.processes import LONG_TIMEOUT, PROGRAMS, Python
 
 import frozenfinder
 
-PROBE = Path(__file__).with_name("attributes.py")
+PROBE = PROGRAMS / "attributes.py"
 
 NOT_IMPORTED = {
     "antigravity": "opens a browser",
@@ -37,7 +37,7 @@ def probe(names: list[str], *registry: Path) -> dict[str, Any]:
         capture_output=True,
         check=False,
         text=True,
-        timeout=300,
+        timeout=LONG_TIMEOUT,
         env=env | {"PYTHONHASHSEED": "0"},
     )
     assert done.returncode == 0, done.stderr

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Python, RunPython
-from overlays import Tree
+from support.overlays import Tree
+from support.processes import Python, RunPython
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.compile.expressions import (

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from conftest import Python
+from support.processes import LONG_TIMEOUT, Python
 
 MANAGE = """\
 import os, sys
@@ -117,7 +117,7 @@ def run_bare(path: Path, *arguments: str, cwd: Path) -> str:
         capture_output=True,
         check=False,
         text=True,
-        timeout=300,
+        timeout=LONG_TIMEOUT,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

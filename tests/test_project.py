@@ -116,9 +116,11 @@ def test_the_installed_version_is_that_of_the_package() -> None:
     assert version("frozenfinder") == frozenfinder.__version__
 
 
+@pytest.mark.usefixtures("processes")
 def test_no_tracked_file_names_a_path_of_one_machine() -> None:
     assert lines_with(MACHINE_PATH) == []
 
 
+@pytest.mark.usefixtures("processes")
 def test_only_ci_looks_beside_the_checkout() -> None:
     assert lines_with(NEIGHBOUR_PATH, ".ci/run") == []

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Python, RunPython
-from overlays import Outcome, Tree
-from trees import freeze_files
+from support.overlays import Outcome, Tree
+from support.processes import Python, RunPython
+from support.trees import freeze_files
 
 FILES = {
     "m.py": "import sys\nVALUE = 'first'\ndef function():\n    return VALUE\n",

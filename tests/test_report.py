@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from browser import measure_widths
-from sources import write_tree
+from support.browser import measure_widths
+from support.sources import write_tree
 from test_cli import Cli
 
 from frozenfinder.cli.freeze import tabulate
@@ -133,6 +133,7 @@ def test_a_page_leaves_out_what_there_is_nothing_of() -> None:
     assert "summary" not in page.texts
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_browser_draws_the_page(tmp_path: Path) -> None:
     code, data, less, none = measure_widths(format_page(REPORT), ".shares span", tmp_path)
     assert code > data > less > none == 0

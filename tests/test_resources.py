@@ -11,8 +11,8 @@ from types import ModuleType
 
 import importlib_resources
 import pytest
-from conftest import Python
-from trees import Files, closed, freeze_files
+from support.processes import TESTS, Python
+from support.trees import Files, closed, freeze_files
 
 from frozenfinder.closed.finder import ClosedFinder
 from frozenfinder.closed.paths import FrozenPath
@@ -45,8 +45,8 @@ ABOUT_DIRECTORIES = {
 
 def run_suite(python: Python, suite: str, *backends: str) -> tuple[int, int, set[str]]:
     """How many tests ran, how many registries they had, and the names of those that failed."""
-    script = Path(__file__).with_name("resource_suites.py")
-    done = python("-W", "default", script, suite, *backends)
+    program = ("-m", "programs.resource_suites", suite, *backends)
+    done = python("-W", "default", *program, cwd=TESTS)
     account = json.loads(done.stdout)
     failed = {test.removeprefix(f"{suite}.") for test in account["failed"]}
     return account["run"], account["registries"], failed

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from layers import BUILTIN, find_boot
+from support.layers import BUILTIN, find_boot
 
 from frozenfinder.cli import UsageError
 from frozenfinder.cli.parser import MODES, Parser
@@ -155,7 +155,7 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+def both(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Both:
     root = tmp_path_factory.mktemp("both").resolve()
     for folder, files in {"lib": MODULES, "programs": PROGRAMS}.items():
         for name, text in files.items():

@@ -11,8 +11,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import Python, RunPython
-from registries import build_registry, frozen
+from support.processes import Python, RunPython
+from support.registries import build_registry, frozen
 
 from frozenfinder.bench import ProcessError
 
@@ -62,6 +62,7 @@ def test_the_zip_file_has_the_code_of_the_registry(
     assert run_python(code, tmp_path / "stored.zip").stdout == "3\n"
 
 
+@pytest.mark.usefixtures("processes")
 def test_every_look_at_a_file_takes_a_millisecond_more(tmp_path: Path, load: Any) -> None:
     measures, sides = load("measures"), load("sides")
     try:
@@ -77,6 +78,7 @@ def test_every_look_at_a_file_takes_a_millisecond_more(tmp_path: Path, load: Any
     assert measures.boot(command, slow).imports > 0.150
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="there is no posix_spawn")
 def test_memory_is_that_of_the_process_alone(load: Any) -> None:
     """Whatever the process has that measures it."""
@@ -90,6 +92,7 @@ def test_memory_is_that_of_the_process_alone(load: Any) -> None:
     assert measure("pass") < 100_000 < measure("b'x' * 150_000_000") < len(ballast) / 1000
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="there is no posix_spawn")
 def test_a_side_that_fails_is_an_error(load: Any) -> None:
     command = load("sides").Command([sys.executable, "-c", "exit('wrong')"], {})
@@ -122,6 +125,7 @@ def test_reading_ahead_can_be_left_off(
     assert done.stdout == f"{windows}\n2\n"
 
 
+@pytest.mark.usefixtures("processes")
 def test_every_trick_can_be_left_off(tmp_path: Path, load: Any) -> None:
     sides, tricks = load("sides"), load("tricks")
     builder = sides.Build(sides.Workload("import colorsys"), tmp_path)
@@ -134,6 +138,7 @@ def test_every_trick_can_be_left_off(tmp_path: Path, load: Any) -> None:
         assert load("measures").boot(builder.make_without(trick)).served == 1, trick.name
 
 
+@pytest.mark.usefixtures("processes")
 def test_system_calls_are_counted(load: Any) -> None:
     if shutil.which("strace") is None:
         pytest.skip("there is no strace")
@@ -258,6 +263,7 @@ def test_the_plots_of_the_page_show_every_workload_and_side(load: Any) -> None:
             assert {*workloads, *shown} - words == set(), (file.stem, field)
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="there is no posix_spawn")
 def test_what_is_not_measured_anew_stays(
     tmp_path: Path, load: Any, monkeypatch: pytest.MonkeyPatch

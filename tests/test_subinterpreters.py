@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import RunPython
+from support.processes import TESTS, RunPython
 
 PROLOGUE = f"""
 import json, sys, threading
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from import_graphs import Source, pack
+sys.path.insert(0, {str(TESTS)!r})
+from programs.import_graphs import Source, pack
 import frozenfinder
 from frozenfinder.runtime import hooks
 

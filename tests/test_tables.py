@@ -9,8 +9,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from conftest import Python
-from registries import build_registry, excluded, frozen
+from support.processes import Python
+from support.registries import build_registry, excluded, frozen
 
 from frozenfinder.__main__ import main
 from frozenfinder.bundle import emit_c

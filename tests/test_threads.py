@@ -8,20 +8,18 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from conftest import Python, RunPython
-from import_graphs import Source, from_registry
-from import_scenarios import HUNG, SCENARIOS
-from interrupts import at_every_event, code_of, interrupt
-from threaded_import import SCENARIOS as CPYTHONS_SCENARIOS
+from programs.import_graphs import Source, from_registry
+from programs.import_scenarios import HUNG, SCENARIOS
+from programs.threaded_import import SCENARIOS as CPYTHONS_SCENARIOS
+from support.interrupts import at_every_event, code_of, interrupt
+from support.processes import LONG_TIMEOUT, TESTS, Python, RunPython
 
 from frozenfinder.closed import loader as closed_loader
 from frozenfinder.runtime import loader, lock
 from frozenfinder.runtime.hooks import import_lock
 
-HERE = Path(__file__).parent
 LOCK_CODE = code_of(
     lock,
     lock.ImportLock,
@@ -47,7 +45,8 @@ scenarios = pytest.mark.parametrize(
 
 @scenarios
 def test_a_plain_lock_deadlocks_in(scenario: str, python: Python) -> None:
-    done = python(HERE / "import_scenarios.py", scenario, "--plain", check=False)
+    plain = ("programs.import_scenarios", scenario, "--plain")
+    done = python("-m", *plain, cwd=TESTS, check=False)
     assert done.returncode == HUNG
     expected = ["holder"] if scenario == "s2" else ["holder", "waiter"]
     assert json.loads(done.stdout) == {"hung": expected, "waiters": 1}
@@ -55,7 +54,8 @@ def test_a_plain_lock_deadlocks_in(scenario: str, python: Python) -> None:
 
 @scenarios
 def test_the_import_lock_does_not_deadlock_in(scenario: str, python: Python) -> None:
-    outcome = json.loads(python(HERE / "import_scenarios.py", scenario).stdout)
+    done = python("-m", "programs.import_scenarios", scenario, cwd=TESTS)
+    outcome = json.loads(done.stdout)
     assert set(outcome["yielded"]) == {RESOLVED_BY[scenario[:2]]}
     assert len(outcome["executed"]) == len(set(outcome["executed"])) > 1
     assert outcome["owner"] is None
@@ -65,7 +65,8 @@ def test_the_import_lock_does_not_deadlock_in(scenario: str, python: Python) -> 
 def test_threads_that_import_an_acyclic_graph_get_what_stock_gives_one_thread(
     python: Python,
 ) -> None:
-    done = python(HERE / "import_graphs.py", "acyclic", "--rounds", "200", timeout=600)
+    argv = ("programs.import_graphs", "acyclic", "--rounds", "200")
+    done = python("-m", *argv, cwd=TESTS, timeout=LONG_TIMEOUT)
     found = json.loads(done.stdout)
     assert found["errors"] == found["not as stock"] == found["not once"] == 0, found
     assert found["depth"] == 0
@@ -76,8 +77,8 @@ def test_threads_that_import_an_acyclic_graph_get_what_stock_gives_one_thread(
 def test_threads_that_import_a_cyclic_graph_raise_no_other_errors_than_stock(
     python: Python,
 ) -> None:
-    argv = ("cyclic", "--rounds", "200", "--goes", "8000")
-    done = python(HERE / "import_graphs.py", *argv, timeout=600)
+    argv = ("programs.import_graphs", "cyclic", "--rounds", "200", "--goes", "8000")
+    done = python("-m", *argv, cwd=TESTS, timeout=LONG_TIMEOUT)
     found = json.loads(done.stdout)
     assert found["unknown to stock"] == 0, f"{done.stdout}{done.stderr}"
     assert found["depth"] == 0
@@ -85,7 +86,7 @@ def test_threads_that_import_a_cyclic_graph_raise_no_other_errors_than_stock(
 
 @pytest.mark.parametrize("scenario", CPYTHONS_SCENARIOS)
 def test_cpythons_threaded_import(scenario: str, python: Python) -> None:
-    python(HERE / "threaded_import.py", scenario)
+    python("-m", "programs.threaded_import", scenario, cwd=TESTS)
 
 
 @pytest.fixture
@@ -160,9 +161,9 @@ def test_a_callback_of_the_garbage_collector_may_import_anywhere_in_the_loader(
 
 PROLOGUE = f"""
 import atexit, faulthandler, gc, importlib, signal, sys, threading, time
-sys.path.insert(0, {str(HERE)!r})
+sys.path.insert(0, {str(TESTS)!r})
 faulthandler.dump_traceback_later(100, exit=True)
-from import_graphs import Source, pack
+from programs.import_graphs import Source, pack
 from frozenfinder.runtime.hooks import import_lock, install
 
 def import_again(name):

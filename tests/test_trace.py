@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Python
-from sources import write_tree
+from support.processes import Python
+from support.sources import write_tree
 from test_cli import Cli, answer, assert_refused
 
 from frozenfinder.errors import FreezeError
@@ -43,7 +43,7 @@ print(files("host").joinpath("greeting.txt").read_text())
 
 
 @pytest.fixture
-def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
+def record(processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
     """Record a program, given as its text, whose folder has these files."""
 
     def call(code: str, files: dict[str, str] | None = None, *options: str) -> Recording:
@@ -92,6 +92,7 @@ import m2
     assert names(record(code, MODULES), "m1", "m2") == ["m1", "m2"]
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_module_that_is_run_is_recorded_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,12 +219,14 @@ def test_a_command_that_fails_is_shown_and_nothing_is_written(tmp_path: Path, cl
     assert (output.read_bytes(), manifest.exists()) == (b"", False)
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_command_that_dies_is_told_by_its_signal() -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
     with pytest.raises(FreezeError, match=r"died of SIGTERM, expected exit status 0; nothing was"):
         trace([sys.executable, "-c", code])
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_command_that_is_not_there_is_refused() -> None:
     with pytest.raises(FreezeError) as caught:
         trace(["absent-command", "an argument"])
@@ -232,6 +235,7 @@ def test_a_command_that_is_not_there_is_refused() -> None:
     )
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_command_that_runs_no_interpreter_is_refused() -> None:
     with pytest.raises(FreezeError) as caught:
         trace([sys.executable, "-I", "-c", "pass"])

@@ -4,9 +4,9 @@ from importlib.machinery import EXTENSION_SUFFIXES, FileFinder
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from sources import write_tree
+from support.sources import write_tree
 
 from frozenfinder.freezer.discovery.scan import LOADERS, SUFFIXES
 from frozenfinder.freezer.discovery.tree import Found, Listing, classify
@@ -67,7 +67,6 @@ PATHS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(PATHS)
 def test_every_module_is_what_the_file_finder_finds(
     tmp_path_factory: pytest.TempPathFactory, paths: list[str]

@@ -10,11 +10,12 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import TIMEOUT, Python, RunPython
-from registries import build_registry, frozen, reseal, set_word
+from support.processes import TIMEOUT, Python, RunPython
+from support.registries import build_registry, frozen, reseal, set_word
 
 import frozenfinder
 from frozenfinder import Mode
@@ -249,6 +250,9 @@ except ImportError as error:
         assert found == ("ModuleNotFoundError\n" if own in missing.split() else "True\n")
 
 
+@pytest.mark.skipif(
+    find_spec("cryptography") is None, reason="`tox -e fast` does without cryptography"
+)
 class TestSignature:
     @pytest.fixture
     def signed(self, tmp_path: Path, key: Path) -> Path:
@@ -484,6 +488,7 @@ except ImportError as error:
 
 
 @as_root
+@pytest.mark.usefixtures("processes")
 class TestAnotherUser:
     """What an attacker tries so that a victim's program runs his code."""
 

@@ -4,7 +4,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import Python
+from support.processes import Python
 
 FILES = {
     "m.py": "VALUE = 'first'\ndef function():\n    return VALUE\n",

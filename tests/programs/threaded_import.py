@@ -1,6 +1,6 @@
 """The scenarios of CPython's `test_threaded_import`, with their modules served from a registry.
 
-    python tests/threaded_import.py circular
+    python -m programs.threaded_import circular
 
 Raises in the main thread what a thread of a scenario raised, and AssertionError where what it holds
 true is not. The standard library's modules that a scenario is about come from the registry too.
@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from import_graphs import Source, forget, from_registry
+from programs.import_graphs import Source, forget, from_registry
 
 T = TypeVar("T")
 

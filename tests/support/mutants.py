@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from registries import (
+from frozenfinder.freezer.compile.expressions import pack
+from frozenfinder.runtime import layout
+from support.registries import (
     Frozen,
     build_registry,
     data_file,
@@ -19,9 +21,6 @@ from registries import (
     section_range,
     set_word,
 )
-
-from frozenfinder.freezer.compile.expressions import pack
-from frozenfinder.runtime import layout
 
 INTERESTING = (
     0,

@@ -1,7 +1,7 @@
 """Mutation testing: of a module that is changed a little, some test has to fail.
 
-    python tests/mutation.py                           # every mutant of every module
-    python tests/mutation.py --sample 200 layout lock  # so many of each, at random
+    python -m programs.mutation                           # every mutant of every module
+    python -m programs.mutation --sample 200 layout lock  # so many of each, at random
 
 The mutants are cosmic-ray's. Each is written into a copy of the tree and tested by a fork of a
 process that has pytest imported already, on every core. Tests that are quick and have found others
@@ -41,9 +41,8 @@ import pytest
 from cosmic_ray.ast import ast_nodes, get_ast  # type: ignore[import-not-found]
 from cosmic_ray.mutating import MutationVisitor  # type: ignore[import-not-found]
 from cosmic_ray.plugins import get_operator, operator_names  # type: ignore[import-not-found]
-from hypothesis import Phase, settings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TESTS = {
     "layout": ("test_layout", "test_format"),
     "registry": ("test_registry", "test_faults", "test_trust"),
@@ -179,10 +178,8 @@ def run_tests(folder: Path, python: Path, tests: Sequence[str], order: Order) ->
     log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    settings.register_profile("mutation", derandomize=True, database=None, phases=[Phase.generate])
-    settings.load_profile("mutation")
     options = ["-xq", "--tb=line", "--assert=plain", "-pno:cacheprovider", "-pno:xdist"]
-    options += ["-k", f"not ({' or '.join(SLOW)})"]
+    options += ["--hypothesis-profile=mutation", "-k", f"not ({' or '.join(SLOW)})"]
     return int(pytest.main([*options, *(f"tests/{name}.py" for name in tests)], plugins=[order]))
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from registries import Frozen, data_file
 
 from frozenfinder.native.parcel import ParcelFile, pack_parcel
+from support.registries import Frozen, data_file
 
 SOURCES = Path(__file__).with_name("extensions")
 SUFFIX: str = sysconfig.get_config_var("EXT_SUFFIX")

@@ -2,9 +2,9 @@
 
 As a program it makes mutants in worker processes, and prints what became of them as JSON:
 
-    python tests/fuzz_registry.py --mutants 100000 --jobs 2
-    python tests/fuzz_registry.py --only 4711       # one of them, in this process, with traceback
-    python tests/fuzz_registry.py --truncations     # a registry of 64 KiB cut to every length
+    python -m programs.fuzz_registry --mutants 100000 --jobs 2
+    python -m programs.fuzz_registry --only 4711     # one of them, in this process, with traceback
+    python -m programs.fuzz_registry --truncations   # a registry of 64 KiB cut to every length
 
 A worker notes the number of each mutant before it begins with it. So a crash, or a mutant that
 takes longer than `PATIENCE`, is known by its number, and another worker goes on with the next one.
@@ -25,8 +25,15 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from mutants import BASES, NAMES, Mutant, make_mutant
-from registries import build_registry, frozen, reseal, section_entry, section_range, set_word
+from support.mutants import BASES, NAMES, Mutant, make_mutant
+from support.registries import (
+    build_registry,
+    frozen,
+    reseal,
+    section_entry,
+    section_range,
+    set_word,
+)
 
 from frozenfinder.cli.verify import find_damage
 from frozenfinder.closed.finder import ClosedFinder
@@ -38,6 +45,9 @@ from frozenfinder.runtime.layout import FrozenEntry
 from frozenfinder.runtime.lock import ImportLock
 from frozenfinder.runtime.patterns import Patterns
 from frozenfinder.runtime.registry import Registry
+
+WORKER: "list[str | Path]" = ["-m", "programs.fuzz_registry"]
+"""The program that judges some of the mutants, from the folder of the tests."""
 
 PATIENCE = 20.0
 """Seconds after which a mutant counts as hung."""
@@ -235,7 +245,9 @@ class Worker:
         argv = [self._next, self._end - self._next, self._seed, self._progress]
         self._since = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--worker", *map(str, argv)], stdout=subprocess.PIPE
+            [sys.executable, *WORKER, "--worker", *map(str, argv)],
+            cwd=Path(__file__).parents[1],
+            stdout=subprocess.PIPE,
         )
 
     def check(self, tally: Tally) -> bool:

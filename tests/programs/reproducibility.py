@@ -2,7 +2,7 @@
 
 As a program it freezes in so many fresh processes and prints what came out, as JSON:
 
-    python tests/reproducibility.py --rounds 100
+    python -m programs.reproducibility --rounds 100
 
 Each round has a hash seed, a number of jobs, a place, an order of names that are asked for and one
 of what directories list, flags, and a clock of its own; half find `.pyc` files.
@@ -93,7 +93,7 @@ def freeze_once(tree: Path, number: int, *, with_source: bool = True) -> bytes:
         excludes = ["email.mime", "xml.sax", "wsgiref.*"]
         rng.shuffle(excludes)
         options: dict[str, Any] = {
-            "home": str(Path(__file__).parent.parent),
+            "home": str(Path(__file__).parents[2]),
             "seed": number,
             "paths": paths,
             "excludes": excludes,

@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import frozenfinder
+from support.processes import LONG_TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Environment:
     def registry(self) -> Path:
         return self.root / "environment.frz"
 
-    def run(self, *argv: str | Path, timeout: float = 600) -> str:
+    def run(self, *argv: str | Path, timeout: float = LONG_TIMEOUT) -> str:
         """What the environment's Python prints; it fails with what it wrote on stderr."""
         done = subprocess.run(
             [self.python, *argv],

@@ -1,6 +1,6 @@
 """Run `python -m test` and record what becomes of every test.
 
-    python tests/regrtest.py RECORD [ARGUMENT ...]
+    python -m programs.regrtest RECORD [ARGUMENT ...]
 
 Appends lines of JSON to the file RECORD: the id and the outcome of each test as it ends, and at
 last the exit status and what the finders that are installed have served. The counts that

@@ -1,6 +1,6 @@
 """Run CPython's own test-suites with the standard library and its tests served from a registry.
 
-    python tests/cpython_suites.py [--jobs N] [--testdir DIR] [SUITE ...]
+    python -m programs.cpython_suites [--jobs N] [--testdir DIR] [SUITE ...]
 
 Makes two virtual environments of the interpreter that runs this: one as it comes, and one in which
 a registry of the standard library and the `test` package is enabled. Runs the suites in both, and
@@ -282,7 +282,7 @@ def describe(run: Run) -> str:
 
 
 def say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
+    print(line, flush=True)
 
 
 def is_installed(suite: str) -> bool:

@@ -2,13 +2,13 @@
 
 As a program it runs rounds of them and prints what came out, as JSON on one line:
 
-    python tests/import_graphs.py acyclic --rounds 200
-    python tests/import_graphs.py cyclic --rounds 200
+    python -m programs.import_graphs acyclic --rounds 200
+    python -m programs.import_graphs cyclic --rounds 200
 
 A round that hangs ends the program after a minute, with a dump of every thread's stack. A kind of
 error that is unknown to stock is named on stderr, with the seed that makes the same graph again:
 
-    python tests/import_graphs.py cyclic --rounds 1 --seed 4006122213
+    python -m programs.import_graphs cyclic --rounds 1 --seed 4006122213
 """
 
 import _frozen_importlib
@@ -28,7 +28,7 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from registries import build_registry, frozen
+from support.registries import build_registry, frozen
 
 from frozenfinder.runtime import hooks
 
@@ -116,7 +116,7 @@ def forget(names: Iterable[str]) -> None:
 
 PROLOGUE = """\
 from importlib import import_module
-from import_graphs import executed
+from programs.import_graphs import executed
 executed.append(__name__)
 value = 1
 """
@@ -270,7 +270,7 @@ def run_cyclic(rng: random.Random, goes: int) -> dict[str, int]:
             unknown -= set(import_all(names, rng, threads=threads).errors)
         gone += 1
     if unknown:
-        print(f"unknown to stock: {unknown}", file=sys.stderr)  # noqa: T201
+        print(f"unknown to stock: {unknown}", file=sys.stderr)
     return {"errors": found.total(), "unknown to stock": len(unknown), "goes of stock": gone}
 
 
@@ -289,11 +289,11 @@ def main() -> None:
         counts = run(random.Random(number), options.goes)
         found.update(counts)
         if counts.get("unknown to stock"):
-            print(f"in the round with seed {number}", file=sys.stderr)  # noqa: T201
+            print(f"in the round with seed {number}", file=sys.stderr)
     lock = hooks.import_lock
-    print(json.dumps({**found, "yielded": lock.yielded, "depth": lock.depth, "seed": seed}))  # noqa: T201
+    print(json.dumps({**found, "yielded": lock.yielded, "depth": lock.depth, "seed": seed}))
 
 
 if __name__ == "__main__":
-    sys.modules["import_graphs"] = sys.modules["__main__"]
+    sys.modules["programs.import_graphs"] = sys.modules["__main__"]
     main()

@@ -1,7 +1,7 @@
 """The four ways in which a lock held around module bodies deadlocks with importlib's locks.
 
-    python tests/import_scenarios.py s2            with the import lock as it is
-    python tests/import_scenarios.py s2 --plain    with one that is waited for like any RLock
+    python -m programs.import_scenarios s2            with the import lock as it is
+    python -m programs.import_scenarios s2 --plain    with one that is waited for like any RLock
 
 Prints, as JSON, how often a waiter went on without the lock. Exit status 3 after two seconds (with
 --plain) or a minute means that the threads which it then prints hang.
@@ -21,17 +21,17 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from import_graphs import Source, from_registry, from_stock
-
 from frozenfinder.runtime.hooks import import_lock
 from frozenfinder.runtime.lock import ImportLock
+from programs.import_graphs import Source, from_registry, from_stock
 
 HUNG = 3
 
 PROLOGUE = """\
 import os, threading
 from importlib import import_module
-from import_scenarios import awaited, executed, import_lock, locked, until, waits_for_import_lock
+from programs.import_scenarios import awaited, executed, import_lock, locked, until
+from programs.import_scenarios import waits_for_import_lock
 executed.append(__name__)
 """
 executed: list[str] = []
@@ -201,7 +201,7 @@ def join() -> None:
         thread.join(max(0, deadline - time.monotonic()))
     hung = [thread.name for thread in threads if thread.is_alive()]
     if hung:
-        print(json.dumps({"hung": sorted(hung), "waiters": len(find_waiters())}), flush=True)  # noqa: T201
+        print(json.dumps({"hung": sorted(hung), "waiters": len(find_waiters())}), flush=True)
         os._exit(HUNG)
 
 
@@ -227,9 +227,9 @@ def main() -> None:
         "yielded": {reason: often for reason, often in import_lock.yielded.items() if often},
         "owner": import_lock.owner,
     }
-    print(json.dumps(outcome))  # noqa: T201
+    print(json.dumps(outcome))
 
 
 if __name__ == "__main__":
-    sys.modules["import_scenarios"] = sys.modules["__main__"]
+    sys.modules["programs.import_scenarios"] = sys.modules["__main__"]
     main()

@@ -1,6 +1,6 @@
 """Branch coverage of the tests, of every process that they start, and the limits that hold it.
 
-    python tests/branches.py                     # arguments are for pytest
+    python -m programs.branches                     # arguments are for pytest
 
 The tests run as they are; then some of them once more, with the frames shown that the loaders hide
 (`shown_frames`). Whether they pass is for the other environments to say: some look at just what
@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from layers import RUN_TIME
+from support.layers import RUN_TIME
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PYTEST = Path(sysconfig.get_path("scripts"), "pytest")
 
 RUN_TIME_LIMIT, PACKAGE_LIMIT = 100, 95

@@ -7,12 +7,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiled import SUFFIX, compile_family, files_below
-from conftest import Python
-from registries import build_registry, frozen
-
 from frozenfinder.native.cache import abi
 from frozenfinder.native.marks import MARKS
+from support.compiled import SUFFIX, compile_family, files_below
+from support.processes import Python
+from support.registries import build_registry, frozen
 
 LOAD = """
 import sys, frozenfinder

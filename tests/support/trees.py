@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from registries import Frozen, build_registry, data_file, frozen
-
 import frozenfinder
 from frozenfinder.closed.finder import ClosedFinder
+from support.registries import Frozen, build_registry, data_file, frozen
 
 Files = Mapping[str, "str | bytes"]
 

@@ -1,7 +1,7 @@
 """Run a test-suite of resources written elsewhere with a closed registry for its backend.
 
-    python tests/resource_suites.py importlib_resources.tests zip
-    python tests/resource_suites.py test.test_importlib.resources zip disk
+    python -m programs.resource_suites importlib_resources.tests zip
+    python -m programs.resource_suites test.test_importlib.resources zip disk
 
 Every tree of files that a test asks to have in a zip file (`zip`), or on disk (`disk`), is frozen
 instead, and nothing of it is on disk. Prints, as JSON, how many tests ran, how many registries
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trees import Files, freeze_files
+from support.trees import Files, freeze_files
 
 import frozenfinder
 from frozenfinder.closed.finder import ClosedFinder

@@ -2,9 +2,9 @@
 
 As a program it prints what came of it, as JSON:
 
-    python tests/faults.py                  # every call and every kind of fault
-    python tests/faults.py --kills 1000     # and so many kills at random moments of a freeze
-    python tests/faults.py --step 7         # every seventh call
+    python -m programs.faults                  # every call and every kind of fault
+    python -m programs.faults --kills 1000     # and so many kills at random moments of a freeze
+    python -m programs.faults --step 7         # every seventh call
 
 `faults.c` counts the C library's calls and makes one of them fail. A scenario is run once for each
 call that it makes. It may end well or with a documented error; then it is checked that nothing was
@@ -36,8 +36,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from registries import Frozen, build_registry
-from sources import write_tree
+from support.registries import Frozen, build_registry
+from support.sources import write_tree
 
 from frozenfinder.cli.verify import find_damage
 from frozenfinder.closed.finder import ClosedFinder
@@ -492,7 +492,9 @@ def main() -> int:
         folder = Path(name)
         if "faults.so" not in os.environ.get("LD_PRELOAD", ""):
             env = {**os.environ, "LD_PRELOAD": str(build(folder)), "PYTHONDONTWRITEBYTECODE": "1"}
-            return subprocess.run([sys.executable, *sys.argv], env=env, check=False).returncode
+            return subprocess.run(
+                [sys.executable, *sys.orig_argv[1:]], env=env, check=False
+            ).returncode
         tally = Tally()
         fail_every_call(folder, options.step, tally)
         folder.joinpath("kills").mkdir()
