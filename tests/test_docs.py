@@ -124,6 +124,7 @@ def test_every_page_that_leads_somewhere_is_tested(folder: str) -> None:
         "enable-for-an-environment.md",
         "find-out-why.md",
         "freeze-an-application.md",
+        "make-a-release.md",
         "next-to-pyinstaller.md",
         "test-a-change.md",
     }

@@ -353,3 +353,15 @@ import m
 """
     done = run_python(code, tree.registry, tree.lib, env={"FROZENFINDER_DEBUG": "1"})
     assert done.stderr.count("frozenfinder: 'm' is not served: ") == 1
+
+
+def test_asking_every_module_for_names_imports_none(tree: Tree, run_python: RunPython) -> None:
+    code = """
+import sys
+import frozenfinder
+frozenfinder.install(sys.argv[1])
+for module in sys.modules.values():  # as regrtest and unittest do
+    getattr(module, '__warningregistry__', None), getattr(module, 'anything', None)
+print('asked')
+"""
+    assert run_python(code, tree.registry).stdout == "asked\n"

@@ -20,7 +20,6 @@ from _frozen_importlib_external import (
 from io import open_code
 
 from frozenfinder.errors import FrozenFinderError
-from frozenfinder.modules import get_module, set_module
 from frozenfinder.runtime.hooks import install
 from frozenfinder.runtime.registry import Registry
 from frozenfinder.runtime.system import (
@@ -29,6 +28,8 @@ from frozenfinder.runtime.system import (
     RUN_AS_MAIN,
     environment,
     find_path_entry,
+    get_module,
+    set_module,
 )
 
 from . import BAD_INPUT, DONE, UsageError, report

@@ -157,6 +157,11 @@ def get_module(name: str, default: object = None) -> "Any":
         return default
 
 
+def set_module(name: str, module: object) -> None:
+    """`sys.modules[name] = module`. Mirrors `_PyImport_SetModule()` of `Python/import.c`."""
+    get_modules()[name] = module
+
+
 def remove_module(name: str) -> None:
     """Take `name` out of `sys.modules` if it is there.
 
