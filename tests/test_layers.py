@@ -1,9 +1,11 @@
 """Imports run down one table; what a boot imports imports nothing else when it is imported."""
 
+import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain, pairwise
 from pathlib import Path
@@ -170,6 +172,23 @@ def test_every_module_is_in_a_layer(module: str) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_layer_holds_a_module(layer: str) -> None:
     assert layer in map(find_layer, find_modules())
+
+
+ROLES = {"main", "make_parser", "make_manifest", "describe"}
+"""The functions by which commands are alike."""
+
+
+def find_definitions(source: str) -> Iterator[str]:
+    """The names of the classes, and of the functions that other modules may call."""
+    tree = ast.parse(source)
+    yield from (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    names = (node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+    yield from (name for name in names if name[0] != "_" and name not in ROLES)
+
+
+def test_no_two_classes_or_public_functions_have_one_name() -> None:
+    counted = Counter(name for module in find_modules() for name in find_definitions(read(module)))
+    assert [name for name, count in counted.items() if count > 1] == []
 
 
 def find_required(names: Iterable[str]) -> set[str]:

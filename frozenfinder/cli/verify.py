@@ -20,7 +20,7 @@ from frozenfinder.runtime.registry import Registry
 from frozenfinder.trust import check_sha256, check_signature
 
 from . import DONE, FAILED, UsageError
-from .commands import open_registry, print_json
+from .commands import open_registry_or_bundle, print_json
 from .parser import Parser
 
 SUMMARY = "check every digest of a registry, its owner and permissions, and what it is pinned to"
@@ -38,7 +38,7 @@ def make_parser() -> Parser:
 
 
 def main(options: argparse.Namespace) -> int:
-    registry = open_registry(options.registry)
+    registry = open_registry_or_bundle(options.registry)
     content = registry.read_all()
     exposed = list(find_exposure(registry, content, options.sha256, options.verify_key))
     damage = list(find_damage(content, registry.path, load=not exposed))

@@ -135,7 +135,7 @@ class Extractor:
         reason: str,
     ) -> str:
         """The path of a file in memory, after the libraries that the module needs were loaded."""
-        if not _memory.usable:
+        if not _memory_files.usable:
             raise self._error(entry, f"cannot be put into the cache: {reason}")
         for each in libraries:
             if not each.is_loadable():
@@ -146,13 +146,13 @@ class Extractor:
             if environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
                 sys.stderr.write(f"frozenfinder: {entry.name!r} is loaded from memory: {reason}\n")
         try:
-            _memory.load(libraries)
+            _memory_files.load(libraries)
         except OSError as error:
             complaint = (
                 f"can neither be put into the cache: {reason}, nor loaded from memory: {error}"
             )
             raise self._error(entry, complaint) from error
-        return _memory.hold(module)
+        return _memory_files.hold(module)
 
     def _error(self, entry: "FrozenEntry", complaint: str) -> ImportError:
         return ImportError(
@@ -203,7 +203,7 @@ class _EmbeddedFile:
         return digest == self.file.digest
 
 
-class _Memory:
+class _MemoryFiles:
     """Files in memory, with a path each for as long as the process lives.
 
     There is one for all registries: a library in two files would be two libraries.
@@ -270,7 +270,7 @@ class _Memory:
         return descriptor
 
 
-_memory = _Memory()  # the descriptors are the process's, whichever registry they are for
+_memory_files = _MemoryFiles()  # the descriptors are the process's, whichever registry they are for
 
 
 def _find_inode(path: str) -> int:
