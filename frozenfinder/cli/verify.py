@@ -132,6 +132,7 @@ class _Pieces:
 
     def __init__(self, content: bytes, header: layout.Header, path: str) -> None:
         self._content = memoryview(content)
+        self._header = header
         self._sections = header.sections
         self._path = path
 
@@ -170,17 +171,10 @@ class _Pieces:
                 yield error
 
     def _read(self, section: str, offset: int, size: int, digest: int, what: str) -> memoryview:
-        start, limit, _ = self._sections[section]
-        if offset + size > limit:
-            raise RegistryError(
-                f"registry {self._path!r}: {what} ends at {start + offset + size}, "
-                f"section {section!r} ends at {start + limit}",
-                path=self._path,
-                offset=start + offset,
-            )
-        data = self._content[start + offset : start + offset + size]
+        at = layout.find_piece(self._header, self._path, section, offset, size, what)
+        data = self._content[at : at + size]
         if size or digest:
-            layout.check(data, digest, self._path, what, start + offset)
+            layout.check(data, digest, self._path, what, at)
         return data
 
     def _check_parcel(self, entry: FrozenEntry, content: memoryview, text: memoryview) -> None:

@@ -18,7 +18,6 @@ for the lock's holder, while the holder waits for that module. What they share i
 import os
 import sys
 
-from frozenfinder.errors import RegistryError
 from frozenfinder.runtime.system import environment, raise_number
 from frozenfinder.trust import find_sha256
 
@@ -96,12 +95,8 @@ class Extractor:
         for file in parcel.files:
             if file.path == entry.path:
                 return parcel, file
-        raise RegistryError(
-            f"{registry.where}: the parcel of entry {entry.name!r} does not list {entry.path!r}",
-            name=entry.name,
-            path=registry.path,
-            offset=offset,
-        )
+        complaint = f"the parcel of entry {entry.name!r} does not list {entry.path!r}"
+        raise registry.error(complaint, entry.name, offset)
 
     def _find_library(self, file: "ParcelFile") -> "FrozenEntry":
         """The entry of a library: a data file, or a module that others load as a library."""
@@ -111,10 +106,9 @@ class Extractor:
         for entry in (registry.find_file(file.path), registry.find_entry(module)):
             if entry is not None and entry.path == file.path:
                 return entry
-        raise RegistryError(
-            f"{registry.where}: a parcel lists the library {file.path!r}, expected it among the "
-            "files; freeze it again",
-            path=registry.path,
+        raise registry.error(
+            f"a parcel lists the library {file.path!r}, expected it among the files; "
+            "freeze it again"
         )
 
     def _provide(self, parcel: "Parcel", source: "_EmbeddedFile") -> str:
@@ -181,10 +175,9 @@ class _EmbeddedFile:
         registry = self._registry
         data = registry.read_blob(self._entry)
         if len(data) != self.file.size or not self.matches([data]):
-            raise RegistryError(
-                f"{registry.where}: file {self.file.path!r} is not the one that its parcel lists, "
-                f"of {self.file.size} bytes and SHA-256 {self.file.digest}; freeze it again",
-                path=registry.path,
+            raise registry.error(
+                f"file {self.file.path!r} is not the one that its parcel lists, "
+                f"of {self.file.size} bytes and SHA-256 {self.file.digest}; freeze it again"
             )
         return data
 
