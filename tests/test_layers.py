@@ -139,8 +139,8 @@ def test_every_door_is_used_by_a_deferred_import_alone(door: tuple[str, str]) ->
         ("freezer.plan", "from frozenfinder.cli import main", f"frozenfinder.cli {NOT_LOWER}"),
         (
             "freezer.compile.pool",
-            "def f():\n from frozenfinder.freezer.write.output import pack",
-            f"frozenfinder.freezer.write.output {NOT_LOWER}",
+            "def f():\n from frozenfinder.freezer.write import pack",
+            f"frozenfinder.freezer.write.pack {NOT_LOWER}",
         ),
     ],
 )

@@ -611,7 +611,7 @@ except Exception as error:
 """
     same(tree, code, served=0)
     outcome = tree.run(code + "print(finder.bypassed['m'])")
-    assert "on the path before its root is what can be no path: " in outcome.output
+    assert "an item before its root on the path cannot be a path: " in outcome.output
 
 
 def test_a_directory_that_is_removed_supplies_nothing_any_more(tree: Tree) -> None:

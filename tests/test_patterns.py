@@ -20,7 +20,7 @@ from frozenfinder.freezer.compile.expressions import (
     parse_key,
 )
 from frozenfinder.freezer.manifest import parse_manifest
-from frozenfinder.runtime.patterns import LIMIT, Patterns, seal
+from frozenfinder.patterns import LIMIT, Patterns, seal
 
 MAGIC: int = vars(re)["_compiler"]._sre.MAGIC
 

@@ -19,7 +19,7 @@ from importlib.util import find_spec, module_from_spec
 from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any, NoReturn
 
-from frozenfinder.runtime.patterns import seal
+from frozenfinder.patterns import seal
 
 from .warned import record_warnings
 
@@ -85,7 +85,7 @@ def _import_time(code: CodeType) -> Iterator[CodeType]:
 
 
 def pack_patterns(source: bytes) -> bytes:
-    """What `runtime.patterns` puts into the cache of `re` for this source; empty for none."""
+    """What `frozenfinder.patterns` puts into the cache of `re` for this source; empty for none."""
     try:
         with record_warnings():
             tree = ast.parse(source)
