@@ -28,7 +28,7 @@ _LOCAL = ("direct_url.json",)  # of a distribution's metadata: where it was inst
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class Assembly:
     """The bytes of a registry, in pieces, and what the start of the bundle has to know of it.
 
     `table`, `suffix` and `release` are what `start.boot` takes, but that offsets in the table count
@@ -44,7 +44,7 @@ class Contents:
     content: Content
 
 
-def assemble(plan: Plan, *, jobs: int, progress: Progress | None = None) -> Contents:
+def assemble(plan: Plan, *, jobs: int, progress: Progress | None = None) -> Assembly:
     """Compile what is planned, and what it takes to boot from it."""
     plan = adapt(plan)
     content = Content(plan)
@@ -55,7 +55,7 @@ def assemble(plan: Plan, *, jobs: int, progress: Progress | None = None) -> Cont
     pieces = pack(plan, modules, files)
     extensions = any(each.entry.kind == "extension" and each.entry.size for each in modules)
     stdlib = any(each.entry.table == "stdlib" for each in modules)
-    return Contents(
+    return Assembly(
         pieces=pieces,
         table=_locate_run_time(modules, len(pieces[0])),
         tops=sorted(_tops(modules)),
@@ -121,7 +121,7 @@ def _plan_run_time(root: Root, path: Path) -> Module:
 def _locate_run_time(
     modules: Iterable[Frozen], start: int
 ) -> dict[str, tuple[bool, int, int, int]]:
-    """`Contents.table`, for blobs that begin at `start`."""
+    """`Assembly.table`, for blobs that begin at `start`."""
     entries = [each.entry for each in modules if each.entry.table == "bootstrap"]
     return {
         entry.name: (entry.is_package, start + entry.offset, entry.size, entry.digest)

@@ -84,7 +84,7 @@ def examine(files: ActivationFiles) -> Status:
         level = f" -{registry.header.optimize * 'O'}" if registry.header.optimize else ""
         status = status._replace(frozen_for=registry.header.cache_tag + level)
         if mode == "overlay":
-            sources, stale = compare(registry)
+            sources, stale = find_stale(registry)
             status = status._replace(sources=sources, stale=stale)
     except FrozenFinderError as error:
         return status._replace(problem=str(error))
@@ -112,8 +112,8 @@ def find_problem(registry: Registry, options: dict[str, Any]) -> str | None:
     return "this interpreter was started without it"
 
 
-def compare(registry: Registry) -> tuple[int, list[str]]:
-    """How many files there are to compare, and the modules whose file is not what was frozen."""
+def find_stale(registry: Registry) -> tuple[int, list[str]]:
+    """How many files overlay compares, and the modules whose file is not what was frozen."""
     directories = [resolve(anchor, path, registry) for anchor, path in registry.roots]
     entries = [each for each in registry.entries() if each.kind in OVERLAY_KINDS]
     stale = []

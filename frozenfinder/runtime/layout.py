@@ -305,6 +305,18 @@ def unpack_roots(data: bytes, path: str, offset: int = 0) -> "list[tuple[str, st
     return roots
 
 
+def find_piece(header: Header, path: str, section: str, offset: int, size: int, what: str) -> int:
+    """Where the piece at `offset` of a section begins; RegistryError unless it ends within it."""
+    start, limit, _ = header.sections[section]
+    if offset + size > limit:
+        raise _error(
+            path,
+            f"{what} ends at {start + offset + size}, section {section!r} ends at {start + limit}",
+            start + offset,
+        )
+    return start + offset
+
+
 def unpack_boot(data: bytes, limit: int, path: str, at: int = 0) -> "tuple[int, int, int]":
     """The (offset, size, count) of the blobs of a recorded boot; the section lies `at` this offset.
 

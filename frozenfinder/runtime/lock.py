@@ -68,7 +68,7 @@ PATIENCE = 0.1
 
 
 def _count_from_repr(lock: RLock) -> int:
-    """`RLock._recursion_count()`, which 3.12.0 and the first 3.11 releases lack; as atomic."""
+    """`RLock._recursion_count()`, which 3.11.0 to 3.11.5 and 3.12.0 lack; as atomic."""
     if not is_owned(lock):
         return 0
     return int(repr(lock).partition(" count=")[2].partition(" ")[0])

@@ -466,9 +466,7 @@ class Registry:
         except OSError as error:
             raise self._unreadable("the whole", 0, error) from error
         if len(data) < size:
-            raise RegistryError(
-                f"{self.where}: ends at {size}, file has {len(data)} bytes", path=self.path
-            )
+            raise self.error(f"ends at {size}, file has {len(data)} bytes")
         return data
 
     def _section(self, name: str) -> bytes:
@@ -479,20 +477,6 @@ class Registry:
             layout.check(data, digest, self.path, what, offset)
             return data
         return bytes(self._fetch(self._index_window, offset, size, digest, what))
-
-    def _piece(
-        self, section: str, window: _Window, offset: int, size: int, digest: int, what: str
-    ) -> memoryview:
-        """The bytes at `offset` of a section that is digested in pieces."""
-        start, limit, _ = self.header.sections[section]
-        if offset + size > limit:
-            raise RegistryError(
-                f"{self.where}: {what} ends at {start + offset + size}, "
-                f"section {section!r} ends at {start + limit}",
-                path=self.path,
-                offset=start + offset,
-            )
-        return self._fetch(window, start + offset, size, digest, what)
 
     def _fetch(self, window: _Window, offset: int, size: int, digest: int, what: str) -> memoryview:
         """The bytes at `offset` of the registry, checked.
@@ -511,9 +495,13 @@ class Registry:
             raise self._unreadable(what, offset, error) from error
 
     def _unreadable(self, what: str, offset: int, error: OSError) -> RegistryError:
-        return RegistryError(
-            f"{self.where}: {what} cannot be read: {error.strerror}", path=self.path, offset=offset
-        )
+        return self.error(f"{what} cannot be read: {error.strerror}", offset=offset)
+
+    def error(
+        self, complaint: str, name: "str | None" = None, offset: "int | None" = None
+    ) -> RegistryError:
+        """The error for damage in this registry."""
+        return RegistryError(f"{self.where}: {complaint}", name=name, path=self.path, offset=offset)
 
     def read_blob(self, entry: FrozenEntry) -> memoryview:
         """The marshalled code of `entry` (of a data entry, its content), checked."""
@@ -535,7 +523,8 @@ class Registry:
         what = f"{what} {entry.name!r}"
         window = self._boot_window if offset in self._boot else self._blob_window
         try:
-            return self._piece("blobs", window, offset, size, digest, what)
+            at = layout.find_piece(self.header, self.path, "blobs", offset, size, what)
+            return self._fetch(window, at, size, digest, what)
         except RegistryError as error:
             error.name = entry.name
             raise
@@ -556,11 +545,10 @@ class Registry:
     def find_root(self, entry: FrozenEntry) -> "tuple[str, str]":
         """The (anchor, path) of the root that an entry lies below; RegistryError without one."""
         if entry.root >= len(self.roots):
-            raise RegistryError(
-                f"{self.where}: entry {entry.name!r} lies below root {entry.root}, "
+            raise self.error(
+                f"entry {entry.name!r} lies below root {entry.root}, "
                 f"expected one below {len(self.roots)}",
-                name=entry.name,
-                path=self.path,
+                entry.name,
             )
         return self.roots[entry.root]
 
@@ -587,13 +575,9 @@ class Registry:
         try:
             info = json.loads(self._section("info") or b"{}")
         except (ValueError, RecursionError) as error:
-            raise RegistryError(
-                f"{self.where}: section 'info' is not JSON: {error}", path=self.path
-            ) from None
+            raise self.error(f"section 'info' is not JSON: {error}") from None
         if not isinstance(info, dict):
-            raise RegistryError(
-                f"{self.where}: section 'info' is not a JSON object", path=self.path
-            )
+            raise self.error("section 'info' is not a JSON object")
         return info
 
     # -- CPython's functions of these names: `frozen_api` has them
@@ -702,10 +686,9 @@ class _Index:
         offset, size, _ = registry.header.sections[self._section]
         count = size // 24
         if not 0 < count <= layout.MAX_SHARDS or count & count - 1 or size % 24:
-            raise RegistryError(
-                f"{registry.where}: section {self._section!r} has {size} bytes, expected 24 for "
-                f"each of a power of two of shards, {layout.MAX_SHARDS} at most",
-                path=registry.path,
+            raise registry.error(
+                f"section {self._section!r} has {size} bytes, expected 24 for each of a power of "
+                f"two of shards, {layout.MAX_SHARDS} at most",
                 offset=offset,
             )
         self._directory = layout.unpack_words(registry._section(self._section))
@@ -717,9 +700,9 @@ class _Index:
         registry = self._registry
         offset, size, digest = self._directory[3 * number : 3 * number + 3]
         what = f"shard {number} of section {self._section!r}"
-        window = registry._index_window
-        data = registry._piece(self._shards_section, window, offset, size, digest, what)
-        start = registry.header.sections[self._shards_section][0]
-        shard = layout.Shard(bytes(data), registry.path, start + offset)
+        section = self._shards_section
+        at = layout.find_piece(registry.header, registry.path, section, offset, size, what)
+        data = registry._fetch(registry._index_window, at, size, digest, what)
+        shard = layout.Shard(bytes(data), registry.path, at)
         self._shards[number] = shard
         return shard

@@ -91,10 +91,10 @@ def pack_patterns(source: bytes) -> bytes:
             tree = ast.parse(source)
     except _FAILURES:
         return b""
-    return pack(find_patterns(tree))
+    return pack_keys(find_patterns(tree))
 
 
-def pack(keys: Iterable[Key]) -> bytes:
+def pack_keys(keys: Iterable[Key]) -> bytes:
     """The packed form of patterns: those that `re` compiles without a warning."""
     compiled = [
         (flags, arguments)

@@ -172,7 +172,7 @@ class Content:
         if not self._plan.patterns and not frozen.entry.patterns_size:
             return
         # deferred: `ast` and `re` take long to import
-        from frozenfinder.freezer.compile.expressions import pack, parse_key, unpack_keys
+        from frozenfinder.freezer.compile.expressions import pack_keys, parse_key, unpack_keys
 
         known: set[object] = set()
         for each in self._modules.values():
@@ -180,7 +180,7 @@ class Content:
             known.update(unpack_keys(each.blob[-size:] if size else b""))
         missing = sorted(set(map(parse_key, self._plan.patterns)) - known, key=repr)
         code = frozen.blob[: len(frozen.blob) - frozen.entry.patterns_size]
-        packed = pack(missing)
+        packed = pack_keys(missing)
         frozen.entry.patterns_size = len(packed)
         self._modules[place] = frozen._replace(blob=code + packed)
 
