@@ -217,8 +217,8 @@ class Content:
         return FrozenEntry(
             module.name,
             origname=module.origname,
-            table=module.table,
-            kind=module.kind,
+            table=module.table,  # type: ignore[arg-type]  # one of `TABLES`
+            kind=module.kind,  # type: ignore[arg-type]  # "alias" for a moment
             is_package=module.is_package,
             lay_out=module.name in self._plan.lay_out,
             root=self._numbers[module.root],
