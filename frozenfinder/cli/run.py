@@ -29,6 +29,7 @@ from frozenfinder.runtime.system import (
     RUN_AS_MAIN,
     environment,
     find_path_entry,
+    is_listed,
 )
 
 from . import BAD_INPUT, DONE, UsageError, report
@@ -143,8 +144,10 @@ def main(arguments: "list[str]", *, hand_on: bool = True) -> int:
             return DONE
         if environment("FROZENFINDER") != "off":
             registry = Registry.open(request.registry)
-            if registry.mismatch is not None:
-                raise registry.version_error()
+            if registry.mismatch is not None or not is_listed():
+                from frozenfinder.null_finder import make_version_error
+
+                raise make_version_error(registry)
             install(registry, **request.options)
             if hand_on:
                 _hand_on(registry.path, request.options)
