@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.at_once import at_once, dawdling_dup2
+from support.interrupts import at_every_event, code_of
 from support.processes import Python, RunPython
 from support.registries import (
     HERE,
@@ -737,6 +738,17 @@ os.fstat(0)
             os.close(descriptor_of(opened))
             at_once(lambda _: opened._source.recover(header), range(16))
             assert open_files().count(opened.path) == 1
+
+    @linux_only
+    def test_recovered_wherever_another_thread_recovers_it(self, opened: Registry) -> None:
+        source, header = opened._source, opened._head[: layout.HEADER_SIZE]
+        codes = code_of(registry_module._File.recover)
+        for tracer in at_every_event(lambda: source.recover(header), codes, opcodes=True):
+            os.close(descriptor_of(opened))
+            with tracer:
+                source.recover(header)
+            assert open_files().count(opened.path) == 1
+            assert contents(opened) == contents(Registry.from_bytes(SMALL))
 
     @pytest.mark.parametrize("order", ["older", "newer"])
     def test_its_number_given_to_another_file(self, tmp_path: Path, order: str) -> None:
