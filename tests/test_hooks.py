@@ -1,11 +1,13 @@
 """`install` and `uninstall`: where finders stand, what is opened, what the environment says."""
 
+import ast
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from frozenfinder.public import HOMES
 from support.layers import BUILTIN, find_boot
 from support.overlays import FILES, Tree
 from support.processes import Python, RunPython
@@ -311,8 +313,19 @@ last = Last(frozenfinder.install(sys.argv[1], mode=sys.argv[2]))
     assert run_python(code, tree.registry, mode).stdout == "None gone"
 
 
-def test_everything_public_is_listed() -> None:
-    assert set(frozenfinder.__all__) <= set(dir(frozenfinder))
+def test_the_public_names_are_those_that_type_checkers_see() -> None:
+    stub = ast.parse(Path(frozenfinder.__file__).with_suffix(".pyi").read_text("utf-8"))
+    seen = [
+        ast.literal_eval(node.value)
+        for node in stub.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    starred: dict[str, object] = {}
+    exec("from frozenfinder import *", starred)
+    del starred["__builtins__"]
+    assert [sorted(HOMES)] == seen
+    assert list(HOMES) == frozenfinder.__all__ == sorted(starred)
+    assert set(HOMES) <= set(dir(frozenfinder))
 
 
 def test_the_environment_is_read_where_os_was_taken_out_of_sys_modules(

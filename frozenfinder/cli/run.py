@@ -30,6 +30,7 @@ from frozenfinder.runtime.system import (
     environment,
     find_path_entry,
     get_module,
+    is_listed,
     set_module,
 )
 
@@ -145,8 +146,10 @@ def main(arguments: "list[str]", *, hand_on: bool = True) -> int:
             return DONE
         if environment("FROZENFINDER") != "off":
             registry = Registry.open(request.registry)
-            if registry.mismatch is not None:
-                raise registry.version_error()
+            if registry.mismatch is not None or not is_listed():
+                from frozenfinder.null_finder import make_version_error
+
+                raise make_version_error(registry)
             install(registry, **request.options)
             if hand_on:
                 _hand_on(registry.path, request.options)
