@@ -29,7 +29,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from support.processes import PROGRAMS, clean_environment
+from support.processes import PROGRAMS, TIMEOUT, clean_environment
 from support.sources import write_tree
 
 from frozenfinder.freezer import Manifest, discover, freeze
@@ -145,10 +145,9 @@ class OverlayMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for twin in getattr(self, "twins", ()):
-            self.ask(twin, ["served"])
-            type(self).served += self.answer(twin)["outcome"]
-            twin.kill()
-            twin.communicate()
+            output, _ = twin.communicate(json.dumps(["served"]) + "\n", timeout=TIMEOUT)
+            if output:
+                type(self).served += json.loads(output.splitlines()[-1])["outcome"]
         if hasattr(self, "root"):
             self._temporary.cleanup()
 
@@ -159,7 +158,9 @@ class OverlayMachine(RuleBasedStateMachine):
 
     def answer(self, twin: "subprocess.Popen[str]") -> Any:
         assert twin.stdout is not None
-        return json.loads(twin.stdout.readline())
+        line = twin.stdout.readline()
+        assert line, "an interpreter has died, and said why on stderr"
+        return json.loads(line)
 
     def tell(self, *command: object) -> None:
         """Have both obey, and compare."""

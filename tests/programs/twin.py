@@ -113,7 +113,8 @@ class Twin:
             "executed": executed,
             "warnings": [f"{each.category.__name__}: {each.message}" for each in caught],
             "modules": {
-                name: describe(sys.modules[name]) for name in sorted(self.names & {*sys.modules})
+                name: try_out(describe, sys.modules[name])
+                for name in sorted(self.names & {*sys.modules})
             },
         }
 
