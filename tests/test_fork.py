@@ -39,6 +39,7 @@ def start(function):
 """
 
 
+@pytest.mark.long
 def test_none_of_500_children_forked_during_imports_hangs(run_python: RunPython) -> None:
     code = """
 slow = "import time; time.sleep(0.002); value = 1"

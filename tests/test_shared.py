@@ -15,7 +15,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from frozenfinder.runtime.patterns import Patterns
 from support.at_once import at_once
 from support.interrupts import at_every_event, code_of
 from support.registries import build_registry, frozen
@@ -26,6 +25,7 @@ from frozenfinder import FrozenFinder, Mode, Registry
 from frozenfinder.closed.processes import hand_on
 from frozenfinder.freezer import Manifest, discover, freeze
 from frozenfinder.freezer.compile.expressions import pack
+from frozenfinder.patterns import Patterns
 from frozenfinder.runtime import hooks, system
 from frozenfinder.runtime.collector import Collector
 from frozenfinder.runtime.roots import Roots
