@@ -24,7 +24,7 @@ import frozenfinder
 from frozenfinder import FrozenFinder, Mode, Registry
 from frozenfinder.closed.processes import hand_on
 from frozenfinder.freezer import Manifest, discover, freeze
-from frozenfinder.freezer.compile.expressions import pack
+from frozenfinder.freezer.compile.expressions import pack_keys
 from frozenfinder.patterns import Patterns
 from frozenfinder.runtime import hooks, system
 from frozenfinder.runtime.collector import Collector
@@ -158,7 +158,7 @@ def test_after_many_threads_the_threshold_is_as_it_was() -> None:
 
 def test_patterns_are_filled_in_wherever_another_thread_fills_them_in() -> None:
     patterns = Patterns()
-    packed = pack([("shared[a-z]+pattern", 0)])
+    packed = pack_keys([("shared[a-z]+pattern", 0)])
     key = (str, "shared[a-z]+pattern", 0)
     cache = vars(re)["_cache"]
     for tracer in at_every_event(patterns.flush, code_of(Patterns), opcodes=True):
@@ -171,7 +171,7 @@ def test_patterns_are_filled_in_wherever_another_thread_fills_them_in() -> None:
 
 def test_threads_that_add_patterns_raise_nothing() -> None:
     patterns = Patterns()
-    packed = [pack([(f"shared{number}", 0)]) for number in range(8)]
+    packed = [pack_keys([(f"shared{number}", 0)]) for number in range(8)]
 
     def add(each: bytes) -> None:
         for _ in range(200):
