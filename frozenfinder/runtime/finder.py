@@ -6,7 +6,7 @@ is published by single assignments.
 
 import sys
 from _frozen_importlib import ModuleSpec
-from _frozen_importlib_external import ExtensionFileLoader
+from _frozen_importlib_external import ExtensionFileLoader, PathFinder
 
 from frozenfinder.errors import RegistryError
 
@@ -14,13 +14,14 @@ from .layout import OVERLAY_KINDS
 from .loader import FrozenExtensionLoader, FrozenLoader
 from .lock import is_importing
 from .registry import FrozenEntry, Registry
-from .roots import Bypass, Roots
+from .roots import Bypass, Roots, check_stock
 from .system import SEPARATOR, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import CodeType, ModuleType
+    from typing import Any
 
     from frozenfinder.native.fixups import FixupTable
     from frozenfinder.patterns import Patterns
@@ -151,26 +152,55 @@ class FrozenFinder(ServingFinder):
             entry = self.registry.find_entry(fullname, self.tests)
             if entry is None or entry.kind == "namespace":  # whose portions only the path knows
                 return None
-            return self._find_spec(fullname, path, entry)
+            spec = self._find_spec(fullname, path, entry)
+            between = self._find_between()
         except Bypass as reason:
             self.note_bypassed(fullname, str(reason))
+            return None
         except RegistryError as error:
             self._give_up(fullname, error)
+            return None
         except ValueError as error:  # as stock has it for a NUL, or a lone surrogate
             self.note_bypassed(
                 fullname, f"an item before its root on the path cannot be a path: {error}"
             )
-        return None
+            return None
+        for finder in between:
+            find_spec = getattr(finder, "find_spec", None)
+            found = None if find_spec is None else find_spec(fullname, path, target)
+            if found is not None:
+                self.note_bypassed(fullname, f"{finder!r} on sys.meta_path supplies it")
+                return found  # type: ignore[no-any-return]
+        return spec
+
+    def _find_between(self) -> "list[Any]":
+        """The finders that stock asks after those before this one, and before PathFinder.
+
+        There are some if they were put there after `install`. Bypass where PathFinder does not
+        follow at all.
+        """
+        path = sys.meta_path
+        if self not in path:  # a finder that wraps this one asks
+            return []
+        following = path[path.index(self) + 1 :]
+        if following[:1] == [PathFinder]:
+            return []
+        if PathFinder not in following:
+            raise Bypass("PathFinder does not follow on sys.meta_path")
+        between = following[: following.index(PathFinder)]
+        return [finder for finder in between if not isinstance(finder, FrozenFinder)]
 
     def _find_spec(
         self, fullname: str, path: "Iterable[str] | None", entry: FrozenEntry
     ) -> ModuleSpec:
         if entry.kind not in OVERLAY_KINDS:
             raise Bypass(f"entries of kind {entry.kind!r} are left to the normal path")
+        check_stock()
         lock = self.lock
         epoch = lock.generation if lock.held() else 0
         location = self._roots.locate(entry, path, epoch)
         check_fresh(entry, location)
+        self._roots.settle()
         loader: "FrozenLoader | ExtensionFileLoader"
         if entry.kind == "source":
             loader = FrozenLoader(fullname, location, self, entry)

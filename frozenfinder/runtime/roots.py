@@ -9,22 +9,30 @@ frozen. `Roots.locate` decides that for the price of a comparison with the entri
   tested with one look-up. A name that is in it is left to the normal search.
 - A listing holds for as long as the directory's mtime does, which is looked at once for every
   outermost import. Stock looks at every import.
+- `sys.path_importer_cache` is filled as stock fills it: with the path entry finder of each item
+  that the search reaches, up to the item at which it ends.
 - The directory of the frozen file itself may have come to hold a package or an extension module of
   the same name, which stock would prefer. A directory not written since the registry was cannot
   have; of one that was, the listing tells.
+
+All of that stands in for importlib's search and loading as CPython has them. `check_stock` looks,
+for every module, whether they are what they were.
 """
 
 import sys
 from _frozen_importlib_external import (
+    BYTECODE_SUFFIXES,
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
+    PathFinder,
     SourceFileLoader,
+    SourcelessFileLoader,
 )
 
 from .registry import Registry
-from .system import LOADERS, SEPARATOR, STDLIB_DIR, find_path_entry, syscalls
+from .system import LOADERS, SEPARATOR, STDLIB_DIR, find_path_entry, make_absolute, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +41,13 @@ if TYPE_CHECKING:
 
     from .layout import FrozenEntry
 
-_SOURCE = (".py", SourceFileLoader)  # as `FileFinder._loaders` has it
-_STOCK_LOADERS = (  # as `_get_supported_file_loaders` gives them
-    (ExtensionFileLoader, EXTENSION_SUFFIXES),
-    (SourceFileLoader, SOURCE_SUFFIXES),
+_STOCK_LOADERS = (  # as `_get_supported_file_loaders` gives them, in lists of its own
+    (ExtensionFileLoader, [*EXTENSION_SUFFIXES]),
+    (SourceFileLoader, [*SOURCE_SUFFIXES]),
+    (SourcelessFileLoader, [*BYTECODE_SUFFIXES]),
 )
+_LOADERS = [(suffix, loader) for loader, suffixes in _STOCK_LOADERS for suffix in suffixes]
+_SUFFIXES = frozenset([suffix for suffix, _ in _LOADERS])
 _RANKED = (*EXTENSION_SUFFIXES, ".py")  # the order in which stock prefers them
 
 
@@ -45,17 +55,52 @@ class Bypass(Exception):  # noqa: N818  # an answer, and not an error
     """A frozen module that may not be served; the argument says why."""
 
 
+def _read_stock() -> "list[object]":
+    """The functions of importlib that overlay stands in for, as they are now."""
+    source, extension = SourceFileLoader, ExtensionFileLoader
+    return [
+        vars(PathFinder).get("find_spec"),
+        FileFinder.find_spec,
+        source.create_module,
+        source.exec_module,
+        source.get_code,
+        source.get_data,
+        source.get_filename,
+        source.path_stats,
+        source.source_to_code,
+        extension.create_module,
+        extension.exec_module,
+    ]
+
+
+def _is_importlibs(function: object) -> bool:
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return getattr(code, "co_filename", "").startswith("<frozen importlib.")
+
+
+_STOCK = _read_stock()
+if not all(map(_is_importlibs, _STOCK)):
+    _STOCK = []  # patched before this was imported: nothing is as CPython has it
+
+
+def check_stock() -> None:
+    """Bypass where somebody has replaced a function that overlay stands in for. Half a µs."""
+    if _read_stock() != _STOCK:
+        raise Bypass("importlib's finders or loaders were patched")
+
+
 class _Directory:
     """A directory's listing, for as long as its mtime holds."""
 
-    __slots__ = ("_epoch", "_modified_ns", "_names", "_tops", "path")
+    __slots__ = ("_epoch", "_folders", "_modified_ns", "_names", "_tops", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._epoch = 0
         self._modified_ns = -1
         self._names: "frozenset[str] | None" = None
-        self._tops: "frozenset[str] | None" = None
+        self._tops: "frozenset[str] | None" = None  # of files
+        self._folders: "frozenset[str]" = frozenset()  # or files without a suffix
 
     def revalidate(self, epoch: int) -> None:
         """Look at the mtime, unless this epoch has; forget a listing that it does not bear out.
@@ -85,11 +130,15 @@ class _Directory:
                 self._names = frozenset()
         return self._names
 
-    def tops(self) -> "frozenset[str]":
-        """The names that a module in it could have."""
-        if self._tops is None:
-            self._tops = frozenset([name.partition(".")[0] for name in self.names()])
-        return self._tops
+    def may_supply(self, name: str) -> bool:
+        """Whether it has a folder of that name, or a file that is the module of that name."""
+        tops = self._tops
+        if tops is None:
+            parts = [each.partition(".") for each in self.names()]
+            self._folders = frozenset([stem for stem, dot, _ in parts if not dot])
+            tops = frozenset([stem for stem, dot, rest in parts if dot + rest in _SUFFIXES])
+            self._tops = tops
+        return name in tops or (name in self._folders and _is_folder(self.path + SEPARATOR + name))
 
 
 class Roots:
@@ -111,7 +160,8 @@ class Roots:
         self._path: "list[object]" = []
         self._cwd: "str | None" = None
         self._hooks: "list[object]" = []
-        self._stock_hooks = False
+        self._details: "tuple[Any, ...] | None" = None
+        self._reached: "tuple[str, tuple[Any, ...]] | None" = None
 
     def invalidate(self) -> None:
         """Forget what was seen of the path and its directories; costs the same for any number."""
@@ -125,13 +175,14 @@ class Roots:
         where the search might end elsewhere. No system call but a `stat` for each directory that
         this epoch has not seen; epoch 0 looks at each every time.
         """
+        self._reached = None
         self._read_path()
-        found_by = _SOURCE if entry.kind == "source" else _find_extension_loader(entry)
+        suffix = ".py" if entry.kind == "source" else _find_suffix(entry)
         folder, _, file = entry.path.rpartition("/")
         home = folder.rpartition("/")[0] if entry.is_package else folder
-        top = self._find_top(entry, home, sys.path if path is None else path, epoch, found_by)
+        top = self._find_top(entry, home, sys.path if path is None else path, epoch)
         location = f"{top}{SEPARATOR}{entry.path.replace('/', SEPARATOR)}"
-        self._check_rivals(location[: -len(file) - 1], file, found_by[0], entry.is_package, epoch)
+        self._check_rivals(location[: -len(file) - 1], file, suffix, entry.is_package, epoch)
         return location
 
     def _read_path(self) -> None:
@@ -146,14 +197,13 @@ class Roots:
         identities.pop(None, None)
         spellings = dict(known)
         for item in items:
-            try:
-                finder = self._finder(item) if isinstance(item, str) else None
-            except ValueError:  # no path: it has a NUL, or a lone surrogate
+            if not isinstance(item, str):
                 continue
-            if type(finder) is FileFinder:
-                spelling = finder.path.rstrip(SEPARATOR)
-                if spelling not in spellings and (identity := _identity(spelling)) in identities:
-                    spellings[spelling] = identities[identity]
+            finder = sys.path_importer_cache.get(item)
+            whole = finder.path if type(finder) is FileFinder else make_absolute(item or cwd or ".")
+            spelling = whole.rstrip(SEPARATOR)
+            if spelling not in spellings and (identity := _identity(spelling)) in identities:
+                spellings[spelling] = identities[identity]
         self._spellings = spellings
         self._cwd = cwd
         self._path = items
@@ -171,7 +221,6 @@ class Roots:
         home: str,
         path: "Iterable[object]",
         epoch: int,
-        found_by: "tuple[str, type]",
     ) -> str:
         """The root's directory as spelled by the item of `path` at which the search would end."""
         ending = SEPARATOR + home.replace("/", SEPARATOR) if home else ""
@@ -186,7 +235,7 @@ class Roots:
                 if top is None:
                     self._pass_by(item, finder, entry.name, epoch)
                     continue
-            self._check_finder(item, found_by)
+            self._check_finder(item)
             return top
         root = self.directories[entry.root] if entry.root < len(self.directories) else None
         raise Bypass(f"its root {root!r} is not on the path")
@@ -200,25 +249,38 @@ class Roots:
     def _pass_by(self, item: str, finder: object, name: str, epoch: int) -> None:
         """Bypass if an item of the path that comes before the root might supply `name`."""
         if type(finder) is FileFinder:
-            supplies = name.rpartition(".")[2] in self._directory(finder.path, epoch).tops()
+            supplies = self._directory(finder.path, epoch).may_supply(name.rpartition(".")[2])
         else:
             find_spec = getattr(finder, "find_spec", None)
             supplies = find_spec is not None and find_spec(name) is not None
         if supplies:
             raise Bypass(f"{item!r} comes before its root on the path and may supply it")
 
-    def _check_finder(self, item: str, found_by: "tuple[str, type]") -> None:
+    def _check_finder(self, item: str) -> None:
         """Bypass unless stock would search `item` with its own finder and loaders."""
-        finder: "Any" = sys.path_importer_cache.get(item)
+        cache = sys.path_importer_cache
+        finder: "Any" = cache.get(item)
         if finder is None:
-            if sys.path_hooks != self._hooks:
-                self._hooks = list(sys.path_hooks)
-                self._stock_hooks = all(map(_is_stock, self._hooks))
-            if self._stock_hooks and item not in sys.path_importer_cache:
+            if item and item not in cache and (details := self._find_details()) is not None:
+                # as stock's hook makes it; `check_fresh` finds out whether there is a directory
+                self._reached = item, details
                 return
             finder = self._finder(item)
-        if type(finder) is not FileFinder or found_by not in getattr(finder, LOADERS):
+        if type(finder) is not FileFinder or getattr(finder, LOADERS)[: len(_LOADERS)] != _LOADERS:
             raise Bypass(f"{item!r} is searched by {finder!r}")
+
+    def _find_details(self) -> "tuple[Any, ...] | None":
+        """What stock's path hook makes a `FileFinder` of; None unless the hooks are stock's."""
+        if sys.path_hooks != self._hooks:
+            self._hooks = list(sys.path_hooks)
+            self._details = _read_details(self._hooks)
+        return self._details
+
+    def settle(self) -> None:
+        """Cache a finder of the directory that the last module was located in, as stock does."""
+        if self._reached is not None:
+            (item, details), self._reached = self._reached, None
+            sys.path_importer_cache.setdefault(item, FileFinder(item, *details))
 
     def _check_rivals(
         self, directory: str, file: str, suffix: str, is_package: bool, epoch: int
@@ -244,12 +306,12 @@ class Roots:
         return state
 
 
-def _find_extension_loader(entry: "FrozenEntry") -> "tuple[str, type]":
-    """As `_SOURCE`, for an extension module; Bypass if this interpreter loads no such files."""
+def _find_suffix(entry: "FrozenEntry") -> str:
+    """The suffix of an extension module; Bypass if this interpreter loads no such files."""
     suffix = get_extension_suffix(entry)
     if suffix not in EXTENSION_SUFFIXES:
         raise Bypass(f"this interpreter loads no extension modules that end in {suffix!r}")
-    return suffix, ExtensionFileLoader
+    return suffix
 
 
 def get_extension_suffix(entry: "FrozenEntry") -> str:
@@ -258,19 +320,28 @@ def get_extension_suffix(entry: "FrozenEntry") -> str:
     return file[len(file.partition(".")[0]) :]
 
 
-def _is_stock(hook: object) -> bool:
-    """Whether a path hook leaves directories to stock's own finder and loaders."""
-    if getattr(hook, "__module__", None) == "zipimport":
-        return True
-    owner = getattr(hook, "__self__", None)
-    if getattr(owner, "mode", None) == "closed" and hasattr(owner, "registry"):
-        return True  # that of a `ClosedFinder`, for its virtual directories alone
-    cells = getattr(hook, "__closure__", None) or ()
-    contents = [cell.cell_contents for cell in cells]
-    return FileFinder in contents and any(
-        isinstance(content, tuple) and content[: len(_STOCK_LOADERS)] == _STOCK_LOADERS
-        for content in contents
-    )
+def _read_details(hooks: "list[object]") -> "tuple[Any, ...] | None":
+    """The loader details of stock's path hook; None if another hook may take a directory first."""
+    for hook in hooks:
+        owner = getattr(hook, "__self__", None)
+        if getattr(hook, "__module__", None) == "zipimport":
+            continue  # for files alone
+        if getattr(owner, "mode", None) == "closed" and hasattr(owner, "registry"):
+            continue  # that of a `ClosedFinder`, for its virtual directories alone
+        cells = getattr(hook, "__closure__", None) or ()
+        contents = [cell.cell_contents for cell in cells]
+        for details in contents:
+            if isinstance(details, tuple) and details[: len(_STOCK_LOADERS)] == _STOCK_LOADERS:
+                return details if FileFinder in contents else None
+        return None
+    return None
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return syscalls.stat(path).st_mode & 0o170000 == 0o040000
+    except (OSError, ValueError):
+        return False
 
 
 def resolve(anchor: str, path: str, registry: Registry) -> "str | None":
