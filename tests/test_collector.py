@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.overlays import Tree
@@ -173,3 +174,40 @@ except ValueError:
     print(gc.get_threshold() == before)
 """
     assert python("-c", code, env=env).stdout == f"{inside} {inside} True\nTrue\n"
+
+
+def test_a_body_that_allocates_much_gets_the_usual_threshold_back(
+    thresholds: tuple[int, ...],
+) -> None:
+    collector = Collector()
+    collector.relax()
+    assert gc.get_threshold()[0] == RELAXED
+    kept = [[number] for number in range(2 * RELAXED)]
+    assert gc.get_threshold() == thresholds
+    collector.restore()
+    assert len(kept) == 2 * RELAXED
+    assert not any(callback.__self__ is collector for callback in _bound(gc.callbacks))
+
+
+def _bound(callbacks: list[Any]) -> list[Any]:
+    return [callback for callback in callbacks if hasattr(callback, "__self__")]
+
+
+@pytest.mark.parametrize("factor", [1, 10])
+def test_a_threshold_that_a_body_read_and_multiplied_is_that_times_the_usual(
+    thresholds: tuple[int, ...], factor: int
+) -> None:
+    collector = Collector()
+    collector.relax()
+    first, *others = gc.get_threshold()
+    gc.set_threshold(first * factor, *(each + 1 for each in others))
+    collector.restore()
+    assert gc.get_threshold() == (thresholds[0] * factor, *(each + 1 for each in others))
+
+
+def test_a_threshold_of_100_000_that_a_body_sets_stands(thresholds: tuple[int, ...]) -> None:
+    collector = Collector()
+    collector.relax()
+    gc.set_threshold(100_000)
+    collector.restore()
+    assert gc.get_threshold()[0] == 100_000

@@ -289,3 +289,27 @@ def same_twice(tree: Tree, code: str, *, served: int) -> None:
     one, two = outcomes
     assert (two.output, two.error, two.status) == (one.output, one.error, one.status)
     assert (one.served, two.served) == (0, served)
+
+
+def test_a_file_that_appears_in_an_import_that_lasts_is_seen_after_a_second(tree: Tree) -> None:
+    tree.write(
+        {
+            "loop.py": f"""
+import os, sys, time
+import m
+time.sleep(1.1)
+with open({str(tree.other / "pkg.py")!r}, 'w') as file:
+    file.write("VALUE = 'the new one'")
+time.sleep(1.1)
+import pkg
+print(pkg.VALUE)
+"""
+        }
+    )
+    tree.freeze()
+    code = f"sys.path.insert(0, {str(tree.other)!r})\nimport loop"
+    stock = tree.run(code, stock=True)
+    (tree.other / "pkg.py").unlink()
+    ours = tree.run(code)
+    assert (ours.output, ours.error) == (stock.output, stock.error) == ("the new one", "")
+    assert ours.served == 2

@@ -6,6 +6,8 @@ never switched off, so an import that does make garbage is collected, if later. 
 done, what it left goes to the oldest generation at once, as it would after a few collections, so
 that the next collection does not go through all of it. In a long import that happens from time to
 time: the one collection that would come in the end takes as long as all those that were put off.
+A collection that comes all the same shows a body that allocates much and imports nothing: it may be
+the program's main loop, and has the usual threshold from then on.
 What the program sets meanwhile stands. Builds without a GIL have no generations to
 promote to: `install` makes no collector there.
 
@@ -60,6 +62,8 @@ class Collector:
         if 0 < thresholds[0] < RELAXED:
             self._usual = thresholds
             gc.set_threshold(RELAXED, *thresholds[1:])
+            if self._note_collection not in gc.callbacks:
+                gc.callbacks.append(self._note_collection)
 
     def promote(self, beyond: int = PROMOTED) -> None:
         """Move all objects to the oldest generation, if `relax` lets the young one grow `beyond`.
@@ -82,6 +86,28 @@ class Collector:
     def restore(self) -> None:
         """Put back what `relax` found, unless the program has set another threshold since."""
         gc, usual = self._gc, self._usual
-        if gc is not None and usual is not None and gc.get_threshold()[0] == RELAXED:
-            self.promote(usual[0])
-            gc.set_threshold(*usual)
+        if gc is None or usual is None:
+            return
+        self.promote(usual[0])
+        self._put_back()
+        try:
+            gc.callbacks.remove(self._note_collection)
+        except ValueError:  # another thread has
+            pass
+
+    def _note_collection(self, _: str, info: "dict[str, int]") -> None:
+        """Put the threshold back in the first collection that comes by itself, for `gc.callbacks`.
+
+        One of generation 2 may be the program's own call of `gc.collect`.
+        """
+        if info["generation"] < 2:
+            self._put_back()
+
+    def _put_back(self) -> None:
+        """Put the threshold back; one that the program has multiplied is the usual times that."""
+        gc, usual = self._gc, self._usual
+        if gc is None or usual is None:
+            return
+        first, *others = gc.get_threshold()
+        if first and first % RELAXED == 0:
+            gc.set_threshold(first // RELAXED * usual[0], *others)

@@ -7,6 +7,7 @@ is published by single assignments.
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import ExtensionFileLoader, PathFinder
+from time import monotonic
 
 from frozenfinder.errors import RegistryError
 
@@ -37,6 +38,8 @@ def _get_cached_ending() -> str:
         return f".{tag}.opt-{sys.flags.optimize}.pyc" if sys.flags.optimize else f".{tag}.pyc"
     return ""
 
+
+_GENERATIONS = 1 << 32  # of the lock, more than any second sees
 
 _CACHED_ENDING = _get_cached_ending()
 
@@ -197,7 +200,8 @@ class FrozenFinder(ServingFinder):
             raise Bypass(f"entries of kind {entry.kind!r} are left to the normal path")
         check_stock()
         lock = self.lock
-        epoch = lock.generation if lock.held() else 0
+        # within an import that lasts, a directory is looked at again after a second
+        epoch = lock.generation + int(monotonic()) * _GENERATIONS if lock.held() else 0
         location = self._roots.locate(entry, path, epoch)
         check_fresh(entry, location)
         self._roots.settle()

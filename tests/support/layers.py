@@ -74,6 +74,7 @@ BUILTIN = {
     "nt",
     "posix",
     "sys",
+    "time",
 }
 """What `errors` and `runtime` may import from outside the package when they are imported."""
 
