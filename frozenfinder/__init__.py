@@ -4,51 +4,34 @@
 
     finder = frozenfinder.install("app.frz")
 
-`install` and `uninstall` are here at once; the module of any other name is imported when a program
-asks for it. `__init__.pyi` has all of them for type checkers.
+`install` and `uninstall` are here at once; `public` finds the others when a program asks for them.
+`__init__.pyi` has all of them for type checkers.
 """
 
-from frozenfinder.runtime.hooks import install, uninstall
+from frozenfinder.runtime.hooks import install as install
+from frozenfinder.runtime.hooks import uninstall as uninstall
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "ClosedFinder": "closed.finder",
-    "ClosedLoader": "closed.loader",
-    "Finder": "annotations",
-    "Fixup": "native.fixups",
-    "FixupTable": "native.fixups",
-    "FreezeError": "errors",
-    "FrozenEntry": "runtime.registry",
-    "FrozenExtensionLoader": "runtime.loader",
-    "FrozenFinder": "runtime.finder",
-    "FrozenFinderError": "errors",
-    "FrozenLoader": "runtime.loader",
-    "ImportLock": "runtime.lock",
-    "Mode": "annotations",
-    "NullFinder": "null_finder",
-    "Plan": "freezer",
-    "Registry": "runtime.registry",
-    "RegistryError": "errors",
-    "RegistryNotFoundError": "errors",
-    "RegistryTrustError": "errors",
-    "RegistryVersionError": "errors",
-    "default_registry": "runtime.hooks",
-    "freeze": "freezer",
-    "installed": "runtime.hooks",
-}
-
-__all__ = ["install", "uninstall", *_HOMES]  # noqa: PLE0604  # names, and the checker sees none
+# one constant: every boot would pay for a table, and asks for none of them
+_NAMES = """
+ClosedFinder ClosedLoader Finder Fixup FixupTable FreezeError FrozenEntry FrozenExtensionLoader
+FrozenFinder FrozenFinderError FrozenLoader ImportLock Mode NullFinder Plan Registry
+RegistryError RegistryNotFoundError RegistryTrustError RegistryVersionError default_registry
+freeze install installed uninstall
+"""
+__all__ = _NAMES.split()  # noqa: PLE0605  # the stub has a list
 
 
 def __getattr__(name: str) -> object:
     # Programs ask every module in `sys.modules` for names while they iterate over it: a name that
     # is not one of these imports nothing.
-    home = _HOMES.get(name)
-    if home is None:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(__import__(f"{__name__}.{home}", fromlist=[name]), name)
-    globals()[name] = value
+    # deferred: as above
+    from frozenfinder.public import find
+
+    value = globals()[name] = find(name)
     return value
 
 

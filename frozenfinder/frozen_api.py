@@ -30,9 +30,18 @@ _WORDS = {
 _FROZEN_KINDS = (*layout.CODE_KINDS, "excluded")  # the kinds that `struct _frozen` can hold
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a registry can hold an entry of that name: lone surrogates are not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def find_status(registry: "Registry", name: str) -> "tuple[str, FrozenEntry | None]":
     """The status of a look-up and the entry, as `find_frozen` in Python/import.c."""
-    if not layout.is_utf8(name):
+    if not is_utf8(name):
         return BAD_NAME, None
     entry = registry.find_entry(name)
     if entry is None or entry.kind not in _FROZEN_KINDS:

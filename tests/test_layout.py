@@ -12,6 +12,7 @@ from support.registries import get_word, section_entry, set_word
 
 from frozenfinder.errors import RegistryError, RegistryVersionError
 from frozenfinder.freezer.write import pack
+from frozenfinder.frozen_api import is_utf8
 from frozenfinder.runtime import layout
 from frozenfinder.runtime.layout import FrozenEntry, Shard
 
@@ -505,8 +506,8 @@ class TestIndex:
 
     @pytest.mark.parametrize("name", ["pkg", "é", "\U0001f40d"])
     def test_what_a_name_can_be(self, name: str) -> None:
-        assert layout.is_utf8(name)
-        assert not layout.is_utf8(name + "\ud800")
+        assert is_utf8(name)
+        assert not is_utf8(name + "\ud800")
 
     @pytest.mark.parametrize(
         "changes",

@@ -53,13 +53,12 @@ def test_threads_that_install_one_registry_get_one_finder(
 ) -> None:
     """Each has found that nothing is installed before the first one installs."""
     barrier = threading.Barrier(8)
-    find_type = hooks._get_finder_type
 
-    def wait_for_all(mode: str) -> object:
-        barrier.wait(60)
-        return find_type(mode)
+    def wait_for_all(name: str) -> None:
+        if name == "FROZENFINDER_WITHOUT":  # what it asks for last
+            barrier.wait(60)
 
-    monkeypatch.setattr(hooks, "_get_finder_type", wait_for_all)
+    monkeypatch.setattr(hooks, "environment", wait_for_all)
     found = at_once(lambda _: frozenfinder.install(DATA, mode=mode), range(8))
     assert len(set(map(id, found))) == 1
     assert frozenfinder.installed() == found[:1]

@@ -15,7 +15,7 @@ from .layout import OVERLAY_KINDS
 from .loader import FrozenExtensionLoader, FrozenLoader
 from .lock import is_importing
 from .registry import FrozenEntry, Registry
-from .roots import Bypass, Roots, check_stock
+from .roots import STOCK, Bypass, Roots, read_stock
 from .system import SEPARATOR, syscalls
 
 TYPE_CHECKING = False
@@ -198,7 +198,8 @@ class FrozenFinder(ServingFinder):
     ) -> ModuleSpec:
         if entry.kind not in OVERLAY_KINDS:
             raise Bypass(f"entries of kind {entry.kind!r} are left to the normal path")
-        check_stock()
+        if read_stock() != STOCK:
+            raise Bypass("importlib's finders or loaders were patched")
         lock = self.lock
         # within an import that lasts, a directory is looked at again after a second
         epoch = lock.generation + int(monotonic()) * _GENERATIONS if lock.held() else 0

@@ -98,7 +98,12 @@ def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":
         return _install_null_finder(opened, mode)
     sys.audit("frozenfinder.install", opened.path, mode)
     report = _print_bypass if environment("FROZENFINDER_DEBUG") not in (None, "", "0") else None
-    finder_type = _get_finder_type(mode)
+    finder_type: "type[FrozenFinder | ClosedFinder]" = FrozenFinder
+    if mode == "closed":
+        # deferred: overlay, of whose start every microsecond counts, does without it
+        from frozenfinder.closed.finder import ClosedFinder
+
+        finder_type = ClosedFinder
     without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
     collector = None if FREE_THREADED or "collector" in without else Collector()
     if "windows" in without or "read-ahead" in without:
@@ -169,15 +174,6 @@ def open_registry(
                 f"there is no default registry: {error}", path=error.path
             ) from None
     return Registry.open(registry)
-
-
-def _get_finder_type(mode: str) -> "type[FrozenFinder | ClosedFinder]":
-    if mode == "overlay":
-        return FrozenFinder
-    # deferred: overlay, of whose start every microsecond counts, does without it
-    from frozenfinder.closed.finder import ClosedFinder
-
-    return ClosedFinder
 
 
 def _insert(finder: "FrozenFinder | ClosedFinder") -> None:

@@ -350,15 +350,6 @@ def shard_key(name: str) -> str:
     return name.partition("/" if "/" in name else ".")[0]
 
 
-def is_utf8(name: str) -> bool:
-    """Whether a registry can hold an entry of that name: lone surrogates are not UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def name_hash(encoded: bytes) -> int:
     return digest(encoded)
 

@@ -16,7 +16,7 @@ from importlib.machinery import (
 )
 
 from frozenfinder.freezer.plan import DataFile, Module, Omission, Plan, Root, path_below
-from frozenfinder.runtime.layout import is_utf8
+from frozenfinder.frozen_api import is_utf8
 
 from .tree import Listing, Suffix, classify
 
