@@ -15,7 +15,7 @@ from .layout import OVERLAY_KINDS
 from .loader import FrozenExtensionLoader, FrozenLoader
 from .lock import is_importing
 from .registry import FrozenEntry, Registry
-from .roots import STOCK, Bypass, Roots, read_stock
+from .roots import Bypass, Roots, is_stock
 from .system import SEPARATOR, syscalls
 
 TYPE_CHECKING = False
@@ -155,8 +155,8 @@ class FrozenFinder(ServingFinder):
             entry = self.registry.find_entry(fullname, self.tests)
             if entry is None or entry.kind == "namespace":  # whose portions only the path knows
                 return None
-            spec = self._find_spec(fullname, path, entry)
-            between = self._find_between()
+            self._check_following(fullname)
+            return self._find_spec(fullname, path, entry)
         except Bypass as reason:
             self.note_bypassed(fullname, str(reason))
             return None
@@ -168,37 +168,36 @@ class FrozenFinder(ServingFinder):
                 fullname, f"an item before its root on the path cannot be a path: {error}"
             )
             return None
-        for finder in between:
-            find_spec = getattr(finder, "find_spec", None)
-            found = None if find_spec is None else find_spec(fullname, path, target)
-            if found is not None:
-                self.note_bypassed(fullname, f"{finder!r} on sys.meta_path supplies it")
-                return found  # type: ignore[no-any-return]
-        return spec
+        return None
 
-    def _find_between(self) -> "list[Any]":
-        """The finders that stock asks after those before this one, and before PathFinder.
+    def _check_following(self, fullname: str) -> None:
+        """Bypass unless stock would ask PathFinder next.
 
-        There are some if they were put there after `install`. Bypass where PathFinder does not
-        follow at all.
+        Finders that were put between them after `install` are left to be asked by importlib. Those
+        of this package are not stock's: the others of overlay leave it to this one, and one of
+        closed mode has precedence for what it holds.
         """
-        path = sys.meta_path
-        if self not in path:  # a finder that wraps this one asks
-            return []
-        following = path[path.index(self) + 1 :]
-        if following[:1] == [PathFinder]:
-            return []
-        if PathFinder not in following:
+        found = False
+        for finder in sys.meta_path:
+            if finder is self:
+                found = True
+            elif not found or isinstance(finder, FrozenFinder):
+                continue
+            elif finder is PathFinder:
+                return
+            elif not isinstance(finder, ServingFinder):
+                raise Bypass(f"{finder!r} comes before PathFinder on sys.meta_path")
+            elif finder.registry.find_entry(fullname, finder.tests) is not None:
+                raise Bypass(f"{finder!r} comes before PathFinder on sys.meta_path")
+        if found:  # else a finder that wraps this one asks
             raise Bypass("PathFinder does not follow on sys.meta_path")
-        between = following[: following.index(PathFinder)]
-        return [finder for finder in between if not isinstance(finder, FrozenFinder)]
 
     def _find_spec(
         self, fullname: str, path: "Iterable[str] | None", entry: FrozenEntry
     ) -> ModuleSpec:
         if entry.kind not in OVERLAY_KINDS:
             raise Bypass(f"entries of kind {entry.kind!r} are left to the normal path")
-        if read_stock() != STOCK:
+        if not is_stock():
             raise Bypass("importlib's finders or loaders were patched")
         lock = self.lock
         # within an import that lasts, a directory is looked at again after a second

@@ -16,9 +16,11 @@ frozen. `Roots.locate` decides that for the price of a comparison with the entri
   have; of one that was, the listing tells.
 
 All of that stands in for importlib's search and loading as CPython has them. The finder compares
-them, for every module, with what they were (`STOCK`).
+them, for every module, with what they were (`is_stock`). What belongs to others is left to stock's
+search, and not asked from here: it is asked once, in stock's order, and its tracebacks are stock's.
 """
 
+import _frozen_importlib_external
 import sys
 from _frozen_importlib_external import (
     BYTECODE_SUFFIXES,
@@ -55,28 +57,26 @@ class Bypass(Exception):  # noqa: N818  # an answer, and not an error
     """A frozen module that may not be served; the argument says why."""
 
 
-def read_stock() -> "list[object]":
-    """The functions of importlib that overlay stands in for, as they are now. Half a µs."""
-    source, extension = SourceFileLoader, ExtensionFileLoader
-    return [
-        vars(PathFinder).get("find_spec"),
-        FileFinder.find_spec,
-        source.create_module,
-        source.exec_module,
-        source.get_code,
-        source.get_data,
-        source.get_filename,
-        source.path_stats,
-        source.source_to_code,
-        extension.create_module,
-        extension.exec_module,
-    ]
+_IMPORTLIB = vars(_frozen_importlib_external)
 
 
-STOCK = read_stock()
-for _each in STOCK:
-    if getattr(_each, "__module__", None) != FileFinder.__module__:
-        STOCK = []  # patched before this was imported: nothing compares equal
+def _is_patched(part: object) -> bool:
+    function = getattr(part, "__func__", part)
+    return callable(function) and getattr(function, "__globals__", None) is not _IMPORTLIB
+
+
+_PARTS = [vars(each) for each in (PathFinder, FileFinder, ExtensionFileLoader)]
+_PARTS += [vars(each) for each in SourceFileLoader.__mro__[:-1]]
+_STOCK = [each.copy() for each in _PARTS]
+for _part in _STOCK:
+    if any([_is_patched(each) for each in _part.values()]):
+        _STOCK = []  # patched before this was imported: nothing compares equal
+        break
+
+
+def is_stock() -> bool:
+    """Whether importlib's finders and loaders are what they were. A µs."""
+    return _PARTS == _STOCK
 
 
 class _Directory:
@@ -198,13 +198,6 @@ class Roots:
         self._cwd = cwd
         self._path = items
 
-    def _finder(self, item: str) -> object:
-        """The path entry finder of `item`; stock creates and caches it the same way."""
-        if item and (finder := sys.path_importer_cache.get(item)) is not None:
-            return finder
-        found: object = find_path_entry(item)
-        return found
-
     def _find_top(
         self,
         entry: "FrozenEntry",
@@ -214,19 +207,40 @@ class Roots:
     ) -> str:
         """The root's directory as spelled by the item of `path` at which the search would end."""
         ending = SEPARATOR + home.replace("/", SEPARATOR) if home else ""
+        cache = sys.path_importer_cache
         for item in path:
             if not isinstance(item, str):
                 continue
-            top = self._match(item, ending, entry.root)
-            if top is None:
-                finder = self._finder(item)
-                if type(finder) is FileFinder:
-                    top = self._match(finder.path.rstrip(SEPARATOR), ending, entry.root)
-                if top is None:
-                    self._pass_by(item, finder, entry.name, epoch)
+            key = item or _getcwd()
+            if key is None:
+                continue  # the current directory is gone
+            finder: "Any" = cache.get(key)
+            if finder is None:
+                if key in cache:
                     continue
-            self._check_finder(item)
-            return top
+                details = self._find_details(item)
+                top = self._match(key, ending, entry.root)
+                if top is not None:
+                    # as stock's hook makes it; `check_fresh` finds out whether there is a directory
+                    self._reached = key, details
+                    return top
+                finder = find_path_entry(item)
+            if type(finder) is FileFinder:
+                loaders = getattr(finder, LOADERS)
+                if loaders[: len(_LOADERS)] == _LOADERS and "find_spec" not in vars(finder):
+                    top = self._match(finder.path.rstrip(SEPARATOR), ending, entry.root)
+                    if top is not None:
+                        return top
+                    if len(loaders) == len(_LOADERS):
+                        name = entry.name.rpartition(".")[2]
+                        if self._directory(finder.path, epoch).may_supply(name):
+                            raise Bypass(
+                                f"{item!r} comes before its root on the path and may supply it"
+                            )
+                        continue
+            elif finder is None or (_is_known(finder) and finder.find_spec(entry.name) is None):
+                continue
+            raise Bypass(f"{item!r} is searched by {finder!r}")
         root = self.directories[entry.root] if entry.root < len(self.directories) else None
         raise Bypass(f"its root {root!r} is not on the path")
 
@@ -236,35 +250,16 @@ class Roots:
         top = directory.removesuffix(ending)
         return top if self._spellings.get(top) == root else None
 
-    def _pass_by(self, item: str, finder: object, name: str, epoch: int) -> None:
-        """Bypass if an item of the path that comes before the root might supply `name`."""
-        if type(finder) is FileFinder:
-            supplies = self._directory(finder.path, epoch).may_supply(name.rpartition(".")[2])
-        else:
-            find_spec = getattr(finder, "find_spec", None)
-            supplies = find_spec is not None and find_spec(name) is not None
-        if supplies:
-            raise Bypass(f"{item!r} comes before its root on the path and may supply it")
-
-    def _check_finder(self, item: str) -> None:
-        """Bypass unless stock would search `item` with its own finder and loaders."""
-        cache = sys.path_importer_cache
-        finder: "Any" = cache.get(item)
-        if finder is None:
-            if item and item not in cache and (details := self._find_details()) is not None:
-                # as stock's hook makes it; `check_fresh` finds out whether there is a directory
-                self._reached = item, details
-                return
-            finder = self._finder(item)
-        if type(finder) is not FileFinder or getattr(finder, LOADERS)[: len(_LOADERS)] != _LOADERS:
-            raise Bypass(f"{item!r} is searched by {finder!r}")
-
-    def _find_details(self) -> "tuple[Any, ...] | None":
-        """What stock's path hook makes a `FileFinder` of; None unless the hooks are stock's."""
+    def _find_details(self, item: str) -> "tuple[Any, ...]":
+        """What stock's path hook makes a `FileFinder` of; Bypass unless the hooks are stock's."""
         if sys.path_hooks != self._hooks:
             self._hooks = list(sys.path_hooks)
             self._details = _read_details(self._hooks)
-        return self._details
+        details = self._details
+        # its lists of suffixes are importlib's own, and may have been added to
+        if details is None or details[: len(_STOCK_LOADERS)] != _STOCK_LOADERS:
+            raise Bypass(f"{item!r} may be searched by one of the other path hooks")
+        return details
 
     def settle(self) -> None:
         """Cache a finder of the directory that the last module was located in, as stock does."""
@@ -310,21 +305,24 @@ def get_extension_suffix(entry: "FrozenEntry") -> str:
     return file[len(file.partition(".")[0]) :]
 
 
-def _read_details(hooks: "list[object]") -> "tuple[Any, ...] | None":
+def _read_details(hooks: "list[Any]") -> "tuple[Any, ...] | None":
     """The loader details of stock's path hook; None if another hook may take a directory first."""
     for hook in hooks:
-        owner = getattr(hook, "__self__", None)
-        if getattr(hook, "__module__", None) == "zipimport":
-            continue  # for files alone
-        if getattr(owner, "mode", None) == "closed" and hasattr(owner, "registry"):
-            continue  # that of a `ClosedFinder`, for its virtual directories alone
-        cells = getattr(hook, "__closure__", None) or ()
-        contents = [cell.cell_contents for cell in cells]
-        for details in contents:
-            if isinstance(details, tuple) and details[: len(_STOCK_LOADERS)] == _STOCK_LOADERS:
-                return details if FileFinder in contents else None
-        return None
+        if _is_known(hook):
+            continue
+        contents = [cell.cell_contents for cell in getattr(hook, "__closure__", None) or ()]
+        is_stocks = FileFinder in contents and getattr(hook, "__globals__", None) is _IMPORTLIB
+        found = [each for each in contents if isinstance(each, tuple)] if is_stocks else []
+        return found[0] if found else None
     return None
+
+
+def _is_known(searcher: object) -> bool:
+    """Whether a path hook or its finder is zipimport's, or a closed registry's.
+
+    They take no directories, and asking them changes nothing.
+    """
+    return getattr(searcher, "__module__", None) in ("zipimport", "frozenfinder.closed.finder")
 
 
 def _is_folder(path: str) -> bool:
