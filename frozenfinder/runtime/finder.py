@@ -22,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import CodeType, ModuleType
-    from typing import Any
 
     from frozenfinder.native.fixups import FixupTable
     from frozenfinder.patterns import Patterns
@@ -110,6 +109,10 @@ class ServingFinder:
             self.patterns = shared
         self.patterns.add(packed)
 
+    def holds(self, name: str) -> bool:
+        """Whether the registry has an entry of that name."""
+        return self.registry.find_entry(name, self.tests) is not None
+
     def note_served(self, name: str) -> None:
         """Count a module that is executed from the registry."""
         self._served.append(name)
@@ -163,6 +166,12 @@ class FrozenFinder(ServingFinder):
         except RegistryError as error:
             self._give_up(fullname, error)
             return None
+        except (
+            AttributeError,
+            TypeError,
+        ) as error:  # `sys.path` is None, or a cache: stock's to say
+            self.note_bypassed(fullname, f"importlib's state in sys is not what it was: {error}")
+            return None
         except ValueError as error:  # as stock has it for a NUL, or a lone surrogate
             self.note_bypassed(
                 fullname, f"an item before its root on the path cannot be a path: {error}"
@@ -185,9 +194,7 @@ class FrozenFinder(ServingFinder):
                 continue
             elif finder is PathFinder:
                 return
-            elif not isinstance(finder, ServingFinder):
-                raise Bypass(f"{finder!r} comes before PathFinder on sys.meta_path")
-            elif finder.registry.find_entry(fullname, finder.tests) is not None:
+            elif not isinstance(finder, ServingFinder) or finder.holds(fullname):
                 raise Bypass(f"{finder!r} comes before PathFinder on sys.meta_path")
         if found:  # else a finder that wraps this one asks
             raise Bypass("PathFinder does not follow on sys.meta_path")

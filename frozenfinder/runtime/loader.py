@@ -13,6 +13,7 @@ from _frozen_importlib_external import (
     SourceFileLoader,
 )
 
+from .roots import is_stock
 from .system import call_with_frames_removed, fix_co_filename, get_module
 
 TYPE_CHECKING = False
@@ -144,6 +145,16 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
 
         Code that was handed out may have been changed, and the source may have been since.
         """
+        return self._load(fullname) if self._stands_in() else super().get_code(fullname)
+
+    def _stands_in(self) -> bool:
+        """Whether stock's loader would do no more: it may be patched since the module was found.
+
+        It has a name and a path. More attributes are a hook's, in the place of its methods.
+        """
+        return self._server is not None and len(self.__dict__) == 2 and is_stock()
+
+    def _load(self, fullname: str) -> "CodeType | None":
         server = self._server
         entry = None if server is None else self._entry
         if server is None or entry is None or fullname != self.name:
@@ -159,15 +170,23 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
     def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
         """The default semantics, but in a forked child take up what another thread had begun."""
         server = self._server
-        return None if server is None else server.lock.abandoned.pop(spec.name, None)
+        begun = None if server is None else server.lock.abandoned.pop(spec.name, None)
+        return super().create_module(spec) if begun is None else begun
 
     @importlib_frame
     def exec_module(self, module: "ModuleType") -> None:
-        if self._server is None:
+        server = self._server
+        if server is None:
             super().exec_module(module)
+            return
+        if self._stands_in():
+            run_body(server, self._load, module)
+            loader = SourceFileLoader(self.name, self.path)
         else:
-            run_body(self._server, self.get_code, module)
-            hand_over(module, SourceFileLoader(self.name, self.path))
+            super().exec_module(module)
+            loader = SourceFileLoader(self.name, self.path)
+            vars(loader).update(vars(self))
+        hand_over(module, loader)
 
 
 class FrozenExtensionLoader(ExtensionFileLoader, Locked):

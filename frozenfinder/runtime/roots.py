@@ -50,6 +50,7 @@ _STOCK_LOADERS = (  # as `_get_supported_file_loaders` gives them, in lists of i
 )
 _LOADERS = [(suffix, loader) for loader, suffixes in _STOCK_LOADERS for suffix in suffixes]
 _SUFFIXES = frozenset([suffix for suffix, _ in _LOADERS])
+_ATTRIBUTES = 5  # of a `FileFinder`; one more is a method of its own
 _RANKED = (*EXTENSION_SUFFIXES, ".py")  # the order in which stock prefers them
 
 
@@ -68,10 +69,8 @@ def _is_patched(part: object) -> bool:
 _PARTS = [vars(each) for each in (PathFinder, FileFinder, ExtensionFileLoader)]
 _PARTS += [vars(each) for each in SourceFileLoader.__mro__[:-1]]
 _STOCK = [each.copy() for each in _PARTS]
-for _part in _STOCK:
-    if any([_is_patched(each) for each in _part.values()]):
-        _STOCK = []  # patched before this was imported: nothing compares equal
-        break
+if any([_is_patched(each) for part in _STOCK for each in part.values()]):  # noqa: C419  # cheaper
+    _STOCK = []  # patched before this was imported: nothing compares equal
 
 
 def is_stock() -> bool:
@@ -198,7 +197,7 @@ class Roots:
         self._cwd = cwd
         self._path = items
 
-    def _find_top(
+    def _find_top(  # noqa: C901  # the search as PathFinder has it, in one piece
         self,
         entry: "FrozenEntry",
         home: str,
@@ -227,22 +226,23 @@ class Roots:
                 finder = find_path_entry(item)
             if type(finder) is FileFinder:
                 loaders = getattr(finder, LOADERS)
-                if loaders[: len(_LOADERS)] == _LOADERS and "find_spec" not in vars(finder):
+                if loaders[: len(_LOADERS)] == _LOADERS and len(vars(finder)) == _ATTRIBUTES:
                     top = self._match(finder.path.rstrip(SEPARATOR), ending, entry.root)
                     if top is not None:
                         return top
                     if len(loaders) == len(_LOADERS):
-                        name = entry.name.rpartition(".")[2]
-                        if self._directory(finder.path, epoch).may_supply(name):
-                            raise Bypass(
-                                f"{item!r} comes before its root on the path and may supply it"
-                            )
+                        self._pass_by(item, finder, entry.name, epoch)
                         continue
             elif finder is None or (_is_known(finder) and finder.find_spec(entry.name) is None):
                 continue
             raise Bypass(f"{item!r} is searched by {finder!r}")
         root = self.directories[entry.root] if entry.root < len(self.directories) else None
         raise Bypass(f"its root {root!r} is not on the path")
+
+    def _pass_by(self, item: str, finder: FileFinder, name: str, epoch: int) -> None:
+        """Bypass if the directory that an item before the root names might supply `name`."""
+        if self._directory(finder.path, epoch).may_supply(name.rpartition(".")[2]):
+            raise Bypass(f"{item!r} comes before its root on the path and may supply it")
 
     def _match(self, directory: str, ending: str, root: int) -> "str | None":
         if not directory.endswith(ending):
