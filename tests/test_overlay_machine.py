@@ -2,13 +2,11 @@
 
 Two interpreters live as long as an example: one stock, one with a registry of the folders `lib` and
 `second` as they were at first. Between the commands files are edited below both their feet. Each
-command's account has all that the modules say of themselves, what was executed, and the errors.
+command's account has all that the modules say of themselves, what was executed, what finders, hooks
+and patched parts of importlib were asked, `sys.path_importer_cache`, and the errors.
 
 Left out, because there the two are known to differ:
 
-- finders that are put between overlay's and `PathFinder` later on, and changes of `PathFinder`,
-  `FileFinder` and `SourceFileLoader` themselves;
-- entries of `sys.path_importer_cache` that no hook has made;
 - times that are no order of events: a registry that is copied or touched after the edits;
 - links that are switched to another folder, and files that appear during one outermost import.
 """
@@ -52,6 +50,13 @@ STATEMENTS = (
 )
 ITEMS = ("lib", "second", "other", "link", "lib/", "lib/../lib", "./second", "", ".", "absent")
 """Of `sys.path`. Those below the root are absolute at times, and relative at others."""
+
+PATCHES = (
+    *("PathFinder.find_spec", "PathFinder._get_spec", "FileFinder.find_spec"),
+    *("SourceFileLoader.get_code", "SourceFileLoader.exec_module", "SourceLoader.get_code"),
+    *("SourceFileLoader.source_to_code", "SourceFileLoader.create_module", "FileLoader.get_data"),
+)
+"""Parts of importlib that a program replaces."""
 
 TEXT = "executed.append(__name__)\nVALUE = {!r}\ndef function():\n    pass\n"
 FROZEN = {
@@ -246,6 +251,40 @@ class OverlayMachine(RuleBasedStateMachine):
         by_item = {f"{self.root}/{each}": name for each, name in claimed.items()}
         self.tell("set_hooks", by_item, [f"{self.root}/{each}" for each in source_only])
 
+    @rule(
+        between=st.lists(st.sampled_from(NAMES), max_size=2),
+        kind=st.sampled_from(("claims", "raises", "imports", "is removed")),
+    )
+    def set_finders_between(self, between: list[str], kind: str) -> None:
+        """Before `PathFinder`, and after overlay's finder."""
+        self.tell("set_finders_between", between, kind)
+
+    @rule(follower=st.sampled_from(("PathFinder", "a subclass", "none")))
+    def set_follower(self, follower: str) -> None:
+        """What stands where `PathFinder` does."""
+        self.tell("set_follower", follower)
+
+    @rule(patches=st.sets(st.sampled_from(PATCHES), max_size=2))
+    def patch(self, patches: set[str]) -> None:
+        """Have parts of importlib tell that they are called, and all others be stock's again."""
+        self.tell("patch", sorted(patches))
+
+    @rule(name=st.sampled_from(NAMES), part=st.sampled_from(PATCHES))
+    def patch_before_it_loads(self, name: str, part: str) -> None:
+        self.tell("purge", [name])
+        self.tell("load_patched", name, part)
+
+    @rule(
+        item=st.sampled_from((*FOLDERS, "lib/pkg", "second/")),
+        edit=st.sampled_from(("drop", "none", "method", "loader", "claims")),
+    )
+    def edit_the_cache(self, item: str, edit: str) -> None:
+        self.tell("edit_cache", f"{self.root}/{item}", edit)
+
+    @rule()
+    def clear_the_cache(self) -> None:
+        self.tell("clear_cache")
+
     @rule()
     def begin_again(self) -> None:
         """All as it was at first, but that nothing is older than it is."""
@@ -256,6 +295,7 @@ class OverlayMachine(RuleBasedStateMachine):
         self.clock.settle()
         self.path = [f"{self.root}/lib", f"{self.root}/second"]
         self.tell("set_path", self.path)
+        self.tell("patch", [])
         self.tell("set_finders", [], [])
         self.tell("set_hooks", {}, [])
         self.import_all(NAMES)

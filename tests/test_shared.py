@@ -261,7 +261,7 @@ def test_the_hooks_of_a_closed_finder_leave_the_path_to_stock(
     assert sys.path_hooks[0] == closed.path_hook  # type: ignore[union-attr]
     assert finder.find_spec("m0") is not None
     sys.path_importer_cache.pop(str(tree), None)
-    assert finder._roots._find_details() is not None
+    assert finder._roots._find_details("") is not None
     assert finder.find_spec("m1") is not None
 
 

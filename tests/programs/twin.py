@@ -8,13 +8,14 @@ of them that are given the same commands have to give the same accounts (`test_o
 
 import builtins
 import importlib
+import importlib._bootstrap_external as external
 import importlib.util
 import json
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
+from importlib.machinery import FileFinder, ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
@@ -38,6 +39,41 @@ class Claimer:
         module.VALUE = "claimed"  # type: ignore[attr-defined]
 
 
+class Between:
+    """A finder that a program puts before PathFinder; for its names it does what its kind says."""
+
+    def __init__(self, kind: str, names: Sequence[str]) -> None:
+        self.kind = kind
+        self.names = names
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        note("between", name)
+        if self.kind == "is removed":
+            sys.meta_path.remove(self)  # type: ignore[arg-type]
+        elif name in self.names:
+            if self.kind == "raises":
+                raise RuntimeError(name)
+            if self.kind == "claims":
+                return ModuleSpec(name, Claimer(name), origin="claimed")  # type: ignore[arg-type]
+            if name != "n":
+                importlib.import_module("n")
+        return None
+
+
+class Follower(PathFinder):
+    @classmethod
+    def find_spec(cls, name: str, *arguments: Any) -> ModuleSpec | None:
+        note("follower", name)
+        return super().find_spec(name, *arguments)
+
+
+asked: list[object] = []
+
+
+def note(*what: object) -> None:
+    asked.append(what)
+
+
 class Twin:
     """Its public methods are the commands. `names` are those of the modules that it tells of."""
 
@@ -47,6 +83,8 @@ class Twin:
         self.stdlib = list(sys.path[1:])
         self.meta_path = list(sys.meta_path)
         self.path_hooks = list(sys.path_hooks)
+        self.folder = folder
+        self.undo: list[Callable[[], None]] = []
         os.chdir(folder)
 
     # -- what a program does
@@ -100,10 +138,81 @@ class Twin:
         sys.path_hooks[:] = [claim, search, *self.path_hooks]
         sys.path_importer_cache.clear()
 
+    def set_finders_between(self, names: Sequence[str], kind: str) -> None:
+        self.set_finders([], [])
+        if names:
+            at = sys.meta_path.index(PathFinder)  # type: ignore[arg-type]
+            sys.meta_path.insert(at, Between(kind, names))  # type: ignore[arg-type]
+
+    def set_follower(self, follower: str) -> None:
+        self.set_finders([], [])
+        at = sys.meta_path.index(PathFinder)  # type: ignore[arg-type]
+        choices: dict[str, list[Any]] = {
+            "PathFinder": [PathFinder],
+            "a subclass": [Follower],
+            "none": [],
+        }
+        sys.meta_path[at : at + 1] = choices[follower]
+
+    def patch(self, parts: Sequence[str]) -> None:
+        """Have these parts of importlib note each call, and the others be stock's."""
+        while self.undo:
+            self.undo.pop()()
+        for part in parts:
+            self._patch(part)
+
+    def _patch(self, part: str) -> None:
+        owner_name, _, name = part.partition(".")
+        owner = getattr(external, owner_name)
+        own = vars(owner).get(name)
+        function = getattr(getattr(owner, name), "__func__", getattr(owner, name))
+
+        def patched(*arguments: Any, **options: Any) -> object:
+            note(part)
+            return function(*arguments, **options)
+
+        setattr(owner, name, classmethod(patched) if isinstance(own, classmethod) else patched)
+        self.undo.append(
+            (lambda: delattr(owner, name)) if own is None else lambda: setattr(owner, name, own)
+        )
+
+    def load_patched(self, name: str, part: str) -> None:
+        """Find a module, patch importlib, and load it then, as lazy imports do."""
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return
+        self.patch([part])
+        try:
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        finally:
+            self.patch([])
+
+    def edit_cache(self, item: str, edit: str) -> None:
+        cache: dict[str, Any] = sys.path_importer_cache  # type: ignore[assignment]
+        finder = cache.get(item)
+        if edit == "drop":
+            cache.pop(item, None)
+        elif edit == "none":
+            cache[item] = None
+        elif edit == "claims":
+            cache[item] = Between("claims", ["m"])
+        elif type(finder) is FileFinder and edit == "loader":
+            finder._loaders.insert(0, (".xy", SourceFileLoader))  # type: ignore[attr-defined]
+        elif type(finder) is FileFinder:
+            stock = finder.find_spec
+            finder.find_spec = lambda name, target=None: (  # type: ignore[method-assign]
+                note("method", name) or stock(name, target)  # type: ignore[func-returns-value]
+            )
+
+    def clear_cache(self) -> None:
+        sys.path_importer_cache.clear()
+
     # -- the account
 
     def obey(self, command: str, *arguments: Any) -> dict[str, object]:
         executed: list[str] = []
+        asked.clear()
         builtins.executed = executed  # type: ignore[attr-defined]  # for the bodies of modules
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -111,6 +220,12 @@ class Twin:
         return {
             "outcome": outcome,
             "executed": executed,
+            "asked": [str(each) for each in asked],
+            "cache": [
+                [item, type(finder).__name__, getattr(finder, "path", None)]
+                for item, finder in sys.path_importer_cache.items()
+                if item.startswith(self.folder) or not os.path.isabs(item)
+            ],
             "warnings": [f"{each.category.__name__}: {each.message}" for each in caught],
             "modules": {
                 name: try_out(describe, sys.modules[name])
