@@ -13,7 +13,6 @@ from _frozen_importlib_external import (
     SourceFileLoader,
 )
 
-from .roots import is_stock
 from .system import call_with_frames_removed, fix_co_filename, get_module
 
 TYPE_CHECKING = False
@@ -116,6 +115,21 @@ class Locked:
         self._server = None
 
 
+def _read_methods() -> "list[object]":
+    stock = SourceFileLoader
+    return [
+        stock.exec_module,
+        stock.get_code,
+        stock.get_data,
+        stock.path_stats,
+        stock.source_to_code,
+        stock.set_data,
+    ]
+
+
+_METHODS = _read_methods()  # patched ones are in no module that the finder gives a `FrozenLoader`
+
+
 class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed and its own bases
     """Overlay's loader of a source file that was found to be the one that was frozen.
 
@@ -152,7 +166,7 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
 
         It has a name and a path. More attributes are a hook's, in the place of its methods.
         """
-        return self._server is not None and len(self.__dict__) == 2 and is_stock()
+        return self._server is not None and len(self.__dict__) == 2 and _read_methods() == _METHODS
 
     def _load(self, fullname: str) -> "CodeType | None":
         server = self._server

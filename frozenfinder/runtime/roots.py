@@ -226,11 +226,14 @@ class Roots:
                 finder = find_path_entry(item)
             if type(finder) is FileFinder:
                 loaders = getattr(finder, LOADERS)
-                if loaders[: len(_LOADERS)] == _LOADERS and len(vars(finder)) == _ATTRIBUTES:
+                plain = loaders == _LOADERS
+                if (plain or loaders[: len(_LOADERS)] == _LOADERS) and len(
+                    finder.__dict__
+                ) == _ATTRIBUTES:
                     top = self._match(finder.path.rstrip(SEPARATOR), ending, entry.root)
                     if top is not None:
                         return top
-                    if len(loaders) == len(_LOADERS):
+                    if plain:
                         self._pass_by(item, finder, entry.name, epoch)
                         continue
             elif finder is None or (_is_known(finder) and finder.find_spec(entry.name) is None):
