@@ -49,7 +49,7 @@ _STOCK_LOADERS = (  # as `_get_supported_file_loaders` gives them, in lists of i
     (SourcelessFileLoader, [*BYTECODE_SUFFIXES]),
 )
 _LOADERS = [(suffix, loader) for loader, suffixes in _STOCK_LOADERS for suffix in suffixes]
-_SUFFIXES = frozenset([suffix for suffix, _ in _LOADERS])
+_SUFFIXES = [suffix for suffix, _ in _LOADERS]
 _ATTRIBUTES = 5  # of a `FileFinder`; one more is a method of its own
 _RANKED = (*EXTENSION_SUFFIXES, ".py")  # the order in which stock prefers them
 
@@ -81,15 +81,14 @@ def is_stock() -> bool:
 class _Directory:
     """A directory's listing, for as long as its mtime holds."""
 
-    __slots__ = ("_epoch", "_folders", "_modified_ns", "_names", "_tops", "path")
+    __slots__ = ("_epoch", "_modified_ns", "_names", "_tops", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._epoch = 0
         self._modified_ns = -1
         self._names: "frozenset[str] | None" = None
-        self._tops: "frozenset[str] | None" = None  # of files
-        self._folders: "frozenset[str]" = frozenset()  # or files without a suffix
+        self._tops: "frozenset[str] | None" = None  # what the names begin with, up to a dot
 
     def revalidate(self, epoch: int) -> None:
         """Look at the mtime, unless this epoch has; forget a listing that it does not bear out.
@@ -123,11 +122,15 @@ class _Directory:
         """Whether it has a folder of that name, or a file that is the module of that name."""
         tops = self._tops
         if tops is None:
-            parts = [each.partition(".") for each in self.names()]
-            self._folders = frozenset([stem for stem, dot, _ in parts if not dot])
-            tops = frozenset([stem for stem, dot, rest in parts if dot + rest in _SUFFIXES])
+            tops = frozenset([each.partition(".")[0] for each in self.names()])
             self._tops = tops
-        return name in tops or (name in self._folders and _is_folder(self.path + SEPARATOR + name))
+        if name not in tops:
+            return False
+        names = self.names()
+        for suffix in _SUFFIXES:
+            if name + suffix in names:
+                return True
+        return name in names and _is_folder(self.path + SEPARATOR + name)
 
 
 class Roots:
