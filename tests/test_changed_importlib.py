@@ -134,7 +134,7 @@ class W:
             spec = f.find_spec(name, path, target)
             if spec is not None and spec.loader is not None and name.startswith(('m', 'pkg')):
                 old = spec.loader.source_to_code
-                spec.loader.source_to_code = lambda data, path, **_: (
+                spec.loader.source_to_code = lambda data, path, *_: (
                     print('compiles', path) or old(data.replace(b'first', b'hooked'), path)
                 )
             if spec is not None: return spec
@@ -287,7 +287,7 @@ from importlib._bootstrap_external import SourceFileLoader, SourceLoader, _Loade
 spec = importlib.util.find_spec('m')
 if hasattr(SourceFileLoader, 'source_to_code'):
     stock = SourceFileLoader.source_to_code
-    SourceFileLoader.source_to_code = lambda self, data, path, **_: (
+    SourceFileLoader.source_to_code = lambda self, data, path, *_: (
         print('compiles', path) or stock(self, data, path)
     )
 module = importlib.util.module_from_spec(spec)
@@ -367,19 +367,6 @@ def patched(self, *a, **k):
     print('asked', '_get_spec', a[:1])
     return stock(self, *a, **k)
 FileFinder._get_spec = patched
-show('pkg')
-""",
-        1,
-    ),
-    "FileFinder._fill_cache": Program(
-        """\
-from importlib.machinery import FileFinder
-show('m')
-stock = FileFinder._fill_cache
-def patched(self, *a, **k):
-    print('asked', '_fill_cache', a[:1])
-    return stock(self, *a, **k)
-FileFinder._fill_cache = patched
 show('pkg')
 """,
         1,
@@ -990,7 +977,7 @@ class W:
                 if spec: break
         SourceFileLoader.source_to_code = s2c
         return spec
-def s2c(self, data, path, **k):
+def s2c(self, data, path, *_):
     del SourceFileLoader.source_to_code
     print('compiles', path)
     return self.source_to_code(data, path)

@@ -118,7 +118,7 @@ METHODS = {
     "get_code": "def get_code(self, name):\n print('gets', name)\n return stock(self, name)",
     "get_data": "def get_data(self, path):\n print('reads')\n return stock(self, path)",
     "path_stats": "def path_stats(self, path):\n print('looks at')\n return stock(self, path)",
-    "source_to_code": "def source_to_code(self, data, path, **options):\n print('compiles')\n"
+    "source_to_code": "def source_to_code(self, data, path, *options):\n print('compiles')\n"
     " return stock(self, data.replace(b'first', b'patched'), path)",
 }
 

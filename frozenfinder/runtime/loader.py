@@ -193,14 +193,14 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
         if server is None:
             super().exec_module(module)
             return
+        loader = SourceFileLoader(self.name, self.path)
         if self._stands_in():
             run_body(server, self._load, module)
-            loader = SourceFileLoader(self.name, self.path)
+            hand_over(module, loader)
         else:
-            super().exec_module(module)
-            loader = SourceFileLoader(self.name, self.path)
             vars(loader).update(vars(self))
-        hand_over(module, loader)
+            hand_over(module, loader)
+            loader.exec_module(module)
 
 
 class FrozenExtensionLoader(ExtensionFileLoader, Locked):
