@@ -200,7 +200,7 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
         else:
             vars(loader).update(vars(self))
             hand_over(module, loader)
-            loader.exec_module(module)
+            SourceFileLoader.exec_module(loader, module)
 
 
 class FrozenExtensionLoader(ExtensionFileLoader, Locked):

@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.machinery import FileFinder, ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -224,7 +225,7 @@ class Twin:
             "cache": [
                 [item, type(finder).__name__, getattr(finder, "path", None)]
                 for item, finder in sys.path_importer_cache.items()
-                if item.startswith(self.folder) or not os.path.isabs(item)
+                if item.startswith(self.folder) or not Path(item).is_absolute()
             ],
             "warnings": [f"{each.category.__name__}: {each.message}" for each in caught],
             "modules": {
