@@ -261,7 +261,7 @@ spec.loader.exec_module(module)
 print(module.VALUE)
 show('pkg')
 """,
-        1,
+        0,
     ),
     "lazy _LoaderBasics.create_module": Program(
         """\
@@ -277,7 +277,7 @@ spec.loader.exec_module(module)
 print(module.VALUE)
 show('pkg')
 """,
-        1,
+        0,
     ),
     "lazy SourceFileLoader.source_to_code": Program(
         """\

@@ -13,6 +13,7 @@ from _frozen_importlib_external import (
     SourceFileLoader,
 )
 
+from .roots import METHODS, read_methods
 from .system import call_with_frames_removed, fix_co_filename, get_module
 
 TYPE_CHECKING = False
@@ -115,21 +116,6 @@ class Locked:
         self._server = None
 
 
-def _read_methods() -> "list[object]":
-    stock = SourceFileLoader
-    return [
-        stock.exec_module,
-        stock.get_code,
-        stock.get_data,
-        stock.path_stats,
-        stock.source_to_code,
-        stock.set_data,
-    ]
-
-
-_METHODS = _read_methods()  # patched ones are in no module that the finder gives a `FrozenLoader`
-
-
 class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed and its own bases
     """Overlay's loader of a source file that was found to be the one that was frozen.
 
@@ -166,7 +152,7 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
 
         It has a name and a path. More attributes are a hook's, in the place of its methods.
         """
-        return self._server is not None and len(self.__dict__) == 2 and _read_methods() == _METHODS
+        return self._server is not None and len(self.__dict__) == 2 and read_methods() == METHODS
 
     def _load(self, fullname: str) -> "CodeType | None":
         server = self._server
