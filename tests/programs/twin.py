@@ -50,7 +50,7 @@ class Between:
     def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
         note("between", name)
         if self.kind == "is removed":
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
         elif name in self.names:
             if self.kind == "raises":
                 raise RuntimeError(name)
@@ -142,12 +142,12 @@ class Twin:
     def set_finders_between(self, names: Sequence[str], kind: str) -> None:
         self.set_finders([], [])
         if names:
-            at = sys.meta_path.index(PathFinder)  # type: ignore[arg-type]
-            sys.meta_path.insert(at, Between(kind, names))  # type: ignore[arg-type]
+            at = sys.meta_path.index(PathFinder)
+            sys.meta_path.insert(at, Between(kind, names))
 
     def set_follower(self, follower: str) -> None:
         self.set_finders([], [])
-        at = sys.meta_path.index(PathFinder)  # type: ignore[arg-type]
+        at = sys.meta_path.index(PathFinder)
         choices: dict[str, list[Any]] = {
             "PathFinder": [PathFinder],
             "a subclass": [Follower],
@@ -190,7 +190,7 @@ class Twin:
             self.patch([])
 
     def edit_cache(self, item: str, edit: str) -> None:
-        cache: dict[str, Any] = sys.path_importer_cache  # type: ignore[assignment]
+        cache: dict[str, Any] = sys.path_importer_cache
         finder = cache.get(item)
         if edit == "drop":
             cache.pop(item, None)
@@ -202,9 +202,12 @@ class Twin:
             finder._loaders.insert(0, (".xy", SourceFileLoader))  # type: ignore[attr-defined]
         elif type(finder) is FileFinder:
             stock = finder.find_spec
-            finder.find_spec = lambda name, target=None: (  # type: ignore[method-assign]
-                note("method", name) or stock(name, target)  # type: ignore[func-returns-value]
-            )
+
+            def find_spec(name: str, target: ModuleType | None = None) -> ModuleSpec | None:
+                note("method", name)
+                return stock(name, target)
+
+            vars(finder)["find_spec"] = find_spec
 
     def clear_cache(self) -> None:
         sys.path_importer_cache.clear()
