@@ -24,6 +24,7 @@ from typing import IO
 from frozenfinder import __version__
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.write.output import check_place, replacing
+from frozenfinder.runtime.layout import DIGEST_KEY
 
 from .assembly import Assembly
 from .entry import Entry
@@ -146,8 +147,8 @@ def _start(assembly: Assembly, offset: int) -> str:
         for name, (is_package, start, size, digest) in assembly.table.items()
     }
     call = (
-        f"boot(__loader__.archive, version={__version__!r}, offset={offset}, table={table}, "
-        f"suffix={assembly.suffix!r}, release={assembly.release})\n"
+        f"boot(__loader__.archive, version={__version__!r}, offset={offset}, key={DIGEST_KEY}, "
+        f"table={table}, suffix={assembly.suffix!r}, release={assembly.release})\n"
     )
     return files(__package__).joinpath("start.py").read_text("utf-8") + call
 

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     Table = dict[str, tuple[bool, int, int, int]]
 
-DIGEST_KEY = 0x46525A31  # as `layout` has it, which cannot be imported yet
-
 
 class RunTime:
     """Finder and loader of the modules in `table`, while it is entered as a context.
 
     They seem to lie below the bundle's path, as those that the registry serves do. The table tells
     of each whether it is a package, and where its code is in the bundle: offset, size and digest.
+    `key` is that of the digests.
     """
 
-    def __init__(self, path: str, table: "Table") -> None:
+    def __init__(self, path: str, key: int, table: "Table") -> None:
         self._path = path
+        self._key = key
         self._table = table
         self._file = FileIO(path)
 
@@ -63,7 +63,7 @@ class RunTime:
         _, offset, size, digest = self._table[module.__name__]
         self._file.seek(offset)
         data = self._file.read(size)
-        if int.from_bytes(source_hash(DIGEST_KEY, data), "little") != digest:
+        if int.from_bytes(source_hash(self._key, data), "little") != digest:
             sys.exit(
                 f"{self._path}: is damaged between byte {offset} and {offset + size}; copy it again"
             )
@@ -73,13 +73,13 @@ class RunTime:
 
 
 def boot(
-    path: str, *, version: str, offset: int, table: "Table", suffix: str, release: int
+    path: str, *, version: str, offset: int, key: int, table: "Table", suffix: str, release: int
 ) -> None:
     """Install the registry at byte `offset` of the bundle `path`, if it is not yet.
 
-    `version` and `table` are those of frozenfinder's run-time half. A bundle with extension modules
-    is for interpreters that load files of that `suffix`, and one with the standard library for
-    those of that `release`. SystemExit, in one line, where it cannot be.
+    `version`, `key` and `table` are those of frozenfinder's run-time half. A bundle with extension
+    modules is for interpreters that load files of that `suffix`, and one with the standard library
+    for those of that `release`. SystemExit, in one line, where it cannot be.
     """
     complaint = find_complaint(suffix, release)
     if complaint:
@@ -87,7 +87,7 @@ def boot(
     if getattr(sys.modules.get("frozenfinder"), "__version__", version) != version:
         for name in [name for name in sys.modules if name.partition(".")[0] == "frozenfinder"]:
             del sys.modules[name]
-    with RunTime(path, table):
+    with RunTime(path, key, table):
         _install(path, offset)
     # so that what is searched there next is searched in the registry
     sys.path_importer_cache.pop(path, None)

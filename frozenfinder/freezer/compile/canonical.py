@@ -73,8 +73,8 @@ def is_ambiguous(code: CodeType) -> bool:
     strings: set[str] = set()
     frozensets: set[frozenset[object]] = set()
     pending: list[Iterable[Any]] = [(code,)]
-    for values in pending:
-        for value in values:
+    while pending:
+        for value in pending.pop():
             kind = type(value)
             if kind is str:
                 strings.add(value)

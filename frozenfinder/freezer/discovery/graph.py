@@ -58,7 +58,10 @@ class Graph:
         return True
 
     def follow(self) -> Iterator[str]:
-        """The names of the modules that were added, each once what it imports is added, too."""
+        """The names of the modules that were added, each once what it imports is added, too.
+
+        The caller may add more between two names; they follow.
+        """
         while self._pending:
             name = self._pending.pop(0)
             for spec in self._search.find(name):

@@ -75,7 +75,8 @@ def find_strings(code: CodeType) -> set[str]:
     """The strings among the constants of the module's own code."""
     strings: set[str] = set()
     pending: list[object] = [code.co_consts]
-    for value in pending:
+    while pending:
+        value = pending.pop()
         if isinstance(value, str):
             strings.add(value)
         elif isinstance(value, tuple | frozenset):
@@ -85,7 +86,7 @@ def find_strings(code: CodeType) -> set[str]:
 
 def walk(code: CodeType) -> Iterator[CodeType]:
     """The code, and the code of all that is defined in it."""
-    pending = [code]
-    for each in pending:
-        yield each
-        pending += [const for const in each.co_consts if isinstance(const, CodeType)]
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from walk(const)
