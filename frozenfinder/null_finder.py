@@ -63,7 +63,7 @@ def refuse(registry: "Registry", mode: str) -> NullFinder:
     RegistryVersionError in closed mode, whose modules are nowhere else. The warning names the
     caller of `install`.
     """
-    error = registry.version_error() if is_listed() else _make_unlisted_error(registry.path)
+    error = make_version_error(registry)
     if mode == "closed":
         raise error
     # deferred: only where the registry cannot serve
@@ -73,11 +73,14 @@ def refuse(registry: "Registry", mode: str) -> NullFinder:
     return NullFinder(registry, mode)
 
 
-def _make_unlisted_error(path: str) -> RegistryVersionError:
+def make_version_error(registry: "Registry") -> RegistryVersionError:
+    """The error for a registry that this interpreter may not serve; it says what to do."""
+    if is_listed():
+        return registry.version_error()
     (major, first), (_, last) = LISTED
     return RegistryVersionError(
         f"this release of frozenfinder serves CPython {major}.{first} to {major}.{last}, and this "
         f"is {sys.version_info[0]}.{sys.version_info[1]}; install a newer release, or set "
         "FROZENFINDER_UNLISTED=1 to use this one all the same",
-        path=path,
+        path=registry.path,
     )

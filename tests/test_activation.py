@@ -352,8 +352,8 @@ def test_a_package_that_interpreters_would_not_find_is_not_enabled(env: Env) -> 
     finally:
         env.root.joinpath("frozenfinder").rename(package)
     assert done.stderr == (
-        "frozenfinder: interpreters of this environment do not find frozenfinder when they start; "
-        f"install it there with: {env.python} -m pip install frozenfinder\n"
+        "frozenfinder: interpreters of this environment cannot import frozenfinder when they "
+        f"start; install it with: {env.python} -m pip install frozenfinder\n"
     )
     assert (done.returncode, env.files) == (2, set())
 
@@ -361,7 +361,7 @@ def test_a_package_that_interpreters_would_not_find_is_not_enabled(env: Env) -> 
 def test_a_directory_that_is_not_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         check_is_read(tmp_path)
-    message = f"{str(tmp_path)!r} is not among the directories that interpreters read activation"
+    message = f"{str(tmp_path)!r} is not a directory whose activation files interpreters read"
     assert str(caught.value).startswith(message)
 
 
@@ -406,7 +406,7 @@ def test_status_tells_what_is_enabled(enabled: Env) -> None:
         "mode        overlay",
         f"enabled by  {trigger}",
         f"frozen for  {sys.implementation.cache_tag}",
-        "sources     1 of 1 are as they were frozen",
+        "sources     1 of 1 are unchanged",
         "serves      yes",
     ]
 
@@ -423,7 +423,7 @@ def test_status_lists_what_was_changed_since(enabled: Env) -> None:
     try:
         assert enabled.status()["stale"] == ["m"]
         lines = enabled.cli("status").splitlines()
-        assert lines[4:6] == ["sources     0 of 1 are as they were frozen", "stale       m"]
+        assert lines[4:6] == ["sources     0 of 1 are unchanged", "stale       m"]
     finally:
         source.write_text("VALUE = 'served'\n")
         os.utime(source, (find_mtime(enabled),) * 2)

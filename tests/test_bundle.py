@@ -614,7 +614,7 @@ LACKING = (
         ("-m tool --lay-out x", "lay-out 'x': is no top-level package of what is frozen"),
         (
             "-m tool --world",
-            "--world needs --stdlib: nothing outside the bundle is to be found",
+            "--world needs --stdlib: nothing outside the bundle can be imported",
         ),
         (
             "-m tool --script tool",

@@ -146,10 +146,10 @@ def test_run_refuses_a_registry_of_another_interpreter(
         (["ls", "--fast"], "unrecognized arguments: --fast; see 'frozenfinder ls --help'"),
         (["run"], "run needs FILE; see 'frozenfinder run --help'"),
         (["demo", "--pairs", "1"], "--pairs is 1, expected 2 or more"),
-        (["freeze"], "nothing to freeze was asked for; see 'frozenfinder freeze --help'"),
+        (["freeze"], "nothing to freeze was given; see 'frozenfinder freeze --help'"),
         (
             ["freeze", "--stdlib", "-j", "0"],
-            "argument -j/--jobs: '0' is not positive; see 'frozenfinder freeze --help'",
+            "argument -j/--jobs: '0' is not a positive number; see 'frozenfinder freeze --help'",
         ),
         (
             ["freeze", "--stdlib", "-O", "2"],

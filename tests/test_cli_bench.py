@@ -52,7 +52,7 @@ def test_a_program_is_compared_in_pairs(project: Project) -> None:
     assert re.fullmatch("wall time" + figures, lines[1])
     assert re.search(r"^imports +\d+\.\d ms +\d+\.\d ms +\d+\.\d\d$", done.stdout, re.MULTILINE)
     assert "2 pairs of fresh processes in turn, in overlay mode" in done.stdout
-    assert "of the pairs' own. 3 modules were served." in done.stdout
+    assert "median over the pairs. 3 modules were served." in done.stdout
 
 
 COMMANDS = [
@@ -125,12 +125,18 @@ def test_a_registry_that_is_not_there_is_said_so(project: Project) -> None:
 
 
 USAGE = [
-    (["python"], "the command runs no program: python, expected a script, -m or -c after it"),
+    (["python"], "the command 'python' runs no program, expected a script, -m or -c after it"),
     (
         ["python", "-X", "utf8", "-"],
-        "the command runs no program: python, expected a script, -m or",
+        "the command 'python' runs no program, expected a script, -m or -c after it",
     ),
-    (["no-such-command-here"], "there is no command 'no-such-command-here'"),
+    (
+        ["no-such-command-here"],
+        (
+            "the command 'no-such-command-here' was not found, expected python, a script or a "
+            "command on PATH"
+        ),
+    ),
     (["sh"], "the command '"),
     (
         ["/x/python3"],

@@ -199,7 +199,7 @@ def test_nothing_is_removed_while_another_process_writes(
         ended.set()
         thread.join()
     assert str(caught.value) == (
-        f"{str(family.cache)!r} is being written to: another process has had its lock for "
+        f"{str(family.cache)!r} is being written to: another process has held its lock for "
         "10 seconds; try again"
     )
     assert family.first.exists()
@@ -227,5 +227,5 @@ def test_without_a_home_there_is_no_cache(family: Family) -> None:
     done = family.python("-m", "frozenfinder", "cache", env=env, check=False)
     assert done.returncode == 2
     assert done.stderr == (
-        "frozenfinder: there is no home directory to have a cache in; set FROZENFINDER_CACHE\n"
+        "frozenfinder: no home directory was found for the cache; set FROZENFINDER_CACHE\n"
     )

@@ -186,7 +186,7 @@ def test_the_first_of_what_was_left_out_is_told_with_the_reason(
     assert told[2:] == [
         f"Left out: {SHOWN + 2}.",
         *expected[:SHOWN],
-        "  and 2 more; -v or --json gives them all",
+        "  and 2 more; use -v or --json to see all",
     ]
     told = cli("freeze", "-v", "--path", lib, "-o", output).stdout.splitlines()
     assert told[3:] == expected
@@ -201,7 +201,7 @@ def test_the_compilers_warnings_are_told_on_request(
     assert "warns" not in cli("freeze", "--path", lib, "-o", output).stdout
     output.unlink()
     told = cli("freeze", "-v", "--path", lib, "-o", output).stdout.splitlines()
-    assert told[2] == "Warnings of the compiler: 1."
+    assert told[2] == "Compiler warnings: 1."
     assert told[3].startswith("  warns: SyntaxWarning: ")
 
 
@@ -362,8 +362,8 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_is(
 def test_files_newer_than_the_source_date_epoch_are_told(cli: Cli, lib: Path, output: Path) -> None:
     done = cli("freeze", "--path", lib, "-o", output, env={"SOURCE_DATE_EPOCH": "1000"})
     assert (
-        "Files newer than SOURCE_DATE_EPOCH: 4, of which overlay serves those that are given that "
-        "time.\n"
+        "Files newer than SOURCE_DATE_EPOCH: 4. Overlay serves them only if their modification "
+        "time is set to it.\n"
     ) in done.stdout
 
 

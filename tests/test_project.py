@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import frozenfinder
+from frozenfinder.runtime.system import LISTED
 
 ROOT = Path(__file__).parent.parent
 INTERPRETERS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
@@ -82,6 +83,9 @@ def test_tox_runs_every_interpreter_that_the_classifiers_name() -> None:
     environments = tox["tox"]["env_list"].split(", ")
     tested = [f"3.{name[3:]}" for name in environments if name.startswith("py3")]
     assert tested == classified == INTERPRETERS
+    (first, last), minors = LISTED, [int(name.partition(".")[2]) for name in INTERPRETERS]
+    assert ((3, minors[0]), (3, minors[-1])) == (first, last)
+    assert minors == list(range(first[1], last[1] + 1))
     assert project["requires-python"] == f">={INTERPRETERS[0]}"
 
 

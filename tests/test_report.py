@@ -46,8 +46,8 @@ SECTIONS = [
     "Not recorded (1)",
     "Excluded (1)",
     "Left out (1)",
-    "Imported and not found (1)",
-    "Warnings of the compiler (1)",
+    "Imported but not found (1)",
+    "Compiler warnings (1)",
 ]
 
 
@@ -112,7 +112,7 @@ def test_the_table_has_a_line_for_each_package_and_finding() -> None:
         "Excluded: 1",
         "  tests: is excluded by 'tests'",
         "",
-        "Imported and not found: 1",
+        "Imported but not found: 1",
         "  absent, by small",
     ]
 

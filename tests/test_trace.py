@@ -260,7 +260,7 @@ def test_the_output_is_looked_at_before_the_command_is_run(tmp_path: Path, cli: 
         (["--trace"], "--trace needs a command: freeze --trace -- COMMAND"),
         (
             ["python", "x.py"],
-            "'python' is no option of freeze; a command to record follows '--trace --'",
+            "unexpected argument 'python'; put a command to record after '--trace --'",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""`frozenfinder bench`: a program of the user's, with a registry and without, in turns."""
+"""`frozenfinder bench`: run the user's program with and without a registry, in turns."""
 
 import argparse
 import os
@@ -29,7 +29,7 @@ from .commands import print_json
 from .parser import MODES, Parser
 from .progress import Progress
 
-SUMMARY = "measure a program with a registry and without"
+SUMMARY = "measure a program with and without a registry"
 PAIRS = 20
 TRACES = 3
 VALUED = ("-X", "-W", "--check-hash-based-pycs")
@@ -47,11 +47,11 @@ def tell():
 atexit.register(tell)
 sys.exit(run.main(sys.argv[1:]))
 """
-"""Runs a program as `frozenfinder run` does, and tells how many modules were served."""
+"""Runs a program as `frozenfinder run` does, and writes how many modules were served to a file."""
 
 
 class Program(NamedTuple):
-    """What is measured: options of the interpreter, and what comes behind them."""
+    """The program to measure: the interpreter's options, and the words that follow them."""
 
     options: list[str]
     words: list[str]
@@ -65,11 +65,15 @@ def make_parser() -> Parser:
         "command",
         metavar="COMMAND",
         nargs="+",
-        help="python, with what follows it on a command line, or a Python script",
+        help="python and its arguments, or a Python script and its arguments",
     )
     parser.add_argument("--mode", choices=MODES, default="overlay", help="(default: overlay)")
     parser.add_argument(
-        "--pairs", metavar="N", type=int, default=PAIRS, help=f"how many (default: {PAIRS})"
+        "--pairs",
+        metavar="N",
+        type=int,
+        default=PAIRS,
+        help=f"how many pairs of runs to measure (default: {PAIRS})",
     )
     parser.add_argument("--html", metavar="PAGE", help="write a page with an import waterfall")
     parser.add_json()
@@ -87,10 +91,10 @@ def main(options: argparse.Namespace) -> int:
     ours = with_registry(program, options.registry, options.mode)
     side = "without a registry"
     try:
-        run(stock)  # it writes the .pyc files, and brings everything into memory
+        run(stock)  # writes the .pyc files, and fills the system's file cache
         side = "with the registry"
         served = count_served(program, options.registry, options.mode)
-        side = "once, though not at first"
+        side = "in a later run, although its first runs succeeded"
         boots = measure(stock, ours, options.pairs)
         traces = [trace_imports(command) for command in (stock, ours)]
     except ProcessError as failure:
@@ -110,7 +114,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def check_registry(path: str) -> None:
-    """RegistryError where it is none, or not for this interpreter."""
+    """RegistryError unless it is a registry for this interpreter."""
     registry = Registry.open(path)
     if registry.mismatch is not None:
         raise registry.version_error()
@@ -118,7 +122,10 @@ def check_registry(path: str) -> None:
 
 
 def parse_command(command: Sequence[str]) -> Program:
-    """What of a command is for the interpreter; UsageError where it is no Python program."""
+    """Split a command line into the interpreter's options and the program.
+
+    UsageError unless the command runs a Python program.
+    """
     first, *rest = command
     if not is_python(first):
         return Program([], [locate_script(first), *rest])
@@ -129,13 +136,13 @@ def parse_command(command: Sequence[str]) -> Program:
             options.append(rest.pop(0))
     if not rest or rest[0] == "-":
         raise UsageError(
-            "the command runs no program: python, expected a script, -m or -c after it"
+            f"the command {first!r} runs no program, expected a script, -m or -c after it"
         )
     return Program(options, rest)
 
 
 def is_python(word: str) -> bool:
-    """Whether it stands for this interpreter; UsageError where it is another one's path."""
+    """Whether it names this interpreter; UsageError if it is the path of another one."""
     if not Path(word).name.startswith("python"):
         return False
     if os.path.dirname(word) and os.path.abspath(word) != sys.executable:
@@ -146,16 +153,18 @@ def is_python(word: str) -> bool:
 
 
 def locate_script(word: str) -> str:
-    """The path of a Python program, on PATH too; UsageError where it is none."""
+    """The path of a Python program, also searched on PATH; UsageError if there is none."""
     path = word if os.path.exists(word) else shutil.which(word)
     if path is None:
-        raise UsageError(f"there is no command {word!r}")
+        raise UsageError(
+            f"the command {word!r} was not found, expected python, a script or a command on PATH"
+        )
     if os.path.isfile(path) and not path.endswith((".py", ".pyc", ".pyz", ".zip")):
         with open(path, "rb") as file:
             head = file.read(1000)
         if not head.startswith(b"#!") or b"python" not in head:
             raise UsageError(
-                f"the command {path!r} is no Python program, expected python or a script"
+                f"the command {path!r} is not a Python program, expected python or a Python script"
             )
     return path
 
@@ -167,7 +176,7 @@ def with_registry(program: Program, registry: str, mode: str) -> list[str]:
 
 
 def count_served(program: Program, registry: str, mode: str) -> int | None:
-    """Run it once; how many modules were served, or None where the program ends without a word."""
+    """Run it once; how many modules were served, or None if it ends without calling `atexit`."""
     with tempfile.TemporaryDirectory(prefix="frozenfinder-") as folder:
         answer = Path(folder, "served")
         arguments = [str(answer), registry, f"--mode={mode}", *program.words]
@@ -182,19 +191,19 @@ def measure(stock: list[str], ours: list[str], pairs: int) -> dict[str, list[Usa
 
 
 def trace_imports(command: list[str]) -> list[TimedImport]:
-    """The imports of the fastest of some boots."""
+    """The imports of the fastest of `TRACES` boots."""
     argv = [command[0], "-X", "importtime", *command[1:]]
     traces = [read_imports(run(argv).error) for _ in range(TRACES)]
     return min(traces, key=total)
 
 
 def total(imports: Sequence[TimedImport]) -> int:
-    """Microseconds that were spent in imports."""
+    """The microseconds spent in imports."""
     return sum(each.own for each in imports)
 
 
 class Measurement(NamedTuple):
-    """What was measured of a command, and how it is told."""
+    """The measurements of a command, and their formats."""
 
     command: str
     mode: str
@@ -203,7 +212,7 @@ class Measurement(NamedTuple):
     traces: list[list[TimedImport]]
 
     def comparisons(self) -> dict[str, Comparison]:
-        """By what was measured, as far as this system tells it."""
+        """A comparison for each quantity that this system measures, by name."""
         before, after = self.boots.values()
         found = {}
         for name in ("wall", "cpu", "rss"):
@@ -213,7 +222,7 @@ class Measurement(NamedTuple):
         return found
 
     def rows(self) -> list[tuple[str, ...]]:
-        """A table, its head first."""
+        """A table; the first row has the titles."""
         units = {"wall": ("wall time", 1e3, "ms"), "cpu": ("CPU time", 1e3, "ms")}
         units["rss"] = ("memory", 1e-6, "MB")
         rows: list[tuple[str, ...]] = [("", "before", "after", "after/before", "quartiles")]
@@ -236,13 +245,13 @@ class Measurement(NamedTuple):
         served = "An unknown number of" if self.served is None else str(self.served)
         lines += [
             "",
-            f"{pairs} pairs of fresh processes in turn, in {self.mode} mode; a ratio is the median",
-            f"of the pairs' own. {served} modules were served. 'after' includes frozenfinder.",
-            f"'imports' is what -X importtime adds up to, in the best of {TRACES} more boots.",
+            f"{pairs} pairs of fresh processes in turn, in {self.mode} mode; each ratio is the",
+            f"median over the pairs. {served} modules were served. 'after' includes frozenfinder.",
+            f"'imports' is the sum of -X importtime, in the fastest of {TRACES} more boots.",
         ]
         if not self.comparisons()["wall"].is_clear:
             lines.append(
-                "Wall time: the quartiles lie on both sides of 1; here, now, nobody can tell."
+                "Wall time: no significant difference (the quartiles are on both sides of 1)."
             )
         return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""`frozenfinder bundle`: write a program with all that it needs into one executable file."""
+"""`frozenfinder bundle`: write a program and everything it needs into one executable file."""
 
 import argparse
 from dataclasses import replace
@@ -12,30 +12,30 @@ from .freeze import merge_options, summarise
 from .parser import EXCLUDE, MANIFEST, PACKAGE, PATH, Parser
 from .progress import Progress
 
-SUMMARY = "write a program and what it needs into one executable file"
+SUMMARY = "write a program and everything it needs into one executable file"
 
 
 def make_parser() -> Parser:
     parser = Parser("bundle", SUMMARY)
-    program = parser.add_argument_group("the program, and with it the distribution that it is of")
+    program = parser.add_argument_group("the program; its distribution is bundled, too")
     which = program.add_mutually_exclusive_group(required=True)
     which.add_argument("--script", metavar="NAME", help="an installed console script")
     which.add_argument(
         "--entry", metavar="MODULE[:FUNCTION]", help="a function to call, or a module to run"
     )
     which.add_argument("-m", metavar="MODULE", dest="module", help="a module or package to run")
-    what = parser.add_argument_group("what else to put into it; all can be given repeatedly")
+    what = parser.add_argument_group("what else to bundle; options with a value can be repeated")
     parser.add_repeated(
         what,
-        ("--distribution", "NAME", "an installed distribution, with what it requires"),
+        ("--distribution", "NAME", "an installed distribution and the ones that it requires"),
         PACKAGE,
         PATH,
         MANIFEST,
         EXCLUDE,
-        ("--lay-out", "PACKAGE", "give this package real files to open when it runs"),
+        ("--lay-out", "PACKAGE", "write the files of this package to disk when the program runs"),
     )
     what.add_argument("--stdlib", action="store_true", help="the standard library")
-    what.add_argument("--with-source", action="store_true", help="the sources, for tracebacks")
+    what.add_argument("--with-source", action="store_true", help="the sources (for tracebacks)")
     _add_ways(parser)
     return parser
 
@@ -44,25 +44,29 @@ def _add_ways(parser: Parser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("-o", "--output", metavar="FILE", required=True, help="the file to write")
     how.add_argument(
-        "--python", metavar="LINE", help="what follows '#!' (default: /usr/bin/env pythonX.Y)"
+        "--python",
+        metavar="LINE",
+        help="the interpreter after '#!' (default: /usr/bin/env pythonX.Y)",
     )
     how.add_argument(
-        "--world", action="store_true", help="find nothing outside the bundle (needs --stdlib)"
+        "--world",
+        action="store_true",
+        help="import nothing from outside the bundle (needs --stdlib)",
     )
     how.add_argument(
         "-O", "--optimize", type=int, choices=(0, 1, 2), default=0, help="the optimisation level"
     )
     parser.add_jobs(how)
-    told = parser.add_argument_group("what to tell")
-    parser.add_loudness(told)
+    output = parser.add_argument_group("output")
+    parser.add_loudness(output)
     parser.add_json()
 
 
 def make_manifest(options: argparse.Namespace) -> Manifest:
-    """What the options ask for besides the program."""
+    """What to bundle besides the program, by the options."""
     manifest = merge_options(options, with_dependencies=True, extensions="embed")
     if manifest.world and not manifest.stdlib:
-        raise UsageError("--world needs --stdlib: nothing outside the bundle is to be found")
+        raise UsageError("--world needs --stdlib: nothing outside the bundle can be imported")
     return manifest
 
 

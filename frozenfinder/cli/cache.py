@@ -1,4 +1,4 @@
-"""`frozenfinder cache`: what the cache of embedded files holds, and its pruning."""
+"""`frozenfinder cache`: list the cache of embedded files, and remove unused ones."""
 
 import argparse
 import os
@@ -29,7 +29,7 @@ from . import DONE, UsageError
 from .commands import print_json
 from .parser import Parser
 
-SUMMARY = "show the cache of embedded extension modules, or remove what is unused"
+SUMMARY = "show the cache of embedded extension modules and data, or remove unused parts"
 _UNUSED = 30  # days
 _LISTS = (MARKS, COMPLETE)  # what the cache itself writes into its folders
 
@@ -37,8 +37,8 @@ _LISTS = (MARKS, COMPLETE)  # what the cache itself writes into its folders
 class Shelf(NamedTuple):
     """A folder of the cache that is used, and removed, as a whole.
 
-    `kind` is what its files are for: extension modules of one interpreter, or data. `contents`
-    names what lies in it. `used` is when it was last used, in seconds since the epoch, to a day.
+    `kind` says what its files are for: extension modules of one interpreter, or data. `contents`
+    has the names in it. `used` is when it was last used, in seconds since the epoch, to a day.
     """
 
     kind: str
@@ -52,14 +52,15 @@ class Shelf(NamedTuple):
 def make_parser() -> Parser:
     parser = Parser("cache", SUMMARY)
     parser.add_argument(
-        "--prune", action="store_true", help="remove what no program has used for some time"
+        "--prune", action="store_true", help="remove the folders that no program used lately"
     )
     parser.add_argument(
         "--unused",
         metavar="DAYS",
         type=_days,
         default=_UNUSED,
-        help=f"how long that is (default: {_UNUSED}; 0: everything that is not in use)",
+        help="days since the last use that make a folder unused "
+        f"(default: {_UNUSED}; 0: remove every folder that is not in use)",
     )
     parser.add_json()
     return parser
@@ -74,7 +75,7 @@ def _days(text: str) -> int:
 def main(options: argparse.Namespace) -> int:
     found = default_directory(environment("FROZENFINDER_CACHE"))
     if found is None:
-        raise UsageError("there is no home directory to have a cache in; set FROZENFINDER_CACHE")
+        raise UsageError("no home directory was found for the cache; set FROZENFINDER_CACHE")
     directory = Path(PrivateFolder(found).path)
     obstacle = find_obstacle(directory)
     shelves = [] if obstacle else list(list_shelves(directory))
@@ -100,7 +101,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def find_obstacle(directory: Path) -> str | None:
-    """Why extension modules would not be loaded from there; None also where nothing is yet."""
+    """Why extension modules would not be loaded from there; None also if nothing exists yet."""
     if not os.path.lexists(directory):
         return None
     try:
@@ -113,7 +114,7 @@ def find_obstacle(directory: Path) -> str | None:
 
 
 def list_shelves(directory: Path) -> Iterator[Shelf]:
-    """What the cache holds, by kind and name; nothing where there is none."""
+    """The folders of the cache, by kind and name; none if the cache does not exist."""
     for kind in _list_folders(directory):
         for folder in _list_folders(kind):
             if folder.name.endswith(TEMPORARY):
@@ -140,15 +141,16 @@ def _list_folders(folder: Path) -> list[Path]:
 
 
 def prune(directory: Path, shelves: list[Shelf], unused: int) -> list[Shelf]:
-    """Remove the shelves that were not used for so many days, and what dead processes have left.
+    """Remove the shelves that were not used for `unused` days, and leftovers of dead processes.
 
-    What a running program uses stays. UsageError where another process does not stop writing.
+    Folders that a running program uses stay. Returns what was removed. UsageError if another
+    process keeps the lock for longer than `PATIENCE`.
     """
     before = time.time() - (unused + 1) * DAY if unused else inf  # a use is noted once a day
     with Lock(str(directory)) as lock:
         if lock.is_busy:
             raise UsageError(
-                f"{str(directory)!r} is being written to: another process has had its lock for "
+                f"{str(directory)!r} is being written to: another process has held its lock for "
                 f"{PATIENCE:.0f} seconds; try again"
             )
         for leftover in _list_leftovers(directory):
@@ -168,7 +170,10 @@ def _remove_shelf(folder: str, before: float) -> bool:
 
 
 def _list_leftovers(directory: Path) -> Iterator[Path]:
-    """Temporaries, wherever they are made: not in packages, whose files may have such names."""
+    """Temporary files, in every place where the cache makes them.
+
+    Packages are not searched: their own files may have such names.
+    """
     for kind in _list_folders(directory):
         patterns = ("*", "*/*") if kind.name == DATA else ("**/*",)
         for pattern in patterns:

@@ -1,4 +1,4 @@
-"""The commands by name, and how every one but `run` begins and ends."""
+"""The commands by name, and how each of them except `run` begins and ends."""
 
 import importlib
 import io
@@ -38,18 +38,18 @@ COMMANDS = (
     "cache",
     "demo",
 )
-INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell reports of one that died of SIGINT, of SIGPIPE
+INTERRUPTED, BROKEN_PIPE = 130, 141  # a shell's statuses for death by SIGINT and by SIGPIPE
 
 
 class Command(Protocol):
-    """What the module of a command has."""
+    """The interface of a command's module."""
 
     SUMMARY: str
 
     def make_parser(self) -> "Parser": ...
 
     def main(self, options: "argparse.Namespace") -> int:
-        """Carry it out; the exit status."""
+        """Run the command; return the exit status."""
         ...
 
 
@@ -61,17 +61,17 @@ def load(name: str) -> Command:
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out a command line; the exit status, whatever happens."""
+    """Run a command line; return the exit status, also after an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file may be named in any bytes
+            stream.reconfigure(errors="backslashreplace")  # file names may contain any bytes
     try:
         status = _main(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # what is still buffered has nowhere to go, and the interpreter flushes once more at exit
+        # the buffered output has nowhere to go, and the interpreter flushes once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (UsageError, FrozenFinderError, OSError) as error:
@@ -94,33 +94,33 @@ def _main(arguments: list[str]) -> int:
 
 
 def overview() -> str:
-    """What `--help` prints."""
+    """The text that `--help` prints."""
     lines = [f"  {name:10}{load(name).SUMMARY}" for name in COMMANDS]
     return "\n".join(
         [
             "usage: frozenfinder COMMAND ...",
             "",
-            "Boot CPython from one frozen registry file instead of thousands of small ones.",
+            "Boot CPython from one frozen registry file instead of thousands of small files.",
             "",
             "commands:",
             *lines,
             "",
-            "'frozenfinder COMMAND --help' tells more of each.",
+            "'frozenfinder COMMAND --help' describes a command.",
         ]
     )
 
 
 def program_path() -> list[str]:
-    """`sys.path` as a program has it that is started in the current directory."""
+    """The `sys.path` of a program that is started in the current directory."""
     return list(sys.path) if sys.flags.safe_path else [os.getcwd(), *sys.path[1:]]
 
 
 def open_registry_or_bundle(path: str | None) -> "Registry":
-    """The registry at a path, or in the bundle there; the default one without a path."""
+    """The registry at a path, or in the bundle at that path; without a path, the default one."""
     try:
         return hooks.open_registry(path)
     except RegistryError:
-        # deferred: few of those who look into a registry look into a bundle
+        # deferred: needed for bundles only
         from frozenfinder.bundle import find_registry
         from frozenfinder.runtime.registry import Registry
 
@@ -134,5 +134,5 @@ def open_registry_or_bundle(path: str | None) -> "Registry":
 
 
 def print_json(value: object) -> None:
-    """Answer in JSON."""
+    """Print a result as JSON."""
     print(json.dumps(value, indent=2))

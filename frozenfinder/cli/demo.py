@@ -1,4 +1,4 @@
-"""`frozenfinder demo`: freeze the standard library, and measure what importing it gains."""
+"""`frozenfinder demo`: freeze the standard library, and measure how much faster it imports."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ from .progress import Progress
 SUMMARY = "freeze the standard library, boot a program from it, and measure the difference"
 PAIRS = 15
 REGISTRY = "stdlib.frz"
-SHOWN = 5  # of what was not served
+SHOWN = 5  # modules that were not served, at most
 
 PROGRAM = """\
 import sys, time
@@ -45,7 +45,7 @@ for name, reason in finder.bypassed.items() if registry else ():
 
 
 class Boot(NamedTuple):
-    """What one fresh process measured: the seconds that its imports took (and frozenfinder's own),
+    """What one fresh process measured: the seconds of its imports (including frozenfinder's),
     how many modules they loaded, how many were served, and why others were not.
     """
 
@@ -75,7 +75,7 @@ def main(options: argparse.Namespace) -> int:
             print(freeze_stdlib(Path(folder)), flush=True)
             before, after = measure_boots(Path(folder), options.pairs)
     except subprocess.CalledProcessError as error:
-        last = (error.stderr.splitlines() or ["it said nothing"])[-1]
+        last = (error.stderr.splitlines() or ["no output on stderr"])[-1]
         sys.stderr.write(f"frozenfinder: the program failed, status {error.returncode}: {last}\n")
         return FAILED
     print(describe_served(after[0], before[0].loaded))
@@ -84,7 +84,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def freeze_stdlib(folder: Path) -> str:
-    """Freeze the standard library to a registry in `folder`; what came of it, in words."""
+    """Freeze the standard library to a registry in `folder`; return a summary in words."""
     with Progress("freezing the standard library") as progress:
         report = freeze(discover(Manifest(stdlib=True)), folder / REGISTRY, progress=progress)
     return (
@@ -96,7 +96,7 @@ def freeze_stdlib(folder: Path) -> str:
 def measure_boots(folder: Path, pairs: int) -> tuple[list[Boot], list[Boot]]:
     """Boots without and with the registry in turn; which is first changes from pair to pair.
 
-    One of each is not counted: it leaves every `.pyc`, and the files in memory, to those that are.
+    The first boot of each kind is not counted: it writes `.pyc` files and fills the file cache.
     """
     boots: dict[bool, list[Boot]] = {False: [], True: []}
     run_program(folder, frozen=False)
@@ -112,7 +112,7 @@ def measure_boots(folder: Path, pairs: int) -> tuple[list[Boot], list[Boot]]:
 def run_program(folder: Path, *, frozen: bool) -> Boot:
     """Import the program's modules in a fresh process; CalledProcessError if it fails.
 
-    Its `.pyc` files are written even if they are not to be elsewhere: an installation has them.
+    Its `.pyc` files are written even with PYTHONDONTWRITEBYTECODE: an installation has them.
     """
     registry = folder / REGISTRY if frozen else ""
     home = Path(frozenfinder.__file__).resolve().parent.parent
@@ -134,7 +134,7 @@ def describe_served(boot: Boot, loaded: int) -> str:
     """How many of the modules that stock loads came from the registry, and why others did not."""
     if not boot.served:
         off = environment("FROZENFINDER") == "off"
-        reason = "FROZENFINDER=off is set" if off else "all was left to the normal path"
+        reason = "FROZENFINDER=off is set" if off else "every module was found on the normal path"
         lines = [f"Nothing was served: {reason}."]
     else:
         lines = [f"Booted a program: {boot.served} of the {loaded} modules it imports were served."]
@@ -145,7 +145,7 @@ def describe_served(boot: Boot, loaded: int) -> str:
 
 
 def describe_times(before: Sequence[Boot], after: Sequence[Boot]) -> str:
-    """The times, and what they can and cannot tell."""
+    """The times, and whether their difference is significant."""
     stock, frozen = ([1000 * boot.seconds for boot in boots] for boots in (before, after))
     ratios = [new / old for old, new in zip(stock, frozen, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
@@ -163,5 +163,5 @@ def describe_times(before: Sequence[Boot], after: Sequence[Boot]) -> str:
         "'After' includes the import of frozenfinder and the opening of the registry.",
     ]
     if low < 1 < high:
-        lines.append("The quartiles lie on both sides of 1: on this machine, now, nobody can tell.")
+        lines.append("No significant difference: the quartiles are on both sides of 1.")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`frozenfinder diff`: what differs between two registries."""
+"""`frozenfinder diff`: the differences between two registries."""
 
 import argparse
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from . import DONE, FAILED
 from .commands import open_registry_or_bundle, print_json
 from .parser import Parser
 
-SUMMARY = "say what changed from one registry to another"
+SUMMARY = "show what changed from one registry to another"
 
 
 def make_parser() -> Parser:

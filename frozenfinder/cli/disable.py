@@ -1,4 +1,4 @@
-"""`frozenfinder disable`: interpreters of this environment start as stock again."""
+"""`frozenfinder disable`: let the interpreters of this environment start as stock again."""
 
 import argparse
 

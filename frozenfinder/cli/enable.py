@@ -1,4 +1,4 @@
-"""`frozenfinder enable FILE`: every interpreter of this environment installs a registry."""
+"""`frozenfinder enable FILE`: let every interpreter of this environment install a registry."""
 
 import argparse
 import site
@@ -26,11 +26,11 @@ def make_parser() -> Parser:
         help="the mode to install it in (default: overlay)",
     )
     parser.add_argument(
-        "--trusted", action="store_true", help="take it though others can write to it"
+        "--trusted", action="store_true", help="accept it although others can write to it"
     )
-    parser.add_argument("--sha256", metavar="HEX", help="take it only if it has this SHA-256")
+    parser.add_argument("--sha256", metavar="HEX", help="accept it only if it has this SHA-256")
     parser.add_argument(
-        "--verify-key", metavar="HEX", help="take it only if it is signed with this Ed25519 key"
+        "--verify-key", metavar="HEX", help="accept it only if it is signed with this Ed25519 key"
     )
     return parser
 
@@ -42,7 +42,7 @@ def main(options: argparse.Namespace) -> int:
     names = ("mode", "trusted", "sha256", "verify_key")
     given = {name: value for name in names if (value := getattr(options, name))}
     try:
-        uninstall(install(registry, **given))  # raises what else there is against it
+        uninstall(install(registry, **given))  # raises if it cannot be installed
     except ValueError as error:
         raise UsageError(str(error)) from error
     files = ActivationFiles.of_environment()
@@ -62,8 +62,9 @@ def check_is_read(directory: Path) -> None:
     read = [Path(each).resolve() for each in site.getsitepackages()]
     if directory.resolve() not in read:
         raise UsageError(
-            f"{str(directory)!r} is not among the directories that interpreters read activation "
-            f"files in: {', '.join(map(str, read))}; enable the registry in a virtual environment"
+            f"{str(directory)!r} is not a directory whose activation files interpreters read, "
+            f"expected one of: {', '.join(map(str, read))}; enable the registry in a virtual "
+            "environment"
         )
 
 
@@ -72,8 +73,8 @@ def check_is_found() -> None:
     command = [sys.executable, "-P", "-c", "import frozenfinder.activation"]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         raise UsageError(
-            "interpreters of this environment do not find frozenfinder when they start; install "
-            f"it there with: {sys.executable} -m pip install frozenfinder"
+            "interpreters of this environment cannot import frozenfinder when they start; install "
+            f"it with: {sys.executable} -m pip install frozenfinder"
         )
 
 

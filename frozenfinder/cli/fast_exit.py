@@ -1,12 +1,12 @@
-"""`run --fast-exit`: the end of a program without taking every module and object apart.
+"""`run --fast-exit`: end a program without destroying every module and object.
 
-CPython ends a program by joining its threads and calling what `atexit` has; then it collects
-garbage and clears every module, which takes as long as a good part of its imports did, before the
-memory goes back to the system in one piece anyway. The one callback here was registered before any
-of the program's and so is called after all of them: it writes what files still hold, and leaves.
+CPython ends a program by joining its threads and calling the `atexit` callbacks. Then it collects
+garbage and clears every module, which can take a good part of the time that the imports took,
+although the system gets all the memory back at once anyway. The one callback here is registered
+before any of the program's, so it is called after all of them: it flushes open files, and exits.
 
-Where there is something to report it does not: after an uncaught exception, or where a file cannot
-be written to, CPython ends the program as always.
+It does not when there is something to report: after an uncaught exception, or if a file cannot be
+written, CPython ends the program in the usual way.
 """
 
 import atexit
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 _WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom, io.BufferedRWPair)
-"""What holds back what is written to it, the outer ones first."""
+"""The file types that buffer output; a wrapper comes before the type that it wraps."""
 
 
 def call(program: "Callable[[], int]") -> int:
-    """Call the program; when the interpreter ends, it leaves with the status that results."""
+    """Call the program; the process later exits with the status that results."""
     status: "list[int]" = []
     atexit.register(_leave, status)
     try:
@@ -39,7 +39,7 @@ def call(program: "Callable[[], int]") -> int:
 
 
 def _leave(status: "list[int]") -> None:
-    """End the process, if it is known what with and nothing is left to say."""
+    """End the process, if its status is known and there is nothing to report."""
     if not status or sys.flags.inspect or os.environ.get("PYTHONINSPECT"):
         return
     try:
@@ -52,9 +52,9 @@ def _leave(status: "list[int]") -> None:
 
 
 def _find_writers() -> "list[Any]":
-    """Every file object that may hold something back, the outer ones first."""
+    """Every file object that may have buffered output, wrappers first."""
     types = {each: rank for rank, base in enumerate(_WRITERS) for each in _family(base)}
-    gc.unfreeze()  # of a program that froze its objects, too
+    gc.unfreeze()  # the program may have frozen its objects
     found = [each for each in gc.get_objects() if type(each) in types]
     return sorted(found, key=lambda writer: types[type(writer)])
 

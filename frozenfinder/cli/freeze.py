@@ -26,43 +26,41 @@ from .commands import program_path
 from .parser import EXCLUDE, MANIFEST, PACKAGE, PATH, Parser
 from .progress import Progress
 
-SUMMARY = (
-    "write a registry of a program, packages, distributions, directories, the standard library"
-)
-SHOWN = 5  # of what was left out, unless more is asked for
+SUMMARY = "freeze programs, packages, distributions, directories or the standard library"
+SHOWN = 5  # items of a list, at most, without --verbose
 
 
 def make_parser() -> Parser:
     parser = Parser("freeze", SUMMARY)
-    what = parser.add_argument_group("what to freeze; all can be combined and given repeatedly")
+    what = parser.add_argument_group("what to freeze; these can be combined and repeated")
     what.add_argument("--stdlib", action="store_true", help="the standard library")
     what.add_argument(
-        "--tests", action="store_true", help="the standard library's tests, in the table 'test'"
+        "--tests", action="store_true", help="the standard library's tests, into the table 'test'"
     )
     parser.add_repeated(
         what,
-        ("--entry", "MOD[:FUNC]", "what a module imports, as far as the code says, and so on"),
+        ("--entry", "MOD[:FUNC]", "a module and everything it imports, found statically"),
         PACKAGE,
         ("--distribution", "NAME", "an installed distribution: modules, data files, metadata"),
-        ("--metadata", "NAME", "the metadata alone of an installed distribution"),
+        ("--metadata", "NAME", "only the metadata of an installed distribution"),
         PATH,
-        ("--include-data", "GLOB", "data files, by their paths below a folder of sys.path"),
+        ("--include-data", "GLOB", "data files, by their paths relative to an item of sys.path"),
         MANIFEST,
     )
     what.add_argument(
         "--trace",
         action="store_true",
-        help="what the command after '--' imports and opens when it is run, which is done now",
+        help="run COMMAND now, and freeze what it imports and opens",
     )
     what.add_argument(
-        "command", nargs="*", metavar="COMMAND", help="what to run and record, after '--'"
+        "command", nargs="*", metavar="COMMAND", help="the command to run and record, after '--'"
     )
     what.add_argument(
         "--with-dependencies",
         action="store_true",
-        help="the installed distributions that those asked for require, too",
+        help="also the installed distributions that the requested ones require",
     )
-    parser.add_repeated(what, EXCLUDE, ("--search", "DIR", "look here first for what is named"))
+    parser.add_repeated(what, EXCLUDE, ("--search", "DIR", "look for the named modules here first"))
     _add_ways(parser)
     _add_embedding(parser)
     _add_reports(parser)
@@ -99,45 +97,45 @@ def _add_embedding(parser: Parser) -> None:
         "--with-source", action="store_true", help="embed the sources, for closed mode's tracebacks"
     )
     sources.add_argument(
-        "--no-source", action="store_true", help="embed none, whatever a manifest says"
+        "--no-source", action="store_true", help="embed no sources, even if a manifest says so"
     )
     how.add_argument(
         "--strip-docstrings",
         action="store_true",
-        help="leave docstrings out, for closed mode (-O 2 does, and assertions with them)",
+        help="leave out docstrings, for closed mode (-O 2 leaves out assertions, too)",
     )
     parser.add_repeated(
         how,
-        ("--lay-out", "NAME", "a package that opens its data by path: closed mode puts it on disk"),
+        ("--lay-out", "NAME", "a package that opens its data by path: closed mode writes it out"),
     )
     how.add_argument(
-        "--world", action="store_true", help="closed mode finds nothing outside the registry"
+        "--world", action="store_true", help="closed mode imports nothing from elsewhere"
     )
     how.add_argument(
         "--extensions",
         choices=EXTENSIONS,
         default="refer",
-        help="extension modules: refer to the files where they are, or embed them, and the shared "
-        "libraries, for closed mode (default: refer)",
+        help="extension modules: refer to their files, or embed them and their shared libraries, "
+        "for closed mode (default: refer)",
     )
 
 
 def _add_reports(parser: Parser) -> None:
-    told = parser.add_argument_group("what to tell")
-    told.add_argument(
-        "--write-manifest", metavar="FILE", help="write a manifest that asks for the same"
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--write-manifest", metavar="FILE", help="write a manifest that freezes the same"
     )
-    told.add_argument(
+    output.add_argument(
         "--report",
         choices=("table", "json", "html"),
-        help="what each package comes to, and more; html is a page beside the registry",
+        help="the size of each package, and more; html writes a page beside the registry",
     )
-    parser.add_loudness(told)
+    parser.add_loudness(output)
     parser.add_json()
 
 
 def make_manifest(options: argparse.Namespace) -> Manifest:
-    """What the options ask for, added to what their manifests do; a trace is not yet in it."""
+    """The manifests of the command line, merged with the other options; without the trace."""
     manifest = merge_options(
         options,
         stdlib_tests=options.tests,
@@ -153,8 +151,8 @@ def make_manifest(options: argparse.Namespace) -> Manifest:
 
 
 def merge_options(options: argparse.Namespace, **own: Any) -> Manifest:
-    """What the options that `freeze` and `bundle` share ask for, with `own`, the fields that a
-    command sets itself, added to what the manifests of the command line do.
+    """The manifests of the command line, merged with the options that `freeze` and `bundle` share
+    and with `own`, the fields that a command sets itself.
     """
     asked = Manifest(
         stdlib=options.stdlib,
@@ -172,10 +170,10 @@ def merge_options(options: argparse.Namespace, **own: Any) -> Manifest:
 
 
 def check_request(options: argparse.Namespace, manifest: Manifest) -> None:
-    """UsageError where nothing is asked for, or a command without `--trace`, or the opposite."""
+    """UsageError if nothing is to be frozen, or for a command without `--trace` or vice versa."""
     if options.command and not options.trace:
         raise UsageError(
-            f"{options.command[0]!r} is no option of freeze; a command to record follows "
+            f"unexpected argument {options.command[0]!r}; put a command to record after "
             "'--trace --'"
         )
     if options.trace and not options.command:
@@ -192,11 +190,11 @@ def check_request(options: argparse.Namespace, manifest: Manifest) -> None:
         manifest.data,
     )
     if not options.trace and not any(asked):
-        raise UsageError("nothing to freeze was asked for; see 'frozenfinder freeze --help'")
+        raise UsageError("nothing to freeze was given; see 'frozenfinder freeze --help'")
 
 
 def find_output(options: argparse.Namespace, manifest: Manifest) -> str:
-    """Where to write; UsageError where that is left open and the default would not do."""
+    """The path to write; UsageError if none is given and the default is for another level."""
     if options.output is not None:
         return str(options.output)
     if manifest.optimize not in (None, sys.flags.optimize):
@@ -234,10 +232,10 @@ def main(options: argparse.Namespace) -> int:
 def add_trace(
     options: argparse.Namespace, manifest: Manifest, output: Path
 ) -> tuple[Manifest, tuple[str, ...]]:
-    """The manifest with what a trace recorded, and in words what it could not record."""
+    """The manifest merged with the trace, and sentences about what could not be recorded."""
     if not options.trace:
         return manifest, ()
-    if output.parent.is_dir():  # other folders are made once there is what to write
+    if output.parent.is_dir():  # a missing folder is made later, when there is content to write
         check_output(str(output))
     recording = trace(options.command)
     recorded, unseen = name_recorded(recording, [*manifest.searches, *program_path()])
@@ -245,7 +243,7 @@ def add_trace(
 
 
 def tell(options: argparse.Namespace, report: Report, page: str | None = None) -> None:
-    """Report on stdout, in the way that is asked for."""
+    """Report on stdout, in the format that the options name."""
     if options.json or options.report == "json":
         print(report.to_json())
     elif not options.quiet:
@@ -257,7 +255,7 @@ def tell(options: argparse.Namespace, report: Report, page: str | None = None) -
 
 
 def summarise(report: Report, *, verbose: bool = False) -> str:
-    """What a freeze came to, in a few lines unless all are asked for."""
+    """The result of a freeze, in a few lines; long lists are complete if `verbose`."""
     done = "Wrote" if report.written else "Nothing changed in"
     held = f"{report.modules} modules, {report.files} files, {report.size} bytes"
     lines = [
@@ -266,8 +264,8 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
     ]
     if report.clamped:
         lines.append(
-            f"Files newer than SOURCE_DATE_EPOCH: {report.clamped}, of which overlay serves those "
-            "that are given that time."
+            f"Files newer than SOURCE_DATE_EPOCH: {report.clamped}. Overlay serves them only if "
+            "their modification time is set to it."
         )
     if report.verify_key is not None:
         lines.append(f"Signed: install(..., verify_key={report.verify_key!r}).")
@@ -279,7 +277,7 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
             lines.append(f"{title}: {len(items)}.")
             lines += _shorten([f"  {item}" for item in items], verbose)
     if report.warnings and verbose:
-        lines.append(f"Warnings of the compiler: {len(report.warnings)}.")
+        lines.append(f"Compiler warnings: {len(report.warnings)}.")
         lines += [f"  {name}: {warning}" for name, warning in report.warnings]
     return "\n".join(lines)
 
@@ -288,11 +286,11 @@ def _shorten(lines: list[str], verbose: bool) -> list[str]:
     hidden = 0 if verbose else len(lines) - SHOWN
     if hidden <= 0:
         return lines
-    return [*lines[:SHOWN], f"  and {hidden} more; -v or --json gives them all"]
+    return [*lines[:SHOWN], f"  and {hidden} more; use -v or --json to see all"]
 
 
 def tabulate(report: Report) -> str:
-    """What each package comes to, and what was recorded, static, excluded or missing."""
+    """The size of each package, and which modules were recorded, static, excluded or missing."""
     width = max(len(name) for name in ("package", *(share.name for share in report.shares)))
     titles = ("modules", "code", "sources", "files", "data")
     lines = ["", f"{'package':{width}}" + "".join(f"{title:>12}" for title in titles)]
@@ -303,7 +301,7 @@ def tabulate(report: Report) -> str:
         ("Recorded only (hidden imports)", report.recorded_only),
         ("Static only (not imported in the recorded run)", report.static_only),
         ("Excluded", [f"{each.name}: {each.reason}" for each in report.excluded]),
-        ("Imported and not found", [f"{name}, by {by}" for name, by in report.missing]),
+        ("Imported but not found", [f"{name}, by {by}" for name, by in report.missing]),
     ):
         if items:
             lines += ["", f"{title}: {len(items)}", *(f"  {item}" for item in items)]

@@ -1,4 +1,4 @@
-"""`frozenfinder info`: what a registry is, as a whole."""
+"""`frozenfinder info`: describe a registry as a whole."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from .commands import open_registry_or_bundle, print_json
 from .ls import list_entries
 from .parser import Parser
 
-SUMMARY = "say for what a registry was frozen, from where, and how much it holds"
+SUMMARY = "show which interpreter a registry is for, its roots, and how much it contains"
 
 
 def make_parser() -> Parser:
@@ -50,7 +50,7 @@ def _format(value: object) -> str:
 
 
 def gather(registry: Registry) -> dict[str, object]:
-    """The facts, as `--json` gives them."""
+    """The facts, as `--json` prints them."""
     header = registry.header
     modules, files = list_entries(registry), list_entries(registry, files=True)
     tables = Counter(entry.table for entry in modules)

@@ -1,4 +1,4 @@
-"""`frozenfinder ls`: the names that a registry holds."""
+"""`frozenfinder ls`: list the modules or data files in a registry."""
 
 import argparse
 
@@ -9,7 +9,7 @@ from . import DONE
 from .commands import open_registry_or_bundle, print_json
 from .parser import Parser
 
-SUMMARY = "list the modules that a registry holds"
+SUMMARY = "list the modules in a registry"
 
 
 def make_parser() -> Parser:
@@ -36,13 +36,13 @@ def main(options: argparse.Namespace) -> int:
 
 
 def list_entries(registry: Registry, *, files: bool = False) -> list[FrozenEntry]:
-    """Every module (or data file) by table, in the order of search, and name."""
+    """Every module (or data file), sorted by table, in the order of search, and by name."""
     entries = registry.files() if files else registry.entries()
     return sorted(entries, key=lambda entry: (TABLES.index(entry.table), entry.name))
 
 
 def describe(entry: FrozenEntry) -> dict[str, object]:
-    """An entry as `--json` gives it."""
+    """An entry as `--json` prints it."""
     return {
         "name": entry.name,
         "table": entry.table,

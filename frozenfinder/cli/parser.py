@@ -1,4 +1,4 @@
-"""The parser that the commands share: argparse, with one line where it would print its usage."""
+"""The parser that the commands share: argparse, whose errors are one line without the usage."""
 
 import argparse
 from typing import Any, NoReturn, Protocol
@@ -15,10 +15,10 @@ class Group(Protocol):
 
 
 # what `freeze` and `bundle` both take, repeatedly
-PACKAGE = ("--package", "NAME", "a package or module that can be imported, with all below it")
+PACKAGE = ("--package", "NAME", "an importable package or module, with everything below it")
 PATH = ("--path", "DIR", "everything below a directory")
-MANIFEST = ("--manifest", "FILE", "what a manifest asks for")
-EXCLUDE = ("--exclude", "GLOB", "leave out the modules of these names, and all below them")
+MANIFEST = ("--manifest", "FILE", "everything that a manifest asks for")
+EXCLUDE = ("--exclude", "GLOB", "leave out modules with these names, and everything below them")
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see '{self.prog} --help'")
 
     def add_registry(self) -> None:
-        """The registry that the command looks into."""
+        """The argument for the registry to read."""
         self.add_argument(
             "registry",
             metavar="FILE",
@@ -49,26 +49,26 @@ class Parser(argparse.ArgumentParser):
             group.add_argument(option, metavar=metavar, action="append", default=[], help=text)
 
     def add_jobs(self, group: Group) -> None:
-        """How many processes compile."""
+        """The option for how many processes compile."""
         group.add_argument(
             *("-j", "--jobs"),
             metavar="N",
             type=_positive,
-            help="processes (default: one for each CPU)",
+            help="how many processes compile (default: one for each CPU)",
         )
 
     def add_loudness(self, group: Group) -> None:
-        """How much is told of what was written."""
-        group.add_argument("--quiet", action="store_true", help="nothing but errors")
+        """The options for how much the summary says."""
+        group.add_argument("--quiet", action="store_true", help="print only errors")
         group.add_argument(
-            "-v", "--verbose", action="store_true", help="all that was left out, and why"
+            "-v", "--verbose", action="store_true", help="list everything left out, and why"
         )
 
     def add_json(self) -> None:
-        self.add_argument("--json", action="store_true", help="answer in JSON, for programs")
+        self.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not positive")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)

@@ -1,4 +1,4 @@
-"""How far a piece of work is, told on a terminal once it has taken a second."""
+"""Progress on a terminal, shown once a piece of work has taken a second."""
 
 import sys
 import time
@@ -17,9 +17,9 @@ class _Display(Protocol):
 
 
 class Progress:
-    """A context manager to call with (done, total, name of the last) as often as one likes.
+    """A context manager; call it with (done, total, name of the last item) as often as you like.
 
-    It is silent where stderr is not a terminal, and for work that is over in a second.
+    It is silent if stderr is not a terminal, and for work that ends within a second.
     """
 
     def __init__(self, label: str, *, quiet: bool = False) -> None:
@@ -57,7 +57,7 @@ def _make_display(label: str) -> _Display:
 
 
 class _Counter:
-    """One line, written over again and again."""
+    """One line, overwritten each time."""
 
     def __init__(self, label: str) -> None:
         self._label = label
@@ -75,7 +75,7 @@ class _Counter:
 
 
 class _Bar:
-    """rich's bar, with the time that remains; ImportError without rich."""
+    """rich's progress bar, with the remaining time; ImportError without rich."""
 
     def __init__(self, label: str) -> None:
         from rich.console import Console

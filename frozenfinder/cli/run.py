@@ -1,11 +1,12 @@
 """`frozenfinder run`: a program with a registry installed, otherwise as `python` would run it.
 
-What is done here for the program is what `Modules/main.c` and `Python/pythonrun.c` do in C. The
-process is the program's from then on: an exception of it leaves through every frame below, and
-CPython's own main reports it, decides the exit status and dies of a KeyboardInterrupt. Only the
-frames that stock would not have are taken out of the traceback.
+This module does for the program what `Modules/main.c` and `Python/pythonrun.c` do in C. From then
+on the process belongs to the program: its exception passes through every frame below, and CPython's
+own main reports it, decides the exit status and dies of a KeyboardInterrupt. Only the frames that
+stock would not have are removed from the traceback.
 
-Every program that is started so waits for this module, so it imports what is loaded anyway.
+Every program that is started this way waits for this module, so it imports only modules that are
+loaded anyway.
 """
 
 import builtins
@@ -20,7 +21,6 @@ from _frozen_importlib_external import (
 from io import open_code
 
 from frozenfinder.errors import FrozenFinderError
-from frozenfinder.modules import get_module, set_module
 from frozenfinder.runtime.hooks import install
 from frozenfinder.runtime.registry import Registry
 from frozenfinder.runtime.system import (
@@ -29,6 +29,9 @@ from frozenfinder.runtime.system import (
     RUN_AS_MAIN,
     environment,
     find_path_entry,
+    get_module,
+    is_listed,
+    set_module,
 )
 
 from . import BAD_INPUT, DONE, UsageError, report
@@ -49,20 +52,20 @@ positional arguments:
   FILE                  the registry
   SCRIPT                a Python file, or a directory or zip file with a
                         __main__.py
-  -                     the program is read from standard input
-  ARG                   what the program finds in sys.argv
+  -                     read the program from standard input
+  ARG                   an argument for the program, in sys.argv
 
 options:
   -h, --help            show this help message and exit
   --mode {overlay,closed}
                         the mode to install the registry in (default: overlay)
-  --trusted             take the registry though others can write to it
-  --sha256 HEX          take it only if it has this SHA-256
-  --verify-key HEX      take it only if it is signed with this Ed25519 key
-  --fast-exit           when the program is done, leave without taking it
-                        apart: no __del__ of what is still alive is called
-  -m MODULE             run a module or package, found through the registry
-  -c CODE               run the code given
+  --trusted             accept the registry although others can write to it
+  --sha256 HEX          accept it only if it has this SHA-256
+  --verify-key HEX      accept it only if it is signed with this Ed25519 key
+  --fast-exit           exit without destroying the objects that are still
+                        alive at the end: their __del__ is not called
+  -m MODULE             run a module or package
+  -c CODE               run this code
 """
 HINT = "see 'frozenfinder run --help'"
 _FLAGS = {"--trusted": "trusted", "--fast-exit": "fast_exit"}
@@ -70,8 +73,8 @@ _VALUED = {"--mode": "mode", "--sha256": "sha256", "--verify-key": "verify_key"}
 
 
 class Request:
-    """What `run` was asked to run: `target` is for `kind` "-m" a module, for "-c" code, and for
-    "script" a path or "-". `options` are those of `install`, and `fast_exit`.
+    """What `run` shall run. `target` is a module if `kind` is "-m", code if it is "-c", and a path
+    or "-" if it is "script". `options` are keyword arguments of `install`, and `fast_exit`.
     """
 
     __slots__ = ("arguments", "fast_exit", "kind", "options", "registry", "target")
@@ -93,9 +96,9 @@ class Request:
 
 
 def parse(arguments: "list[str]") -> "Request | None":
-    """The request, or None where help is asked for; UsageError.
+    """The request, or None for help; UsageError.
 
-    Everything that follows the program is the program's, as for `python`.
+    All arguments after the program belong to the program, as with `python`.
     """
     registry = ""
     options: "dict[str, Any]" = {"mode": "overlay"}
@@ -132,7 +135,7 @@ def _take(rest: "list[str]", option: str) -> str:
 
 
 def main(arguments: "list[str]", *, hand_on: bool = True) -> int:
-    """Carry out `run` with these arguments; the exit status, unless the program raises.
+    """Run a program with these arguments; the exit status, unless the program raises.
 
     With `hand_on`, the processes that the program starts get the registry, too.
     """
@@ -143,8 +146,10 @@ def main(arguments: "list[str]", *, hand_on: bool = True) -> int:
             return DONE
         if environment("FROZENFINDER") != "off":
             registry = Registry.open(request.registry)
-            if registry.mismatch is not None:
-                raise registry.version_error()
+            if registry.mismatch is not None or not is_listed():
+                from frozenfinder.null_finder import make_version_error
+
+                raise make_version_error(registry)
             install(registry, **request.options)
             if hand_on:
                 _hand_on(registry.path, request.options)
@@ -170,7 +175,7 @@ def _run(request: Request) -> int:
 
 
 def _hand_on(registry: str, options: "dict[str, Any]") -> None:
-    """Have each Python that inherits the environment install the registry: see `startup`."""
+    """Make each Python that inherits the environment install the registry: see `startup`."""
     settings = [f"{name}={value}" for name, value in options.items()]
     fields = [str(sys.implementation.cache_tag), *settings]
     os.environ["FROZENFINDER_RUN"] = f"{','.join(fields)}:{registry}"
@@ -208,7 +213,7 @@ def run_command(source: str, arguments: "list[str]") -> int:
 
 
 def _register_source(code: "CodeType", source: str) -> None:
-    """Let tracebacks show the lines of `-c`, as they do from 3.13 on; 3.13.0 keys them by name."""
+    """Let tracebacks show the lines of `-c`, as from 3.13 on; 3.13.0 keys them by file name."""
     if sys.version_info >= (3, 13):
         import linecache
 
@@ -217,7 +222,7 @@ def _register_source(code: "CodeType", source: str) -> None:
 
 
 def run_stdin(arguments: "list[str]") -> int:
-    """Mirrors `pymain_run_stdin`, but for the interactive loop: a terminal is read to its end."""
+    """Mirrors `pymain_run_stdin` without the interactive loop: a terminal is read to its end."""
     _replace_first_path("")
     sys.argv = ["-", *arguments]
     namespace = _make_main()
@@ -228,7 +233,7 @@ def run_stdin(arguments: "list[str]") -> int:
 
 
 def run_file(path: str, arguments: "list[str]") -> int:
-    """Mirrors `pymain_run_file`; what can be a path entry is run as `pymain_run_python` does."""
+    """Mirrors `pymain_run_file`; a directory or zip file is run as `pymain_run_python` does."""
     sys.argv = [path, *arguments]
     path = _absolute(path)
     namespace = _make_main()
@@ -292,9 +297,9 @@ def _set_file(namespace: "dict[str, Any]", path: str) -> None:
 
 
 def _execute_file(code: "CodeType", namespace: "dict[str, Any]") -> None:
-    """Mirrors `_PyRun_SimpleFile` in Python/pythonrun.c: `__file__` is gone when the program is.
+    """Mirrors `_PyRun_SimpleFile` in Python/pythonrun.c: `__file__` is removed at the end.
 
-    Up to 3.13, `sys.exit` left before it was taken away.
+    Up to 3.13, `sys.exit` leaves before that happens.
     """
     try:
         _call_as_stock(exec, code, namespace, namespace=namespace)
@@ -311,7 +316,7 @@ def _unset_file(namespace: "dict[str, Any]") -> None:
 
 
 def _replace_first_path(path: "str | None", even_if_safe: bool = False) -> None:
-    """Put `path` where the start of this process put its own, which it did not with -P or -I."""
+    """Replace the first item of `sys.path`, which exists unless the process runs with -P or -I."""
     if path is None:
         return
     if not sys.flags.safe_path:
@@ -340,10 +345,10 @@ def _call_as_stock(
     *arguments: object,
     namespace: "dict[str, Any] | None" = None,
 ) -> "Any":
-    """Call it so that what it raises is reported with the traceback that begins in it.
+    """Call it; an exception is reported with the traceback that starts in `function`.
 
-    The traceback grows again on the way out of this process' frames, so it can be cut no sooner
-    than when CPython's main calls `sys.excepthook`. `namespace` loses its `__file__` after that.
+    The traceback grows again on the way out of this process' frames, so it can only be cut when
+    CPython's main calls `sys.excepthook`. `namespace` loses its `__file__` after that.
     """
     try:
         return function(*arguments)
@@ -356,7 +361,7 @@ def _call_as_stock(
 
 
 class _Report:
-    """Stands in for `sys.excepthook` for one call: cuts the traceback and hands it on."""
+    """Replaces `sys.excepthook` for one call: cuts the traceback and passes it on."""
 
     def __init__(self, hook: "Callable[..., object]", namespace: "dict[str, Any]") -> None:
         self._hook = hook
@@ -375,7 +380,7 @@ class _Report:
             self._hook(kind, error, traceback)
         except SystemExit:
             raise
-        except BaseException as failure:  # noqa: BLE001 - the hook's own, whatever it is
+        except BaseException as failure:  # noqa: BLE001 - any exception of the hook itself
             # as `_PyErr_PrintEx` in Python/pythonrun.c, without this frame
             sys.stderr.write("Error in sys.excepthook:\n")
             _display(failure, failure.__traceback__ and failure.__traceback__.tb_next)
@@ -389,7 +394,7 @@ def _display(error: BaseException, traceback: "TracebackType | None") -> None:
 
 
 def _cut(traceback: "TracebackType | None") -> "TracebackType | None":
-    """The part of a traceback that begins below the outermost `_call_as_stock`."""
+    """The part of a traceback below the outermost `_call_as_stock`."""
     at = traceback
     while at is not None and at.tb_frame.f_code is not _call_as_stock.__code__:
         at = at.tb_next

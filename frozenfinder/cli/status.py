@@ -1,4 +1,4 @@
-"""`frozenfinder status`: what is enabled in this environment, and whether it serves."""
+"""`frozenfinder status`: which registry is enabled here, and whether it serves modules."""
 
 import argparse
 from typing import Any, NamedTuple
@@ -16,14 +16,14 @@ from . import DONE, FAILED
 from .commands import print_json
 from .parser import Parser
 
-SUMMARY = "say what is enabled in this environment, and whether it serves"
+SUMMARY = "show which registry is enabled in this environment, and whether it serves modules"
 
 
 class Status(NamedTuple):
-    """`problem` says why nothing is served, and is None where something is.
+    """`problem` says why nothing is served, or is None if modules are served.
 
-    `sources` counts the files that overlay compares, and `stale` lists the modules whose file is
-    not the one that was frozen; both are None where nothing is compared.
+    `sources` counts the files that overlay compares, and `stale` lists the modules whose file
+    differs from the frozen one; both are None if nothing is compared.
     """
 
     file: str
@@ -61,7 +61,7 @@ def describe(status: Status) -> list[str]:
     ]
     if status.sources is not None and status.stale is not None:
         fresh = status.sources - len(status.stale)
-        facts.append(("sources", f"{fresh} of {status.sources} are as they were frozen"))
+        facts.append(("sources", f"{fresh} of {status.sources} are unchanged"))
         facts += [("stale", name) for name in status.stale[:10]]
         if status.stale[10:]:
             facts.append(("stale", f"and {len(status.stale) - 10} more"))
@@ -92,7 +92,7 @@ def examine(files: ActivationFiles) -> Status:
 
 
 def find_problem(registry: Registry, options: dict[str, Any]) -> str | None:
-    """Why nothing is served; this process was started as others of the environment are."""
+    """Why nothing is served; this process started like any other of the environment."""
     if environment("FROZENFINDER") == "off":
         return "FROZENFINDER=off is set"
     if registry.mismatch is not None:
@@ -109,11 +109,11 @@ def find_problem(registry: Registry, options: dict[str, Any]) -> str | None:
         uninstall(install(registry, **options))
     except (FrozenFinderError, ValueError) as error:
         return str(error)
-    return "this interpreter was started without it"
+    return "this interpreter started without the registry"
 
 
 def find_stale(registry: Registry) -> tuple[int, list[str]]:
-    """How many files overlay compares, and the modules whose file is not what was frozen."""
+    """How many files overlay compares, and the modules whose file differs from the frozen one."""
     directories = [resolve(anchor, path, registry) for anchor, path in registry.roots]
     entries = [each for each in registry.entries() if each.kind in OVERLAY_KINDS]
     stale = []

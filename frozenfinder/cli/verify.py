@@ -1,6 +1,6 @@
-"""`frozenfinder verify`: every byte of a registry that a digest guards, and who can change it.
+"""`frozenfinder verify`: check every digest of a registry, and who can change the file.
 
-It goes by the format alone, not through `Registry`, which stops at the first damage that it meets.
+It reads the format itself and not through `Registry`, which stops at the first damage.
 """
 
 import argparse
@@ -23,15 +23,15 @@ from . import DONE, FAILED, UsageError
 from .commands import open_registry_or_bundle, print_json
 from .parser import Parser
 
-SUMMARY = "check every digest of a registry, its owner and permissions, and what it is pinned to"
+SUMMARY = "check every digest of a registry, its owner and permissions, and its pins"
 
 
 def make_parser() -> Parser:
     parser = Parser("verify", SUMMARY)
     parser.add_registry()
-    parser.add_argument("--sha256", metavar="HEX", help="the SHA-256 that it has to have")
+    parser.add_argument("--sha256", metavar="HEX", help="the SHA-256 that it must have")
     parser.add_argument(
-        "--verify-key", metavar="HEX", help="the Ed25519 key that it has to be signed with"
+        "--verify-key", metavar="HEX", help="the Ed25519 key that it must be signed with"
     )
     parser.add_json()
     return parser
@@ -75,9 +75,9 @@ def main(options: argparse.Namespace) -> int:
 def find_exposure(
     registry: Registry, content: bytes, checksum: str | None, key: str | None
 ) -> Iterator[str]:
-    """Why the content may be another's: who can write to the file or above it, and the pins.
+    """Why others may have changed the content: permissions of the file and above it, and the pins.
 
-    A pin that holds makes up for the rest. UsageError for a pin that is not hexadecimal.
+    If a pin is given and holds, permissions do not matter. UsageError if it is not hexadecimal.
     """
     try:
         if checksum is not None:
@@ -100,14 +100,14 @@ def _find_exposed_folders(registry: Registry) -> Iterator[str]:
         try:
             check_ancestors(os.path.dirname(path))
         except UnusableError as error:
-            yield f"{registry.where}: {error}, so that others can put another file in its place"
+            yield f"{registry.where}: {error}, so others can replace the registry"
 
 
 def find_damage(content: bytes, path: str, *, load: bool = True) -> Iterator[RegistryError]:
-    """Each piece of a registry that is not what it was; RegistryError if the header is not.
+    """Yield an error for each damaged piece of a registry; raise RegistryError for its header.
 
-    Code that is intact is unmarshalled too, where this interpreter can; what is not never is. What
-    somebody else could have made is not either, without `load`: he could crash this process.
+    With `load`, intact code is unmarshalled, too, if it is for this interpreter. Do not pass it for
+    a registry that an untrusted user may have written: crafted data can crash the process.
     """
     header = layout.unpack_header(content, len(content), path)
     guarded = [name for name in layout.SECTIONS if name not in layout.UNGUARDED]
@@ -128,7 +128,7 @@ def find_damage(content: bytes, path: str, *, load: bool = True) -> Iterator[Reg
 
 
 class _Pieces:
-    """The pieces of a registry that have digests of their own."""
+    """The pieces of a registry that have their own digests."""
 
     def __init__(self, content: bytes, header: layout.Header, path: str) -> None:
         self._content = memoryview(content)

@@ -1,4 +1,4 @@
-"""`frozenfinder why NAME`: who would supply a module, and why the registry would or would not."""
+"""`frozenfinder why NAME`: which finder would find a module, and why the registry would not."""
 
 import argparse
 import os
@@ -26,23 +26,23 @@ from .parser import MODES, Parser
 if TYPE_CHECKING:
     from frozenfinder.annotations import Mode
 
-SUMMARY = "explain from where a module would be served, or why not from a registry"
+SUMMARY = "explain where a module would be found, and why not in the registry"
 
 Finder = FrozenFinder | ClosedFinder | NullFinder
 
 WORDS = {
     "registry": "served from {registry}",
-    "builtin": "built in to the interpreter",
+    "builtin": "built into the interpreter",
     "frozen": "frozen into the interpreter by CPython",
     "path": "found on the path",
     "other": "found by another finder",
-    None: "found nowhere",
+    None: "not found",
 }
 
 
 class Answer(NamedTuple):
-    """`by` says who answers the search, one of `WORDS`, and `origin` with what file or directories,
-    or None. `reason` says why it is not the registry, and is None where it is.
+    """`by` says who answers the search: a key of `WORDS`. `origin` is the file or the directories,
+    or None. `reason` says why it is not the registry, and is None if it is.
     """
 
     by: str | None
@@ -62,7 +62,7 @@ def make_parser() -> Parser:
         "--mode",
         choices=MODES,
         default="overlay",
-        help="the mode that it is installed in (default: overlay)",
+        help="the mode to install it in (default: overlay)",
     )
     parser.add_json()
     return parser
@@ -96,15 +96,15 @@ def main(options: argparse.Namespace) -> int:
 
 
 def explain(name: str, registry: Registry, mode: "Mode") -> Answer:
-    """Search for a module as an import in this environment would, and see who answers.
+    """Search for a module as an import in this environment would, and note who answers.
 
-    The program in question is taken to have been started in the current directory. Nothing is
-    imported, so a package that changes its `__path__` when it is is taken without that change.
+    It assumes a program that was started in the current directory. Nothing is imported, so a
+    change that a package makes to its `__path__` when it is imported is not seen.
     """
     finder = _install(registry, mode)
     search = MetaPathSearch()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a damaged registry: the reason is given
+        warnings.simplefilter("ignore")  # about a damaged registry: the answer has the reason
         try:
             found = search.find(name)
         except ModuleNotFoundError as error:  # closed mode, of an excluded name
@@ -128,9 +128,9 @@ def _install(registry: Registry, mode: "Mode") -> Finder:
 
 
 class MetaPathSearch:
-    """importlib's search over `sys.meta_path`, without importing what it finds.
+    """importlib's search over `sys.meta_path`, without importing the result.
 
-    `obstacle` says what is wrong with a parent package, if that is what ends the search.
+    `obstacle` says what is wrong with a parent package, if that ends the search.
     """
 
     def __init__(self) -> None:
@@ -138,13 +138,13 @@ class MetaPathSearch:
         self._stand_ins: list[str] = []
 
     def find(self, name: str) -> "tuple[object, ModuleSpec] | None":
-        """The finder that answers, and its spec; what finders raise."""
+        """The finder that answers, and its spec; raises what the finders raise."""
         path: Sequence[str] | None = None
         parent = name.rpartition(".")[0]
         if parent:
             found = self.find(parent)
             if found is None:
-                self.obstacle = self.obstacle or f"its package {parent!r} is found nowhere"
+                self.obstacle = self.obstacle or f"its package {parent!r} was not found"
                 return None
             path = found[1].submodule_search_locations
             if path is None:
@@ -159,7 +159,7 @@ class MetaPathSearch:
         return None
 
     def _stand_in(self, name: str, path: Sequence[str]) -> None:
-        """Put a module there for a package, because namespace packages below it look it up."""
+        """Put a module into `sys.modules` for a package: namespace packages below look it up."""
         if get_module(name) is None:
             module = ModuleType(name)
             module.__path__ = path  # type: ignore[assignment]
@@ -174,7 +174,7 @@ class MetaPathSearch:
 def _explain_absence(
     name: str, registry: Registry, finder: Finder, search: MetaPathSearch
 ) -> str | None:
-    """Why the registry does not serve it, as far as it or the finder knows."""
+    """Why the registry does not serve it, or None if neither it nor the finder knows."""
     if environment("FROZENFINDER") == "off":
         return "FROZENFINDER=off is set"
     if registry.mismatch is not None:
@@ -190,7 +190,7 @@ def _explain_absence(
 def _explain_lack(entry: FrozenEntry | None) -> str:
     if entry is None:
         return "the registry has no module of that name"
-    return "it is in table 'test', which is searched only when asked for"
+    return "it is in table 'test', which is searched only with tests=True"
 
 
 def _classify(finder: object) -> str:

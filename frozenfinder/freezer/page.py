@@ -27,8 +27,8 @@ def _format_parts(report: Report) -> Iterator[Html]:
     for title, pairs in (
         ("Excluded", [(each.name, each.reason) for each in report.excluded]),
         ("Left out", [(each.location or each.name, each.reason) for each in report.omitted]),
-        ("Imported and not found", [(name, f"by {importer}") for name, importer in report.missing]),
-        ("Warnings of the compiler", report.warnings),
+        ("Imported but not found", [(name, f"by {importer}") for name, importer in report.missing]),
+        ("Compiler warnings", report.warnings),
     ):
         if pairs:
             rows = ([element("code", about), reason] for about, reason in pairs)

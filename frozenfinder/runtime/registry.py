@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike, stat_result
     from types import CodeType
-    from typing import TypeAlias
+    from typing import Self, TypeAlias
 
     _Opened: TypeAlias = tuple[int, int, tuple[int, int]]  # a count, the descriptor, its file
 
@@ -365,6 +365,12 @@ class Registry:
         """Give up the descriptor; what is still to be read after that is read by path."""
         self._source.close()
 
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def __eq__(self, other: object) -> bool:
         """Whether both are the same registry: one path, one content, both pinned or neither."""
         return (
@@ -542,7 +548,7 @@ class Registry:
         """The data file at `path`, relative to its root, with `/` between its parts."""
         return self._files.find(path, False)
 
-    def find_root(self, entry: FrozenEntry) -> "tuple[str, str]":
+    def find_root(self, entry: FrozenEntry) -> "tuple[layout.Anchor, str]":
         """The (anchor, path) of the root that an entry lies below; RegistryError without one."""
         if entry.root >= len(self.roots):
             raise self.error(

@@ -2,8 +2,9 @@
 
 `frozenfinder.modules` has all accessors of `sys.modules`; here are those that a boot needs.
 
-No other module asks for a private name of CPython; `tests/test_system.py` holds that, and that each
-is there in just the versions that its docstring names. A name that is missing is None: on a version
+No other module asks for a private name of CPython, but for those that run where this package is
+not; `tests/test_system.py` names them, and holds that each name is there in just the versions that
+its docstring names. A name that is missing is None: on a version
 that `LISTED` ends before, `install` serves nothing, so that nothing asks for it.
 
 Names that a boot needs are bound here; the others are given by their spelling, because their
@@ -157,6 +158,11 @@ def get_module(name: str, default: object = None) -> "Any":
         return default
 
 
+def set_module(name: str, module: object) -> None:
+    """`sys.modules[name] = module`. Mirrors `_PyImport_SetModule()` of `Python/import.c`."""
+    get_modules()[name] = module
+
+
 def remove_module(name: str) -> None:
     """Take `name` out of `sys.modules` if it is there.
 
@@ -174,6 +180,26 @@ def remove_module(name: str) -> None:
 
 # -- CPython's private names: bound where a boot needs them, else spelled. Each docstring ends with
 #    the versions that have the name.
+
+
+"""Private modules that are imported, by whichever module needs them, for their public names alone:
+
+_ctypes: `dlopen`, without the rest of `ctypes`. 3.11 on.
+_frozen_importlib: `importlib._bootstrap`, which is loaded in any case. 3.11 on.
+_frozen_importlib_external: the same of `importlib._bootstrap_external`. 3.11 on.
+_hashlib: OpenSSL's SHA-256, without the rest of `hashlib`. 3.11 on.
+_imp: `source_hash`, and what importlib has of it. 3.11 on.
+_interpreters: the number of this interpreter, and whether it is strict. 3.13 on.
+_io: `FileIO`, without the rest of `io`. 3.11 on.
+_sha2: CPython's own SHA-256. 3.12 on.
+_sha256: the same. Before 3.12.
+_signal: `signal`, without the enumerations of that module. 3.11 on.
+_sre: makes a pattern of code. 3.11 on.
+_thread: locks, without the rest of `threading`. 3.11 on.
+_xxsubinterpreters: the number of this interpreter. Before 3.13.
+re._compiler: its `compile`, to copy. 3.11 on.
+re._parser: the same. 3.11 on.
+"""
 
 
 def _find(owner: object, name: str) -> "Any":

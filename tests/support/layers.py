@@ -25,7 +25,6 @@ RUN_TIME = (
     "null_finder",
     "annotations",
     "activation",
-    "public",
     "__init__",
 )
 """The run-time half, lowest layer first. A boot imports `errors` and `runtime`, and what else it

@@ -20,6 +20,7 @@ from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any, NoReturn
 
 from frozenfinder.patterns import seal
+from frozenfinder.runtime.system import SRE
 
 from .warned import record_warnings
 
@@ -224,8 +225,12 @@ def _combine(left: Any, operator: ast.operator, right: Any) -> Any:
     return _UNKNOWN
 
 
+def _get_sre() -> Any:
+    return getattr(sys.modules["re._compiler"], SRE)
+
+
 def _sre_magic() -> int:
-    return int(sys.modules["re._compiler"]._sre.MAGIC)
+    return int(_get_sre().MAGIC)
 
 
 def _compile(pattern: str | bytes, flags: int) -> tuple[Any, ...] | None:
@@ -255,7 +260,7 @@ def _private_compile() -> Callable[[str | bytes, int], tuple[Any, ...]]:
     parser = module_from_spec(spec)
     vars(parser)["__builtins__"] = vars(builtins) | {"__import__": _import}
     spec.loader.exec_module(parser)
-    names = vars(compiler) | {"_parser": parser, "_sre": SimpleNamespace(compile=_record)}
+    names = vars(compiler) | {"_parser": parser, SRE: SimpleNamespace(compile=_record)}
     compile_ = compiler.compile
     return FunctionType(compile_.__code__, names, argdefs=compile_.__defaults__)
 
@@ -271,5 +276,5 @@ def _raise(message: str, category: type[Warning], **_: object) -> NoReturn:
 
 def _record(*arguments: Any) -> tuple[Any, ...]:
     """The arguments, which `_sre` accepts."""
-    sys.modules["re._compiler"]._sre.compile(*arguments)
+    _get_sre().compile(*arguments)
     return arguments

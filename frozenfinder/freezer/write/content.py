@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from frozenfinder.errors import FreezeError
@@ -24,6 +25,12 @@ class Content:
     """
 
     def __init__(self, plan: Plan) -> None:
+        """FreezeError where Python is not CPython."""
+        if sys.implementation.name != "cpython":
+            raise FreezeError(
+                "frozenfinder freezes for CPython alone, and this is "
+                f"{sys.implementation.name!r}; run it with CPython"
+            )
         self._plan = plan
         self._latest = read_epoch()
         self._numbers = {root: number for number, root in enumerate(plan.roots)}
@@ -217,8 +224,8 @@ class Content:
         return FrozenEntry(
             module.name,
             origname=module.origname,
-            table=module.table,
-            kind=module.kind,
+            table=module.table,  # type: ignore[arg-type]  # one of `TABLES`
+            kind=module.kind,  # type: ignore[arg-type]  # "alias" for a moment
             is_package=module.is_package,
             lay_out=module.name in self._plan.lay_out,
             root=self._numbers[module.root],
