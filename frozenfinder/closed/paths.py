@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Folder = dict[str, FrozenEntry | None]
 
 
-_METADATA_SUFFIXES = (".dist-info", ".egg-info")
+METADATA_SUFFIXES = (".dist-info", ".egg-info")
 
 
 class FileTree:
@@ -39,7 +39,7 @@ class FileTree:
         """The folders with the metadata of a distribution each; the first time reads the index."""
         if self._metadata is None:
             tops = {name.partition("/")[0] for name in self._registry.file_names()}
-            self._metadata = sorted([top for top in tops if top.endswith(_METADATA_SUFFIXES)])
+            self._metadata = sorted([top for top in tops if top.endswith(METADATA_SUFFIXES)])
         return self._metadata
 
     def get_folder(self, path: str) -> "Folder | None":

@@ -16,13 +16,13 @@ from packaging.direct_url import DirectUrl, DirectUrlValidationError
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from frozenfinder.closed.paths import METADATA_SUFFIXES
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.plan import Omission, Plan, path_below
 
 from .anchors import find_root
 from .scan import Scan
 
-METADATA_SUFFIXES = (".dist-info", ".egg-info")
 _ORIGIN = "direct_url.json"  # where a distribution was installed from
 _ITSELF = frozenset([""])  # the extra of what a distribution requires without extras
 

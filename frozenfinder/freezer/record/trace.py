@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from frozenfinder.closed.paths import METADATA_SUFFIXES
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.compile.expressions import Key, format_key
 from frozenfinder.freezer.discovery.search import Search
@@ -199,9 +200,6 @@ def _sort_opened(
     opened: Iterable[str], search: Search, tops: set[str]
 ) -> tuple[list[str], list[str]]:
     """The data files of packages among the paths, as globs, and distributions by their metadata."""
-    # deferred: as in `name_recorded`
-    from frozenfinder.freezer.discovery.distributions import METADATA_SUFFIXES
-
     data: dict[str, None] = {}
     metadata: dict[str, None] = {}
     for path in opened:
