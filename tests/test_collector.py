@@ -71,6 +71,15 @@ def test_what_an_import_left_is_promoted_without_a_collection(thresholds: tuple[
     assert all(map(gc.is_tracked, left))
 
 
+def test_what_is_promoted_is_in_the_oldest_generation(thresholds: tuple[int, ...]) -> None:
+    collector = Collector()
+    collector.relax()
+    left: list[list[object]] = [[] for _ in range(2 * thresholds[0])]
+    collector.restore()
+    promoted = set(map(id, gc.get_objects(generation=2)))
+    assert all(id(each) in promoted for each in left)
+
+
 def test_a_long_import_is_promoted_piece_by_piece_and_never_collected(
     tmp_path: Path, python: Python
 ) -> None:
