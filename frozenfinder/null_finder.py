@@ -76,8 +76,8 @@ def refuse(registry: "Registry", mode: str) -> NullFinder:
 def _make_unlisted_error(path: str) -> RegistryVersionError:
     (major, first), (_, last) = LISTED
     return RegistryVersionError(
-        f"this release of frozenfinder serves CPython {major}.{first} to {major}.{last}, and this "
+        f"this release of frozenfinder supports CPython {major}.{first} to {major}.{last}, this "
         f"is {sys.version_info[0]}.{sys.version_info[1]}; install a newer release, or set "
-        "FROZENFINDER_UNLISTED=1 to use this one all the same",
+        "FROZENFINDER_UNLISTED=1 to use this one anyway",
         path=path,
     )

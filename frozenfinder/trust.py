@@ -40,8 +40,8 @@ def check_sha256(data: bytes, expected: str, path: str) -> None:
     found = find_sha256()(data).digest()
     if found != wanted:
         raise RegistryTrustError(
-            f"registry {path!r} has SHA-256 {found.hex()}, pinned was {wanted.hex()}; "
-            "get the one that was pinned, or pin this one if it is right",
+            f"registry {path!r} has SHA-256 {found.hex()}, expected {wanted.hex()}; "
+            "get the pinned registry, or change the pin if you trust this one",
             path=path,
         )
 
@@ -52,7 +52,7 @@ def check_signature(data: bytes, key: str, path: str) -> None:
     offset, size, _ = unpack_header(data, len(data), path).sections["signature"]
     if not size:
         raise RegistryTrustError(
-            f"registry {path!r} has no signature, expected one with the key {wanted.hex()}; "
+            f"registry {path!r} has no signature, expected one by the key {wanted.hex()}; "
             "freeze it again with --sign",
             path=path,
         )
@@ -63,7 +63,7 @@ def check_signature(data: bytes, key: str, path: str) -> None:
     except ImportError as error:
         raise RegistryTrustError(
             f"registry {path!r}: its signature cannot be checked: {error}; "
-            "pip install frozenfinder[sign]",
+            "run: pip install 'frozenfinder[sign]'",
             path=path,
         ) from error
     message = make_message(memoryview(data)[:offset])
@@ -71,7 +71,7 @@ def check_signature(data: bytes, key: str, path: str) -> None:
         Ed25519PublicKey.from_public_bytes(wanted).verify(data[offset:], message)
     except InvalidSignature:
         raise RegistryTrustError(
-            f"registry {path!r} has a signature that is not of its content with the key "
+            f"registry {path!r} has a signature that does not match its content and the key "
             f"{wanted.hex()}; it was changed, or signed with another key",
             path=path,
             offset=offset,

@@ -97,7 +97,7 @@ FAILURES = [
     ("python absent.py", "the command failed without a registry, exit status 2: "),
     (
         "python -c import\tsys;sys.exit('frozenfinder'\tin\tsys.modules)",
-        "the command failed with the registry, exit status 1: it wrote nothing to stderr",
+        "the command failed with the registry, exit status 1: no output on stderr",
     ),
 ]
 
@@ -132,8 +132,7 @@ USAGE = [
     ),
     (
         ["no-such-command-here"],
-        "the command 'no-such-command-here' was not found, expected python, a script or a command "
-        "on PATH",
+        "the command 'no-such-command-here' was not found, expected python, a script or a command",
     ),
     (["sh"], "the command '"),
     (

@@ -22,7 +22,7 @@ def make_page(
         f"frozenfinder bench: {command}",
         element("h1", "frozenfinder bench: ", element("code", command)),
         _table(figures),
-        element("h2", "What changes most"),
+        element("h2", "Largest differences"),
         _table(_differences(*sides.values())),
         *(part for name, imports in sides.items() for part in _waterfall(name, imports, scale)),
     )
@@ -61,13 +61,13 @@ def _waterfall(name: str, imports: Sequence[Import], scale: int) -> Iterator[Htm
     shortest = sorted((each.whole for each in imports), reverse=True)[:ROWS][-1:] or [0]
     shown = [each for each in imports if each.whole >= shortest[0]][:ROWS]
     left = len(imports) - len(shown)
-    rest = f", and {left} more that took less" if left else ""
+    rest = f", and {left} shorter ones" if left else ""
     yield element("h2", f"{name}: {_end(imports) / 1e3:.1f} ms in {len(imports)} imports")
     rows = (_row(each, scale) for each in shown)
     yield element("div", *rows, class_="waterfall", data_side=name)
     yield element(
         "p",
-        f"{len(shown)} imports{rest}. Bright is the module by itself, pale what it imports.",
+        f"{len(shown)} imports{rest}. Bright: the module itself. Pale: what it imports.",
     )
 
 

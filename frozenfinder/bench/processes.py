@@ -31,7 +31,7 @@ class ProcessError(Exception):
         self.argv = [str(argument) for argument in argv]
         self.status = status
         self.error = error
-        last = (error.rstrip().splitlines() or ["it wrote nothing to stderr"])[-1]
+        last = (error.rstrip().splitlines() or ["no output on stderr"])[-1]
         super().__init__(f"exit status {status}: {last}")
 
 

@@ -91,7 +91,7 @@ def check_output(path: str) -> None:
     """FreezeError unless a bundle may be written at `path`: nothing else is there to be lost."""
     if check_place(path, "a bundle") and os.path.getsize(path) and find_registry(path) is None:
         raise FreezeError(
-            f"output {path!r}: is a file and not a bundle; remove it, or choose another name"
+            f"output {path!r}: is a file but not a bundle; remove it, or choose another name"
         )
 
 

@@ -36,7 +36,7 @@ class Entry:
         if missing:
             raise FreezeError(
                 f"entry '{self}': module {missing!r} is not among the {len(plan.modules)} modules "
-                "to bundle; add what has it with --distribution, --package or --path",
+                "to bundle; add it with --distribution, --package or --path",
                 module=missing,
             )
 

@@ -83,8 +83,8 @@ class ActivationFiles:
             return Enabled(values["REGISTRY"], values["OPTIONS"])
         except (KeyError, SyntaxError, ValueError) as error:
             raise ValueError(
-                f"{str(self.module)!r} is not as 'frozenfinder enable' writes it: {error!r}; "
-                "enable the registry again"
+                f"{str(self.module)!r} was changed after 'frozenfinder enable' wrote it: "
+                f"{error!r}; enable the registry again"
             ) from error
 
     def write(self, enabled: Enabled) -> None:

@@ -131,7 +131,7 @@ def _parse_line(line: str, folder: str, where: str) -> Manifest:
         known = ", ".join(sorted([*_FLAGS, *_LISTS, "extensions", "optimize"]))
         raise FreezeError(f"{where}: begins with {word!r}, expected one of {known}")
     if not argument:
-        raise FreezeError(f"{where}: {word!r} is followed by nothing, expected what to freeze")
+        raise FreezeError(f"{where}: {word!r} is followed by nothing, expected an argument")
     return Manifest(**{_LISTS[word]: (_normalise(word, argument, folder, where),)})  # type: ignore[arg-type]
 
 
@@ -165,7 +165,7 @@ def write_manifest(path: str | os.PathLike[str], manifest: Manifest, optimize: i
     lines = format_manifest(manifest, optimize, name_path)
     for line in lines:
         if _COMMENT.sub("", line).split() != line.split() or line.splitlines() != [line]:
-            raise FreezeError(f"manifest {where!r}: {line!r} cannot be a line of it")
+            raise FreezeError(f"manifest {where!r}: {line!r} cannot be written as one line")
     try:
         with open(where, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{line}\n" for line in lines)

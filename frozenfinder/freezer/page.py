@@ -17,8 +17,8 @@ def _format_parts(report: Report) -> Iterator[Html]:
     yield element("h1", report.output)
     yield _format_summary(report)
     for title, names in (
-        ("Recorded only: hidden imports, which the code does not tell", report.recorded_only),
-        ("Static only: not imported in the recorded run, perhaps droppable", report.static_only),
+        ("Recorded only: hidden imports, which the code does not show", report.recorded_only),
+        ("Static only: not imported in the recorded run, possibly not needed", report.static_only),
         ("Not recorded", report.unseen),
     ):
         if names:

@@ -128,12 +128,13 @@ def _check_lay_out(plan: Plan, names: Iterable[str]) -> None:
     for name in names:
         if "." in name or name not in packages:
             raise FreezeError(
-                f"lay-out {name!r}: is no top-level package of what is frozen", module=name
+                f"lay-out {name!r}: is not a top-level package among the frozen modules",
+                module=name,
             )
 
 
 def _leave_libraries(plan: Plan) -> Plan:
-    reason = "is a shared library that no import finds, and stays where it is"
+    reason = "is a shared library, which is embedded only with --extensions=embed"
     left = [Omission(each.path, each.location, reason) for each in plan.libraries]
     return replace(plan, libraries=(), omitted=(*plan.omitted, *left))
 
@@ -204,10 +205,13 @@ def _find(name: str, search: Search, word: str) -> tuple[ModuleSpec, ...]:
 def _explain_missing(word: str, name: str, part: str, searched: int) -> str:
     inside = "" if part == name else f" (no module {part!r})"
     if part in sys.builtin_module_names:
-        return f"{word} {name!r}: {part!r} is built into the interpreter, which leaves no file"
+        return (
+            f"{word} {name!r}: {part!r} is built into the interpreter, so there is no file to "
+            "freeze"
+        )
     return (
         f"{word} {name!r}: not found in the {searched} directories of sys.path{inside}; "
-        "a package that is installed in another way is frozen with --path and its folder"
+        "if it is installed elsewhere, freeze its folder with --path"
     )
 
 
@@ -252,7 +256,7 @@ def _plan_data(glob: str, search: Search) -> Plan:
     if not files and not libraries:
         raise FreezeError(
             f"include-data {glob!r}: no data file below the {len(search.directories)} directories "
-            "of sys.path has such a path; a path begins with a package: 'certifi/*.pem'"
+            "of sys.path matches; a path begins with a package, as in 'certifi/*.pem'"
         )
     roots = tuple({file.root: None for file in (*files, *libraries)})
     return Plan(roots=roots, files=tuple(files), libraries=tuple(libraries))

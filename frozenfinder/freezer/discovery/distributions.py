@@ -147,10 +147,12 @@ def _require(
                 continue
         except (ValueError, KeyError) as error:  # from `packaging`, about the line or its marker
             fault = f"{type(error).__name__}: {error}".partition("\n")[0]
-            omitted.append(Omission(line, "", f"is required by {asking!r}, and not valid: {fault}"))
+            omitted.append(
+                Omission(line, "", f"is required by {asking!r}, but is not valid: {fault}")
+            )
             continue
         if _find(requirement.name, directories) is None:
-            reason = f"is required by {asking!r}, and is not installed"
+            reason = f"is required by {asking!r}, but is not installed"
             omitted.append(Omission(requirement.name, "", reason))
         else:
             wanted = _ITSELF.union(map(canonicalize_name, requirement.extras))
@@ -168,7 +170,7 @@ def _plan_distribution(distribution: Distribution) -> Plan:
     name = distribution.metadata["Name"]
     if _find_source(distribution) is not None:
         raise FreezeError(
-            f"distribution {name!r}: is an editable installation, whose files lie elsewhere; "
+            f"distribution {name!r}: is an editable installation, whose files are elsewhere; "
             "freeze their folder with --path"
         )
     paths = _list_files(distribution)

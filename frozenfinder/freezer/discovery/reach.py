@@ -85,13 +85,14 @@ def _add_entry(
 ) -> None:
     name, colon, attribute = entry.partition(":")
     if not all(name.split(".")) or (colon and not all(attribute.split("."))):
-        raise FreezeError(f"entry {entry!r}: expected a module, or a module, ':' and a function")
+        raise FreezeError(f"entry {entry!r}: expected MODULE or MODULE:FUNCTION")
     if is_excluded(name, excludes):
         raise FreezeError(f"entry {entry!r}: is excluded", module=name)
     if not graph.add(name, f"entry {entry}"):
         raise FreezeError(
-            f"entry {entry!r}: no module {name!r} in the {len(search.directories)} directories of "
-            "sys.path; name one that can be imported, or add its folder with --search",
+            f"entry {entry!r}: module {name!r} was not found in the {len(search.directories)} "
+            "directories of sys.path; name a module that can be imported, or add its folder with "
+            "--search",
             module=name,
         )
     specs = search.find(name)

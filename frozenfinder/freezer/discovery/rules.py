@@ -68,12 +68,12 @@ class Rules:
 def _parse(rule: object, where: str) -> Manifest:
     lines = rule() if callable(rule) else rule
     if not isinstance(lines, list | tuple) or not all(isinstance(each, str) for each in lines):
-        raise FreezeError(f"{where}: is {lines!r}, expected a list of lines of a manifest")
+        raise FreezeError(f"{where}: is {lines!r}, expected a list of manifest lines")
     manifest = parse_manifest("\n".join(lines), "", where)
     allowed = Manifest(**{word: getattr(manifest, word) for word in _WORDS})
     if manifest != allowed:
         raise FreezeError(
-            f"{where}: has a line that begins with another word than package, distribution, "
-            "metadata, include-data and lay-out"
+            f"{where}: has other lines, expected only lines that begin with package, distribution, "
+            "metadata, include-data or lay-out"
         )
     return manifest

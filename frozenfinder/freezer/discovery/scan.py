@@ -74,11 +74,11 @@ class Scan:
             if "__pycache__" in path.split("/"):
                 continue
             if path.startswith("../") or os.path.isabs(path):
-                self._omit(path, "lies outside the directory that the distribution is installed in")
+                self._omit(path, "is outside the directory that the distribution is installed in")
             elif os.path.isfile(os.path.join(self.top, path)):
                 present.add(path)
             else:
-                self._omit(path, "is in the distribution's RECORD and not on disk")
+                self._omit(path, "is in the distribution's RECORD but not on disk")
         for folder in _folders(present):  # an `__init__` there may be another distribution's
             inits = [f"{folder}/__init__{suffix}" for suffix in SUFFIXES]
             present.update(path for path in inits if os.path.isfile(os.path.join(self.top, path)))
@@ -147,7 +147,7 @@ def _reason_to_omit(entry: os.DirEntry[str]) -> str | None:
     if entry.is_dir():
         above = os.path.realpath(os.path.dirname(entry.path))
         looping = entry.is_symlink() and path_below(above, os.path.realpath(entry.path)) is not None
-        return "is a symbolic link to a folder that it lies in" if looping else None
+        return "is a symbolic link to a folder that contains it" if looping else None
     if entry.is_file():
         return None
     if entry.is_symlink():

@@ -27,7 +27,7 @@ from frozenfinder.freezer.plan import path_below
 
 from . import recorder
 
-_UNSEEN = "it is of another version, or started with -I, -E or -S, or with another PYTHONPATH"
+_UNSEEN = "it has another version, or was started with -I, -E, -S or another PYTHONPATH"
 _LIBRARIES = (".so", ".pyd", ".dll", ".dylib")
 
 
@@ -107,7 +107,7 @@ def _read(folder: Path, shown: str) -> Recording:
         found = f"only {', '.join(sorted(map(str, tags)))}" if tags else "no interpreter"
         raise FreezeError(
             f"trace {shown!r}: {found} could be recorded, expected "
-            f"{sys.implementation.cache_tag}, not started with -I, -E or -S"
+            f"{sys.implementation.cache_tag}, started without -I, -E and -S"
         )
     return _make_recording(notes)
 
@@ -160,9 +160,13 @@ def name_recorded(
     for name, origin in modules.items():
         found = [spec.origin for spec in search.find(name)]
         if not found:
-            complaints.append(f"{name}: was imported from {origin!r}, where no search finds it")
+            complaints.append(
+                f"{name}: was imported from {origin!r}, where a search does not find it"
+            )
         elif origin is not None and found[0] != origin and not _is_same(found[0], origin):
-            complaints.append(f"{name}: was imported from {origin!r}, a search finds {found[0]!r}")
+            complaints.append(
+                f"{name}: was imported from {origin!r}, but a search finds {found[0]!r}"
+            )
         else:
             names.append(name)
     data, asked = _sort_opened(recording.opened, search, {n.partition(".")[0] for n in names})

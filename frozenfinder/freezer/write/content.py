@@ -192,7 +192,7 @@ class Content:
                 continue
             target = targets.get(module.origname or "")
             if target is None:
-                reason = f"stands for {module.origname!r}, which is not in the registry"
+                reason = f"is an alias of {module.origname!r}, which is not in the registry"
                 self._leave_out(module, reason)
                 continue
             entry = self._entry(module, target.entry.mtime, target.entry.source_size)
@@ -204,7 +204,7 @@ class Content:
         if module.name in self._plan.named:
             raise FreezeError(
                 f"module {module.name!r}: {module.location!r} {reason}; "
-                "it was asked for by name, so that it is not left out",
+                "it was requested by name, so it cannot be left out",
                 module=module.name,
             )
         self._omit(module.name, module.location, reason)

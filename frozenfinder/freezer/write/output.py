@@ -108,7 +108,7 @@ def check_output(path: str) -> None:
         raise _unwritable(path, error) from error
     if start and start != MAGIC:
         raise FreezeError(
-            f"output {path!r}: is a file that begins with {start!r} and not a registry; "
+            f"output {path!r}: is not a registry, because it begins with {start!r}; "
             "remove it, or choose another name"
         )
 

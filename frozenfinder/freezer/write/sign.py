@@ -8,7 +8,7 @@ from collections.abc import Callable
 from frozenfinder.errors import FreezeError
 from frozenfinder.trust import make_message
 
-INSTALL = "pip install frozenfinder[sign]"
+INSTALL = "run: pip install 'frozenfinder[sign]'"
 
 
 class Signer:
@@ -35,13 +35,13 @@ class Signer:
             key = load_pem_private_key(content, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise FreezeError(
-                f"{where} is not a private key in PEM without a passphrase; make one with: "
+                f"{where} is not an unencrypted private key in PEM format; create one with: "
                 "openssl genpkey -algorithm ed25519"
             ) from error
         if not isinstance(key, Ed25519PrivateKey):
             raise FreezeError(
-                f"{where} is a {type(key).__name__.strip('_')}, expected an Ed25519 key; make one "
-                "with: openssl genpkey -algorithm ed25519"
+                f"{where} is a {type(key).__name__.strip('_')}, expected an Ed25519 key; create "
+                "one with: openssl genpkey -algorithm ed25519"
             )
         self._sign: Callable[[bytes], bytes] = key.sign
         self.verify_key = key.public_key().public_bytes_raw().hex()
