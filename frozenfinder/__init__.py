@@ -4,8 +4,8 @@
 
     finder = frozenfinder.install("app.frz")
 
-`install` and `uninstall` are here at once; `public` finds the other names when a program asks for
-one. `__init__.pyi` has all of them for type checkers.
+`install` and `uninstall` are imported at once; `public` finds each other name when a program first
+uses it. `__init__.pyi` has all of them for type checkers.
 """
 
 from frozenfinder.runtime.hooks import install as install
@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # deferred: a boot asks for none
+    # deferred: a boot uses no other name
     from frozenfinder.public import find
 
     value = globals()[name] = find(name)

@@ -1,4 +1,4 @@
-"""The public names of `frozenfinder`, and the module that each is in."""
+"""The public names of `frozenfinder`, and the module of each."""
 
 HOMES = {
     "ClosedFinder": "closed.finder",
@@ -30,8 +30,8 @@ HOMES = {
 
 
 def find(name: str) -> object:
-    """The object of that name; its module is imported. AttributeError for any other name."""
-    if name == "__all__":  # of `from frozenfinder import *`
+    """Import the module of a public name and return the object; AttributeError for other names."""
+    if name == "__all__":  # for `from frozenfinder import *`
         return sorted(HOMES)
     home = HOMES.get(name)
     if home is None:

@@ -1,4 +1,4 @@
-"""The page of a report."""
+"""The HTML page of a report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .report import Report, Share
 
 
 def format_page(report: Report) -> str:
-    """A whole document of HTML that loads nothing."""
+    """An HTML document that loads no other files."""
     return document(report.output, *_format_parts(report))
 
 

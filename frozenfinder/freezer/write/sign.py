@@ -14,13 +14,14 @@ INSTALL = "run: pip install 'frozenfinder[sign]'"
 class Signer:
     """The private key in a PEM file without a passphrase, such as `openssl genpkey` writes.
 
-    `verify_key` is the public key as `install` wants it. FreezeError where there is no such key.
+    `verify_key` is the public key in hexadecimal, as for `install`. FreezeError if the file has no
+    such key, or without the package `cryptography`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         where = f"key {os.fspath(path)!r}"
         try:
-            # deferred: a library that only signatures need
+            # deferred: only needed for signatures
             from cryptography.exceptions import UnsupportedAlgorithm
             from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
             from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -47,5 +48,5 @@ class Signer:
         self.verify_key = key.public_key().public_bytes_raw().hex()
 
     def sign(self, *pieces: bytes) -> bytes:
-        """The signature of a registry of these pieces, to be put behind them."""
+        """The 64 bytes of signature for a registry of these pieces; they come after the pieces."""
         return self._sign(make_message(*pieces))
