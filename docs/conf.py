@@ -18,7 +18,7 @@ nitpick_ignore_regex = [
     # the standard library, whose list of targets is not there without a network
     ("py:class", r"(os\.)?PathLike|(types\.)?(Code|Module)Type|collections\.abc\.\w+"),
     # names of types that users never write
-    ("py:class", r"Finder|Progress"),
+    ("py:class", r"Finder|Mode|Progress|Kind|Table|layout\.Anchor|Self"),
 ]
 linkcheck_timeout = 10
 

@@ -4,26 +4,53 @@
 
     finder = frozenfinder.install("app.frz")
 
-`install` and `uninstall` are imported at once; `public` finds each other name when a program first
-uses it. `__init__.pyi` has all of them for type checkers.
+`install` and `uninstall` are imported at once; the module of any other name is imported when a
+program first uses it. `__init__.pyi` has all of them for type checkers.
 """
 
-from frozenfinder.runtime.hooks import install as install
-from frozenfinder.runtime.hooks import uninstall as uninstall
+from frozenfinder.runtime.hooks import install, uninstall
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "ClosedFinder": "closed.finder",
+    "ClosedLoader": "closed.loader",
+    "Finder": "annotations",
+    "Fixup": "native.fixups",
+    "FixupTable": "native.fixups",
+    "FreezeError": "errors",
+    "FrozenEntry": "runtime.registry",
+    "FrozenExtensionLoader": "runtime.loader",
+    "FrozenFinder": "runtime.finder",
+    "FrozenFinderError": "errors",
+    "FrozenLoader": "runtime.loader",
+    "ImportLock": "runtime.lock",
+    "Mode": "annotations",
+    "NullFinder": "null_finder",
+    "Plan": "freezer",
+    "Registry": "runtime.registry",
+    "RegistryError": "errors",
+    "RegistryNotFoundError": "errors",
+    "RegistryTrustError": "errors",
+    "RegistryVersionError": "errors",
+    "default_registry": "runtime.hooks",
+    "freeze": "freezer",
+    "installed": "runtime.hooks",
+}
+
+__all__ = ["install", "uninstall", *_HOMES]  # noqa: PLE0604  # names, and the checker sees none
+
 
 def __getattr__(name: str) -> object:
-    # deferred: a boot uses no other name
-    from frozenfinder.public import find
-
-    value = globals()[name] = find(name)
+    # Programs look up names in every module while they iterate over `sys.modules`: a name that is
+    # not one of these imports nothing.
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(__import__(f"{__name__}.{home}", fromlist=[name]), name)
+    globals()[name] = value
     return value
 
 
 def __dir__() -> "list[str]":
-    # deferred: as above
-    from frozenfinder.public import HOMES
-
-    return sorted({*globals(), *HOMES})
+    return sorted({*globals(), *__all__})

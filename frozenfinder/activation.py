@@ -4,7 +4,7 @@ import sys
 
 from frozenfinder.runtime.hooks import install
 from frozenfinder.runtime.registry import Registry
-from frozenfinder.runtime.system import environment, locate
+from frozenfinder.runtime.system import environment, is_listed, locate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ def activate(registry: str, **options: "Any") -> None:
         if opened.header.optimize != sys.flags.optimize:
             opened.close()
             return
-        if opened.mismatch is not None:
-            raise opened.version_error()
+        if opened.mismatch is not None or not is_listed():
+            # deferred: only where the registry cannot serve
+            from frozenfinder.null_finder import make_version_error
+
+            raise make_version_error(opened)
         install(opened, **options)
     except Exception as error:  # noqa: BLE001  # the interpreter must start in any case
         _report(error)

@@ -63,7 +63,7 @@ def refuse(registry: "Registry", mode: str) -> NullFinder:
     RegistryVersionError in closed mode, because its modules are nowhere else. The RuntimeWarning
     names the caller of `install`.
     """
-    error = registry.version_error() if is_listed() else _make_unlisted_error(registry.path)
+    error = make_version_error(registry)
     if mode == "closed":
         raise error
     # deferred: only needed if the registry cannot be used
@@ -73,11 +73,14 @@ def refuse(registry: "Registry", mode: str) -> NullFinder:
     return NullFinder(registry, mode)
 
 
-def _make_unlisted_error(path: str) -> RegistryVersionError:
+def make_version_error(registry: "Registry") -> RegistryVersionError:
+    """The error for a registry that this interpreter may not serve; it says what to do."""
+    if is_listed():
+        return registry.version_error()
     (major, first), (_, last) = LISTED
     return RegistryVersionError(
         f"this release of frozenfinder supports CPython {major}.{first} to {major}.{last}, this "
         f"is {sys.version_info[0]}.{sys.version_info[1]}; install a newer release, or set "
-        "FROZENFINDER_UNLISTED=1 to use this one anyway",
-        path=path,
+        "FROZENFINDER_UNLISTED=1 to use this one all the same",
+        path=registry.path,
     )

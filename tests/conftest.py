@@ -28,7 +28,7 @@ settings.register_profile("dev", max_examples=60, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, database=None, print_blob=True)
 settings.register_profile(
     "long",
-    max_examples=10_000,
+    max_examples=1000,
     deadline=None,
     database=None,
     print_blob=True,
@@ -61,6 +61,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if reason is not None and not config.getoption("every_version"):
             item.add_marker(pytest.mark.skip(reason=reason))
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+TOGETHER = ("tests/test_libraries.py",)
+"""Files whose tests run in one worker: what they share takes half a minute to make."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Hand out every test by itself, but for those.
+
+    pytest-xdist 3.8 has `--dist loadgroup` for that, which does nothing with pytest 9.2.
+    """
+    # deferred: pytest runs without xdist, too
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-not-found]
+
+    class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file in TOGETHER else nodeid
+
+    return Scheduler(config, log)
 
 
 # -- one frozenfinder, and not the checkout's here and the installed one in other processes

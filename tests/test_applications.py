@@ -35,6 +35,7 @@ DJANGO = Application("django", "Django", 350, ("django", "library"))
 TYPER = Application("typer", "typer", 60, options=("--extensions=embed",))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("application", [FLASK, DJANGO, TYPER], ids=lambda each: each.name)
 def test_an_application_runs_from_its_registry_alone(

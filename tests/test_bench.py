@@ -9,8 +9,8 @@ import pytest
 from support.browser import measure_widths
 
 from frozenfinder.bench import (
-    Import,
     ProcessError,
+    TimedImport,
     compare,
     make_page,
     read_imports,
@@ -28,11 +28,11 @@ import time:         7 |        177 | pkg
 import time:         3 |          3 | last
 """
 IMPORTS = [
-    Import("pkg", 0, begin=0, own=7, whole=177),
-    Import("pkg.first", 1, begin=7, own=100, whole=100),
-    Import("pkg.second", 1, begin=107, own=20, whole=70),
-    Import("pkg.second.deep", 2, begin=127, own=50, whole=50),
-    Import("last", 0, begin=177, own=3, whole=3),
+    TimedImport("pkg", 0, begin=0, own=7, whole=177),
+    TimedImport("pkg.first", 1, begin=7, own=100, whole=100),
+    TimedImport("pkg.second", 1, begin=107, own=20, whole=70),
+    TimedImport("pkg.second.deep", 2, begin=127, own=50, whole=50),
+    TimedImport("last", 0, begin=177, own=3, whole=3),
 ]
 
 
@@ -147,7 +147,9 @@ def test_a_page_shows_both_sides_on_one_scale_and_loads_nothing() -> None:
 
 
 def test_a_page_shows_the_longest_imports_only() -> None:
-    imports = [Import(f"module{n}", 0, begin=n * 10, own=n + 1, whole=n + 1) for n in range(200)]
+    imports = [
+        TimedImport(f"module{n}", 0, begin=n * 10, own=n + 1, whole=n + 1) for n in range(200)
+    ]
     text = make_page("x", [("",)], {"before": imports, "after": []})
     assert len(Page(text).bars) == 120
     assert "120 imports, and 80 shorter ones." in text

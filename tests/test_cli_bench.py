@@ -132,7 +132,10 @@ USAGE = [
     ),
     (
         ["no-such-command-here"],
-        "the command 'no-such-command-here' was not found, expected python, a script or a command",
+        (
+            "the command 'no-such-command-here' was not found, expected python, a script or a "
+            "command on PATH"
+        ),
     ),
     (["sh"], "the command '"),
     (

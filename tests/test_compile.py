@@ -144,6 +144,7 @@ json.dump(forms, sys.stdout)
 """
 
 
+@pytest.mark.long
 def test_every_module_of_the_standard_library_has_one_canonical_form(python: Python) -> None:
     """In processes that differ in hash seed, order, file names, and in what they have interned."""
     top = Path(sys._stdlib_dir)  # type: ignore[attr-defined]

@@ -48,6 +48,7 @@ class Example(unittest.TestCase):
 """
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("processes")
 @needs_tests
 def test_short_suites_end_as_they_do_with_stock() -> None:

@@ -2,11 +2,13 @@
 
 import re
 
+import pytest
 from support.processes import Python
 
 from frozenfinder.cli.demo import Boot, describe_served, describe_times
 
 
+@pytest.mark.long
 def test_the_demo_serves_most_of_a_program_and_measures_it(python: Python) -> None:
     done = python("-m", "frozenfinder", "demo", "--pairs", "10")
     assert done.stderr == ""

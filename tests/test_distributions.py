@@ -15,6 +15,8 @@ from support.sources import write_tree
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer import Manifest, Plan, discover
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 PYPROJECT = """\
 [build-system]
 requires = []

@@ -59,6 +59,7 @@ def shell(processes: None, tmp_path: Path) -> dict[str, str]:
     return {**kept, "PATH": path, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", sorted(PAGES))
 def test_the_blocks_of_a_page_do_what_it_says(
     page: str, tmp_path: Path, shell: dict[str, str]
@@ -124,6 +125,7 @@ def test_every_page_that_leads_somewhere_is_tested(folder: str) -> None:
         "enable-for-an-environment.md",
         "find-out-why.md",
         "freeze-an-application.md",
+        "make-a-release.md",
         "next-to-pyinstaller.md",
         "test-a-change.md",
     }

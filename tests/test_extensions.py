@@ -100,6 +100,7 @@ def differences(ours: Table, stock: Table) -> Table:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suite", ["_testsinglephase", "_testmultiphase", "compiled"])
 def test_every_import_gives_what_stock_gives(suite: str, tmp_path: Path, python: Python) -> None:
     variants = Variants(suite, tmp_path, python)

@@ -213,8 +213,8 @@ def in_memory(
 ) -> Iterator[tuple[Registry, FrozenEntry]]:
     """A registry, and an entry of it that is put into memory; what was put there is forgotten."""
     monkeypatch.setenv("FROZENFINDER_CACHE", NO_CACHE)
-    memory = extraction._Memory()
-    monkeypatch.setattr(extraction, "_memory", memory)
+    memory = extraction._MemoryFiles()
+    monkeypatch.setattr(extraction, "_memory_files", memory)
     registry = Registry.open(family.registry)
     entry = registry.find_entry("family.first")
     assert entry is not None

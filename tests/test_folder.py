@@ -26,8 +26,9 @@ from frozenfinder.native.folder import (
     remove_unused,
 )
 
+pytestmark = pytest.mark.usefixtures("processes")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="locks and forks of POSIX")
-NOW = time.time() + 60
+NOW = time.time() + 86_400  # later than all that the tests use
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def start(function):
 """
 
 
+@pytest.mark.long
 def test_none_of_500_children_forked_during_imports_hangs(run_python: RunPython) -> None:
     code = """
 slow = "import time; time.sleep(0.002); value = 1"
@@ -272,3 +273,66 @@ serve(m="")
 assert in_child(lambda: importlib.import_module("m") and None) == 0
 """
     run_python(PROLOGUE + code, env={"FROZENFINDER_WITHOUT": "collector"})
+
+
+def test_a_child_installs_while_another_thread_of_its_parent_did(run_python: RunPython) -> None:
+    code = """
+from frozenfinder.runtime import hooks
+from frozenfinder import installed, uninstall
+serve(first="value = 1")
+entered = threading.Event()
+
+def change():
+    with hooks._changing:
+        entered.set()
+        time.sleep(1000)
+
+start(change)
+entered.wait()
+
+def install_another():
+    finder = install(pack({"second": Source("value = 2")}), mode="closed")
+    import second
+    uninstall(finder)
+    assert (len(installed()), second.value, finder.served) == (1, 2, 1)
+
+assert in_child(install_another) == 0
+"""
+    run_python(PROLOGUE + code)
+
+
+def test_after_many_imports_and_forks_the_threshold_is_as_it_was(run_python: RunPython) -> None:
+    code = """
+import gc
+usual = gc.get_threshold()
+slow = "import time; time.sleep(0.001); value = 1"
+serve(**{f"m{at}": slow for at in range(4)}, other="value = 1")
+sys.setswitchinterval(1e-6)
+stop = False
+
+def import_forever(name):
+    while not stop:
+        sys.modules.pop(name, None)
+        importlib.import_module(name)
+
+threads = [threading.Thread(target=import_forever, args=[f"m{at}"]) for at in range(4)]
+for thread in threads:
+    thread.start()
+
+def compare():
+    before = gc.get_threshold() == usual
+    importlib.import_module("other")
+    return 10 if not before else 0 if gc.get_threshold() == usual else 11
+
+relaxed, found = 0, set()
+for _ in range(100):
+    relaxed += gc.get_threshold() != usual
+    found.add(in_child(compare))
+stop = True
+for thread in threads:
+    thread.join()
+assert relaxed
+assert found == {0}, found
+assert gc.get_threshold() == usual
+"""
+    run_python(PROLOGUE + code)

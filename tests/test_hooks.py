@@ -1,5 +1,6 @@
 """`install` and `uninstall`: where finders stand, what is opened, what the environment says."""
 
+import ast
 import shutil
 import sys
 from collections.abc import Iterator
@@ -311,8 +312,20 @@ last = Last(frozenfinder.install(sys.argv[1], mode=sys.argv[2]))
     assert run_python(code, tree.registry, mode).stdout == "None gone"
 
 
-def test_everything_public_is_listed() -> None:
-    assert set(frozenfinder.__all__) <= set(dir(frozenfinder))
+def test_the_public_names_are_those_that_type_checkers_see() -> None:
+    stub = ast.parse(Path(frozenfinder.__file__).with_suffix(".pyi").read_text("utf-8"))
+    seen = [
+        ast.literal_eval(node.value)
+        for node in stub.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    ]
+    starred: dict[str, object] = {}
+    exec("from frozenfinder import *", starred)
+    del starred["__builtins__"]
+    names = sorted(frozenfinder.__all__)
+    assert [names] == seen
+    assert names == sorted(starred)
+    assert set(names) <= set(dir(frozenfinder))
 
 
 def test_the_environment_is_read_where_os_was_taken_out_of_sys_modules(
@@ -353,3 +366,15 @@ import m
 """
     done = run_python(code, tree.registry, tree.lib, env={"FROZENFINDER_DEBUG": "1"})
     assert done.stderr.count("frozenfinder: 'm' is not served: ") == 1
+
+
+def test_asking_every_module_for_names_imports_none(tree: Tree, run_python: RunPython) -> None:
+    code = """
+import sys
+import frozenfinder
+frozenfinder.install(sys.argv[1])
+for module in sys.modules.values():  # as regrtest and unittest do
+    getattr(module, '__warningregistry__', None), getattr(module, 'anything', None)
+print('asked')
+"""
+    assert run_python(code, tree.registry).stdout == "asked\n"

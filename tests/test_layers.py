@@ -1,15 +1,19 @@
 """Imports run down one table; what a boot imports imports nothing else when it is imported."""
 
+import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from packaging.requirements import Requirement
+from programs import house
 from support.layers import (
     BOOT,
     BUILD,
@@ -27,6 +31,7 @@ from support.layers import (
 from support.processes import Python
 
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
+TEXT = f"{{{house.SVG}}}text"
 NOT_LISTED = "is not among the modules that a boot may import"
 NOT_EXPLAINED = "is inside a function without a '# deferred: reason' comment"
 NOT_LOWER = "is not in a lower layer"
@@ -134,7 +139,7 @@ def test_every_door_is_used_by_a_deferred_import_alone(door: tuple[str, str]) ->
         ("freezer.plan", "from frozenfinder.cli import main", f"frozenfinder.cli {NOT_LOWER}"),
         (
             "freezer.compile.pool",
-            "def f():\n from frozenfinder.freezer.write.output import pack",
+            "def f():\n from frozenfinder.freezer.write import pack",
             f"frozenfinder.freezer.write.pack {NOT_LOWER}",
         ),
     ],
@@ -169,6 +174,23 @@ def test_every_layer_holds_a_module(layer: str) -> None:
     assert layer in map(find_layer, find_modules())
 
 
+ROLES = {"main", "make_parser", "make_manifest", "describe"}
+"""The functions by which commands are alike."""
+
+
+def find_definitions(source: str) -> Iterator[str]:
+    """The names of the classes, and of the functions that other modules may call."""
+    tree = ast.parse(source)
+    yield from (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    names = (node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+    yield from (name for name in names if name[0] != "_" and name not in ROLES)
+
+
+def test_no_two_classes_or_public_functions_have_one_name() -> None:
+    counted = Counter(name for module in find_modules() for name in find_definitions(read(module)))
+    assert [name for name, count in counted.items() if count > 1] == []
+
+
 def find_required(names: Iterable[str]) -> set[str]:
     """The top-level modules that these import, now or later, from neither Python nor this package.
 
@@ -199,10 +221,31 @@ def test_what_the_package_imports_is_what_it_requires() -> None:
     assert find_required(find_modules()) == {Requirement(line).name for line in lines}
 
 
-def test_the_design_page_shows_this_table() -> None:
-    page = Path(__file__).parent.parent.joinpath("docs/explanation/design.md").read_text("utf-8")
-    rows = re.findall(r"^\| (?:run time|build) \| `(.*?)` \|", page, re.MULTILINE)
-    assert rows == [*LAYERS]
+def test_the_picture_of_the_house_shows_these_layers_and_doors() -> None:
+    assert house.PICTURE.read_text("utf-8") == house.draw(), "run `tox -e house`"
+
+
+def test_the_page_of_the_house_has_each_layer_in_its_table() -> None:
+    page = house.PAGE.read_text("utf-8")
+    assert house.fill_page(page) == page, "run `tox -e house`"
+    assert re.findall(r"^\| (?:run time|build) \| `(.*?)` \|", page, re.MULTILINE) == [*LAYERS]
+
+
+def test_the_texts_of_the_house_stay_within_it() -> None:
+    """The letters are measured as those of a wide font."""
+    for text in ET.fromstring(house.draw()).iter(TEXT):
+        letter = house.CODE_LETTER if "code" in text.get("class", "") else house.LETTER
+        width = len(text.text or "") * letter
+        assert float(text.get("x", "")) + width <= house.WIDTH, text.text
+
+
+def test_the_words_beside_two_doors_do_not_overlap() -> None:
+    boxes = sorted(
+        float(text.get("y", ""))
+        for text in ET.fromstring(house.draw()).iter(TEXT)
+        if float(text.get("x", "")) > house.WALL
+    )
+    assert all(below - above >= house.LINE for above, below in pairwise(boxes))
 
 
 def test_importing_the_package_loads_only_builtins_and_its_own_run_time(python: Python) -> None:

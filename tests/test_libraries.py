@@ -232,7 +232,6 @@ print(repr((repr(result), len(served()), len(mine))))
     return Outcome(*eval(environment.run("-c", code)))
 
 
-@pytest.mark.xdist_group("libraries")
 @pytest.mark.parametrize("name", JOBS)
 def test_a_library_does_its_job_in_overlay(name: str, environment: Environment) -> None:
     stock, ours = run(environment, name, None), run(environment, name, "overlay")
@@ -240,7 +239,6 @@ def test_a_library_does_its_job_in_overlay(name: str, environment: Environment) 
     assert ours.served >= ours.from_library > 0
 
 
-@pytest.mark.xdist_group("libraries")
 @pytest.mark.parametrize("name", JOBS)
 def test_a_library_does_its_job_in_closed_mode_without_site_packages(
     name: str, environment: Environment, without_packages: Environment
@@ -253,7 +251,6 @@ def test_a_library_does_its_job_in_closed_mode_without_site_packages(
     assert ours.served >= ours.from_library > 0
 
 
-@pytest.mark.xdist_group("libraries")
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there are no files in memory here")
 @pytest.mark.parametrize("name", ["numpy", "PIL"])
 def test_a_library_does_its_job_without_a_directory_to_load_it_from(

@@ -1,7 +1,7 @@
 """Parcels: the text that registries hold, and which files the freezer puts together."""
 
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.registries import Frozen as EntryToBe
@@ -13,6 +13,9 @@ from frozenfinder.freezer.write.output import Frozen
 from frozenfinder.freezer.write.parcels import add_parcels, make_parcels
 from frozenfinder.native.parcel import Parcel, ParcelFile, pack_parcel, unpack_parcel
 from frozenfinder.runtime.layout import FrozenEntry
+
+if TYPE_CHECKING:
+    from frozenfinder.runtime.layout import Kind
 
 DIGEST = sha256(b"content").hexdigest()
 LIBRARY = ParcelFile("pkg.libs/libx.so", digest=DIGEST, size=7, is_library=True)
@@ -147,7 +150,7 @@ def test_files_that_modules_look_for_beside_themselves_bring_these_together() ->
     assert files == ["pkg/data", "a.so", "pkg/b.so"]
 
 
-def frozen(path: str, content: bytes, kind: str = "extension", root: int = 0) -> Frozen:
+def frozen(path: str, content: bytes, kind: "Kind" = "extension", root: int = 0) -> Frozen:
     return Frozen(FrozenEntry(path, kind=kind, root=root, path=path), content)
 
 

@@ -87,6 +87,7 @@ def test_every_module_of_the_stdlib_is_as_stock(python: Python, output: Path) ->
     compare(output, at_least=400)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "at_least"), [("Django", 500), ("SQLAlchemy", 150), ("Flask", 15)]
 )

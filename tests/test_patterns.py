@@ -15,12 +15,12 @@ from frozenfinder.freezer.compile.expressions import (
     find_patterns,
     format_key,
     may_have_patterns,
-    pack,
+    pack_keys,
     pack_patterns,
     parse_key,
 )
 from frozenfinder.freezer.manifest import parse_manifest
-from frozenfinder.runtime.patterns import LIMIT, Patterns, seal
+from frozenfinder.patterns import LIMIT, Patterns, seal
 
 MAGIC: int = vars(re)["_compiler"]._sre.MAGIC
 
@@ -92,7 +92,7 @@ def cache(monkeypatch: pytest.MonkeyPatch) -> dict[object, object]:
 
 
 def test_patterns_are_those_that_re_compiles(cache: dict[object, object]) -> None:
-    Patterns().add(pack(VARIED))
+    Patterns().add(pack_keys(VARIED))
     for pattern, flags in VARIED:
         found = cache[type(pattern), pattern, flags]
         re.purge()
@@ -103,24 +103,24 @@ def test_patterns_are_those_that_re_compiles(cache: dict[object, object]) -> Non
         assert found.groupindex == expected.groupindex
         assert repr(found) == repr(expected)
         cache.clear()
-        Patterns().add(pack(VARIED))
+        Patterns().add(pack_keys(VARIED))
 
 
 def test_what_warns_fails_or_prints_is_left_to_re() -> None:
-    assert pack([("[[a]", 0), ("(", 0), ("a", int(re.DEBUG)), (b"a", int(re.UNICODE))]) == b""
+    assert pack_keys([("[[a]", 0), ("(", 0), ("a", int(re.DEBUG)), (b"a", int(re.UNICODE))]) == b""
 
 
 def test_the_cache_is_never_filled_beyond_its_size(cache: dict[object, object]) -> None:
     assert vars(re)["_MAXCACHE"] == LIMIT
     for number in range(LIMIT - 1):
         cache[number] = None
-    Patterns().add(pack([("a", 0), ("b", 0)]))
+    Patterns().add(pack_keys([("a", 0), ("b", 0)]))
     assert len(cache) == LIMIT
 
 
 def test_what_the_cache_has_stays(cache: dict[object, object]) -> None:
     mine = re.compile("a")
-    Patterns().add(pack([("a", 0)]))
+    Patterns().add(pack_keys([("a", 0)]))
     assert cache[str, "a", 0] is mine
 
 
@@ -143,7 +143,7 @@ def test_what_is_no_pattern_of_this_interpreter_is_left_to_re(
 
 def test_what_is_not_sealed_does_not_reach_marshal(cache: dict[object, object]) -> None:
     """A size that is not theirs would have it unmarshal the end of some code, and crash."""
-    packed = pack([("a", 0)])
+    packed = pack_keys([("a", 0)])
     for size in range(len(packed)):
         Patterns().add(packed[size + 1 :])
         Patterns().add(packed[:size])
@@ -154,7 +154,7 @@ def test_what_is_not_sealed_does_not_reach_marshal(cache: dict[object, object]) 
 
 
 def test_code_that_sre_refuses_is_left_to_re(cache: dict[object, object]) -> None:
-    magic, [(flags, (source, compiled, code, *rest))] = marshal.loads(pack([("a", 0)])[8:])
+    magic, [(flags, (source, compiled, code, *rest))] = marshal.loads(pack_keys([("a", 0)])[8:])
     broken = source, compiled, b"\xff" * len(code), *rest
     Patterns().add(seal(marshal.dumps((magic, [(flags, broken)]))))
     shorter = source, compiled, code[:-1], *rest
@@ -293,10 +293,10 @@ print(compiled)
 def test_other_threads_compile_as_ever_while_patterns_are_packed(run_python: RunPython) -> None:
     code = """
 import re, sys, threading, time, warnings
-from frozenfinder.freezer.compile.expressions import pack, unpack_keys
+from frozenfinder.freezer.compile.expressions import pack_keys, unpack_keys
 compiler = sys.modules["re._compiler"]
 usual = compiler._sre, compiler._parser, warnings.filters, [*warnings.filters]
-expected = pack([("hello", 0)])
+expected = pack_keys([("hello", 0)])
 sys.setswitchinterval(1e-6)
 ends = time.monotonic() + 10
 wrong = set()
@@ -312,7 +312,7 @@ thread = threading.Thread(target=compile_others)
 thread.start()
 packed = 0
 while packed < 3000 and not wrong and time.monotonic() < ends:
-    if pack([("hello", 0)]) != expected:
+    if pack_keys([("hello", 0)]) != expected:
         wrong.add("packed")
     packed += 1
 ends = 0

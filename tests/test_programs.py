@@ -80,6 +80,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_becomes_one_file_that_runs(name: str, tmp_path: Path, python: Python) -> None:
     program = PROGRAMS[name]

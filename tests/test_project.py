@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import frozenfinder
+from frozenfinder.runtime.system import LISTED
 
 ROOT = Path(__file__).parent.parent
 INTERPRETERS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
@@ -25,10 +26,15 @@ def read(name: str) -> str:
 def tracked_files() -> list[Path]:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
-    listing = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, encoding="utf-8"
-    )
-    return [path for name in listing.stdout.split("\0")[:-1] if (path := ROOT / name).is_file()]
+    listing = git("ls-files", "-z")
+    return [path for name in listing.split("\0")[:-1] if (path := ROOT / name).is_file()]
+
+
+def git(*arguments: str) -> str:
+    """What git prints about this checkout."""
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, check=True, encoding="utf-8"
+    ).stdout
 
 
 def lines_with(pattern: re.Pattern[str], *but: str) -> list[str]:
@@ -77,6 +83,9 @@ def test_tox_runs_every_interpreter_that_the_classifiers_name() -> None:
     environments = tox["tox"]["env_list"].split(", ")
     tested = [f"3.{name[3:]}" for name in environments if name.startswith("py3")]
     assert tested == classified == INTERPRETERS
+    (first, last), minors = LISTED, [int(name.partition(".")[2]) for name in INTERPRETERS]
+    assert ((3, minors[0]), (3, minors[-1])) == (first, last)
+    assert minors == list(range(first[1], last[1] + 1))
     assert project["requires-python"] == f">={INTERPRETERS[0]}"
 
 
@@ -110,6 +119,52 @@ def test_the_links_of_a_page_beside_the_documentation_lead_to_files(page: str) -
     """Sphinx checks those of the documentation."""
     targets = re.findall(r"\]\(([^)#]+)", read(page))
     assert [each for each in targets if "://" not in each and not (ROOT / each).exists()] == []
+
+
+def find_named_paths(page: str) -> set[str]:
+    """The paths in code spans of a page; without those that stand for any name."""
+    spans = re.findall(r"`([\w./-]+)`", read(page))
+    paths = {each for each in spans if "/" in each or each.endswith((".py", ".toml", ".md"))}
+    return {each for each in paths if "NAME" not in each}
+
+
+def test_contributing_names_files_and_folders_that_exist() -> None:
+    paths = find_named_paths("CONTRIBUTING.md")
+    assert {"closed/resources.py", "runtime/layout.py", "native/folder.py"} <= paths
+    folders = [ROOT, ROOT / "frozenfinder"]
+    assert [each for each in paths if not any((top / each).exists() for top in folders)] == []
+
+
+def test_what_contributing_says_is_in_a_module_is_in_it() -> None:
+    text = " ".join(read("CONTRIBUTING.md").split())
+    found = re.findall(r"`([A-Za-z_]+)` in `([\w/]+\.py)`", text)
+    assert len(found) >= 3
+    for name, path in found:
+        assert re.search(rf"^(class )?{name}\b", read(f"frozenfinder/{path}"), re.MULTILINE), path
+
+
+@pytest.mark.usefixtures("processes")
+def test_the_commits_that_blame_ignores_exist() -> None:
+    tracked_files()  # skips where there is no history
+    if git("rev-parse", "--is-shallow-repository") == "true\n":
+        pytest.skip("the checkout has no old commits")
+    for commit in re.findall(r"^\w{40}$", read(".git-blame-ignore-revs"), re.MULTILINE):
+        assert git("cat-file", "-t", commit) == "commit\n"
+
+
+def test_the_page_of_the_mutants_names_code_that_exists() -> None:
+    modules = ("layout", "registry", "lock", "system")
+    files = [f"frozenfinder/runtime/{name}.py" for name in modules]
+    files += ["frozenfinder/freezer/write/pack.py", "frozenfinder/native/fixups.py"]
+    code = "".join(map(read, files))
+    rows = re.findall(r"^\| (`.+?) \|", read("docs/explanation/mutants.md"), re.MULTILINE)
+    names = set(re.findall(r"`(?:\w+\.)?(\w+)`", " ".join(rows)))
+    assert len(names) > 20
+    assert {name for name in names if not re.search(rf"\b{name}\b", code)} - {
+        *modules,
+        "pack",
+        "fixups",
+    } == set()
 
 
 def test_the_installed_version_is_that_of_the_package() -> None:

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.at_once import at_once, dawdling_dup2
+from support.interrupts import at_every_event, code_of
 from support.processes import Python, RunPython
 from support.registries import (
     HERE,
@@ -314,6 +315,18 @@ class TestReading:
             registry.close()
             registry.close()
             assert contents(registry) == contents(Registry.from_bytes(SMALL))
+
+    @linux_only
+    def test_a_with_statement_closes_it(self, file: Path) -> None:
+        with Registry.open(file) as registry:
+            assert registry.path in open_files()
+        assert registry.path not in open_files()
+
+    @linux_only
+    def test_an_exception_in_a_with_statement_closes_it_and_goes_on(self, file: Path) -> None:
+        with pytest.raises(KeyError, match="mine"), Registry.open(file) as registry:
+            raise KeyError("mine")
+        assert registry.path not in open_files()
 
     def test_short_reads_are_completed(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def pread(descriptor: int, size: int, offset: int) -> bytes:
@@ -717,6 +730,29 @@ os.fstat(0)
         for thread in threads:
             thread.join()
         assert found == [expected] * 16
+
+    @linux_only
+    def test_closed_and_recovered_by_threads_at_once(self, opened: Registry) -> None:
+        header = opened._head[: layout.HEADER_SIZE]
+        for _ in range(20):
+            os.close(descriptor_of(opened))
+            at_once(lambda _: opened._source.recover(header), range(16))
+            assert open_files().count(opened.path) == 1
+
+    @linux_only
+    def test_recovered_wherever_another_thread_recovers_it(self, opened: Registry) -> None:
+        """Its number names another file, so that each thread that opens it gets a new one."""
+        source, header = opened._source, opened._head[: layout.HEADER_SIZE]
+        codes = code_of(registry_module._File.recover)
+        for tracer in at_every_event(lambda: source.recover(header), codes, opcodes=True):
+            number = descriptor_of(opened)
+            with open(os.devnull) as other:  # noqa: PTH123
+                os.dup2(other.fileno(), number)
+            with tracer:
+                source.recover(header)
+            os.close(number)
+            assert open_files().count(opened.path) == 1
+            assert contents(opened) == contents(Registry.from_bytes(SMALL))
 
     @pytest.mark.parametrize("order", ["older", "newer"])
     def test_its_number_given_to_another_file(self, tmp_path: Path, order: str) -> None:

@@ -65,7 +65,7 @@ def test_the_import_lock_does_not_deadlock_in(scenario: str, python: Python) -> 
 def test_threads_that_import_an_acyclic_graph_get_what_stock_gives_one_thread(
     python: Python,
 ) -> None:
-    argv = ("programs.import_graphs", "acyclic", "--rounds", "200")
+    argv = ("programs.import_graphs", "acyclic", "--rounds", "100")
     done = python("-m", *argv, cwd=TESTS, timeout=LONG_TIMEOUT)
     found = json.loads(done.stdout)
     assert found["errors"] == found["not as stock"] == found["not once"] == 0, found
@@ -77,7 +77,7 @@ def test_threads_that_import_an_acyclic_graph_get_what_stock_gives_one_thread(
 def test_threads_that_import_a_cyclic_graph_raise_no_other_errors_than_stock(
     python: Python,
 ) -> None:
-    argv = ("programs.import_graphs", "cyclic", "--rounds", "200", "--goes", "8000")
+    argv = ("programs.import_graphs", "cyclic", "--rounds", "100", "--goes", "8000")
     done = python("-m", *argv, cwd=TESTS, timeout=LONG_TIMEOUT)
     found = json.loads(done.stdout)
     assert found["unknown to stock"] == 0, f"{done.stdout}{done.stderr}"

@@ -1,4 +1,4 @@
-"""`Import`: one line of the output of `-X importtime`, with its place in time.
+"""`TimedImport`: one line of the output of `-X importtime`, with its place in time.
 
 The interpreter prints a line when an import ends: the microseconds of the module itself, those
 including its own imports, and its name, indented by two spaces for every import around it. The
@@ -12,7 +12,7 @@ from typing import NamedTuple
 _LINE = re.compile(r"^import time: +(\d+) \| +(\d+) \| ( *)(\S.*)$", re.MULTILINE)
 
 
-class Import(NamedTuple):
+class TimedImport(NamedTuple):
     """An import in a process: `begin`, `own` and `whole` in microseconds, `depth` from 0 on."""
 
     name: str
@@ -22,7 +22,7 @@ class Import(NamedTuple):
     whole: int
 
 
-def read_imports(text: str) -> list[Import]:
+def read_imports(text: str) -> list[TimedImport]:
     """The imports in the stderr output of a process, in the order in which they began."""
     lines = _read_lines(text)
     ends = [sum(whole for depth, _, whole, _ in lines if not depth)]  # by depth, going back in time
@@ -31,7 +31,7 @@ def read_imports(text: str) -> list[Import]:
         while depth >= len(ends):  # imports of another thread have no import around them
             ends.append(ends[-1])
         end = ends[depth]
-        imports.append(Import(name, depth, end - whole, own, whole))
+        imports.append(TimedImport(name, depth, end - whole, own, whole))
         ends[depth:] = [end - whole, end]
     return sorted(imports, key=lambda each: (each.begin, each.depth))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from frozenfinder.freezer.html import Html, document, element, table
 
-from .importtime import Import
+from .importtime import TimedImport
 
 ROWS = 120
 """How many imports a waterfall shows: the longest ones."""
@@ -14,7 +14,7 @@ DIFFERENCES = 20
 
 
 def make_page(
-    command: str, figures: Sequence[Sequence[str]], sides: Mapping[str, Sequence[Import]]
+    command: str, figures: Sequence[Sequence[str]], sides: Mapping[str, Sequence[TimedImport]]
 ) -> str:
     """An HTML document that loads no other files; the first row of `figures` has the titles."""
     scale = max((_end(imports) for imports in sides.values()), default=0) or 1
@@ -34,7 +34,7 @@ def _table(rows: Sequence[Sequence[str]]) -> Html:
     return table(head, others, range(1, len(head)))
 
 
-def _differences(stock: Sequence[Import], ours: Sequence[Import]) -> list[Sequence[str]]:
+def _differences(stock: Sequence[TimedImport], ours: Sequence[TimedImport]) -> list[Sequence[str]]:
     """The modules whose own time differs most; the first row has the titles."""
     before = {each.name: each.own for each in stock}
     after = {each.name: each.own for each in ours}
@@ -52,11 +52,11 @@ def _ms(microseconds: int | None) -> str:
     return "" if microseconds is None else f"{microseconds / 1e3:.2f} ms"
 
 
-def _end(imports: Iterable[Import]) -> int:
+def _end(imports: Iterable[TimedImport]) -> int:
     return max((each.begin + each.whole for each in imports), default=0)
 
 
-def _waterfall(name: str, imports: Sequence[Import], scale: int) -> Iterator[Html]:
+def _waterfall(name: str, imports: Sequence[TimedImport], scale: int) -> Iterator[Html]:
     """The longest imports of a side in the order in which they began, on a common scale."""
     shortest = sorted((each.whole for each in imports), reverse=True)[:ROWS][-1:] or [0]
     shown = [each for each in imports if each.whole >= shortest[0]][:ROWS]
@@ -71,7 +71,7 @@ def _waterfall(name: str, imports: Sequence[Import], scale: int) -> Iterator[Htm
     )
 
 
-def _row(each: Import, scale: int) -> Html:
+def _row(each: TimedImport, scale: int) -> Html:
     title = f"{each.name}: {_ms(each.own)} by itself, {_ms(each.whole)} with what it imports"
     left, width = 100 * each.begin / scale, 100 * each.whole / scale
     own = 100 * each.own / each.whole if each.whole else 100

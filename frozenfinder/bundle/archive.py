@@ -25,7 +25,7 @@ from frozenfinder import __version__
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.write.output import check_place, replacing
 
-from .assembly import Contents
+from .assembly import Assembly
 from .entry import Entry
 
 REGISTRY = "registry.frz"
@@ -81,13 +81,13 @@ def _command() -> str:
     return f"python{version}{getattr(sys, 'abiflags', '')}"
 
 
-def write(path: str, contents: Contents, entry: Entry, python: str) -> int:
+def write_bundle(path: str, assembly: Assembly, entry: Entry, python: str) -> int:
     """Put the bundle at `path` in one step; return its size in bytes. FreezeError."""
     with replacing(path, mode=_MODE) as file:
-        return _write(file, contents, entry, python)
+        return _write(file, assembly, entry, python)
 
 
-def check_output(path: str) -> None:
+def check_bundle(path: str) -> None:
     """FreezeError unless a bundle may be written at `path`: other files are not overwritten."""
     if check_place(path, "a bundle") and os.path.getsize(path) and find_registry(path) is None:
         raise FreezeError(
@@ -109,15 +109,15 @@ def _offset(info: zipfile.ZipInfo) -> int:
     return info.header_offset + _HEADER_SIZE + len(info.filename)
 
 
-def _write(file: IO[bytes], contents: Contents, entry: Entry, python: str) -> int:
+def _write(file: IO[bytes], assembly: Assembly, entry: Entry, python: str) -> int:
     file.write(f"#!{python}\n".encode("utf-8", "surrogateescape"))
     with zipfile.ZipFile(file, "w") as archive:
         info = _member(REGISTRY)
-        info.file_size = sum(map(len, contents.pieces))
+        info.file_size = sum(map(len, assembly.pieces))
         with archive.open(info, "w") as member:
-            for piece in contents.pieces:
+            for piece in assembly.pieces:
                 member.write(piece)
-        for name, content in _programs(contents, entry, _offset(info)):
+        for name, content in _programs(assembly, entry, _offset(info)):
             archive.writestr(_member(name), content)
     return file.tell()
 
@@ -129,25 +129,25 @@ def _member(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _programs(contents: Contents, entry: Entry, offset: int) -> Iterable[tuple[str, bytes]]:
+def _programs(assembly: Assembly, entry: Entry, offset: int) -> Iterable[tuple[str, bytes]]:
     """The other members of the archive, for a registry at `offset`."""
-    yield "__start__.pyc", _compile(_start(contents, offset), "__start__.py")
+    yield "__start__.pyc", _compile(_start(assembly, offset), "__start__.py")
     main = _main(entry)
     yield "__main__.py", main.encode()
     yield "__main__.pyc", _compile(main, "__main__.py")
     stand_in = _compile(_STAND_IN, "stand_in.py")
-    for name, is_package in contents.tops:
+    for name, is_package in assembly.tops:
         yield f"{name}/__init__.pyc" if is_package else f"{name}.pyc", stand_in
 
 
-def _start(contents: Contents, offset: int) -> str:
+def _start(assembly: Assembly, offset: int) -> str:
     table = {
         name: (is_package, offset + start, size, digest)
-        for name, (is_package, start, size, digest) in contents.table.items()
+        for name, (is_package, start, size, digest) in assembly.table.items()
     }
     call = (
         f"boot(__loader__.archive, version={__version__!r}, offset={offset}, table={table}, "
-        f"suffix={contents.suffix!r}, release={contents.release})\n"
+        f"suffix={assembly.suffix!r}, release={assembly.release})\n"
     )
     return files(__package__).joinpath("start.py").read_text("utf-8") + call
 

@@ -27,7 +27,7 @@ _LOCAL = ("direct_url.json",)  # a distribution's metadata about where it was in
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class Assembly:
     """The bytes of a registry, in pieces, and the facts that the start of the bundle needs.
 
     `table`, `suffix` and `release` are arguments of `start.boot`, except that offsets in the table
@@ -43,7 +43,7 @@ class Contents:
     content: Content
 
 
-def assemble(plan: Plan, *, jobs: int, progress: Progress | None = None) -> Contents:
+def assemble(plan: Plan, *, jobs: int, progress: Progress | None = None) -> Assembly:
     """Compile the modules of the plan, and those that a boot from the bundle needs."""
     plan = adapt(plan)
     content = Content(plan)
@@ -54,7 +54,7 @@ def assemble(plan: Plan, *, jobs: int, progress: Progress | None = None) -> Cont
     pieces = pack(plan, modules, files)
     extensions = any(each.entry.kind == "extension" and each.entry.size for each in modules)
     stdlib = any(each.entry.table == "stdlib" for each in modules)
-    return Contents(
+    return Assembly(
         pieces=pieces,
         table=_locate_run_time(modules, len(pieces[0])),
         tops=sorted(_tops(modules)),
@@ -120,7 +120,7 @@ def _plan_run_time(root: Root, path: Path) -> Module:
 def _locate_run_time(
     modules: Iterable[Frozen], start: int
 ) -> dict[str, tuple[bool, int, int, int]]:
-    """`Contents.table`, if the blobs begin at byte `start`."""
+    """`Assembly.table`, if the blobs begin at byte `start`."""
     entries = [each.entry for each in modules if each.entry.table == "bootstrap"]
     return {
         entry.name: (entry.is_package, start + entry.offset, entry.size, entry.digest)

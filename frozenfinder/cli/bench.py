@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from frozenfinder.bench import (
     Comparison,
-    Import,
     ProcessError,
+    TimedImport,
     Usage,
     compare,
     make_page,
@@ -96,11 +96,11 @@ def main(options: argparse.Namespace) -> int:
         served = count_served(program, options.registry, options.mode)
         side = "in a later run, although its first runs succeeded"
         boots = measure(stock, ours, options.pairs)
-        traces = [trace(command) for command in (stock, ours)]
+        traces = [trace_imports(command) for command in (stock, ours)]
     except ProcessError as failure:
         sys.stderr.write(f"frozenfinder: the command failed {side}, {failure}\n")
         return FAILED
-    answer = Answer(shlex.join(options.command), options.mode, served, boots, traces)
+    answer = Measurement(shlex.join(options.command), options.mode, served, boots, traces)
     if options.html:
         page = make_page(
             answer.command, answer.rows(), dict(zip(answer.boots, traces, strict=True))
@@ -128,7 +128,7 @@ def parse_command(command: Sequence[str]) -> Program:
     """
     first, *rest = command
     if not is_python(first):
-        return Program([], [find_script(first), *rest])
+        return Program([], [locate_script(first), *rest])
     options: list[str] = []
     while rest and rest[0].startswith("-") and rest[0] != "-" and rest[0][:2] not in ("-c", "-m"):
         options.append(rest.pop(0))
@@ -152,7 +152,7 @@ def is_python(word: str) -> bool:
     return True
 
 
-def find_script(word: str) -> str:
+def locate_script(word: str) -> str:
     """The path of a Python program, also searched on PATH; UsageError if there is none."""
     path = word if os.path.exists(word) else shutil.which(word)
     if path is None:
@@ -190,26 +190,26 @@ def measure(stock: list[str], ours: list[str], pairs: int) -> dict[str, list[Usa
         return take_turns(sides, pairs, progress)
 
 
-def trace(command: list[str]) -> list[Import]:
+def trace_imports(command: list[str]) -> list[TimedImport]:
     """The imports of the fastest of `TRACES` boots."""
     argv = [command[0], "-X", "importtime", *command[1:]]
     traces = [read_imports(run(argv).error) for _ in range(TRACES)]
     return min(traces, key=total)
 
 
-def total(imports: Sequence[Import]) -> int:
+def total(imports: Sequence[TimedImport]) -> int:
     """The microseconds spent in imports."""
     return sum(each.own for each in imports)
 
 
-class Answer(NamedTuple):
+class Measurement(NamedTuple):
     """The measurements of a command, and their formats."""
 
     command: str
     mode: str
     served: int | None
     boots: dict[str, list[Usage]]
-    traces: list[list[Import]]
+    traces: list[list[TimedImport]]
 
     def comparisons(self) -> dict[str, Comparison]:
         """A comparison for each quantity that this system measures, by name."""

@@ -115,7 +115,7 @@ def program_path() -> list[str]:
     return list(sys.path) if sys.flags.safe_path else [os.getcwd(), *sys.path[1:]]
 
 
-def open_registry(path: str | None) -> "Registry":
+def open_registry_or_bundle(path: str | None) -> "Registry":
     """The registry at a path, or in the bundle at that path; without a path, the default one."""
     try:
         return hooks.open_registry(path)

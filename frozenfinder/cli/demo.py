@@ -73,7 +73,7 @@ def main(options: argparse.Namespace) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="frozenfinder-") as folder:
             print(freeze_stdlib(Path(folder)), flush=True)
-            before, after = measure(Path(folder), options.pairs)
+            before, after = measure_boots(Path(folder), options.pairs)
     except subprocess.CalledProcessError as error:
         last = (error.stderr.splitlines() or ["no output on stderr"])[-1]
         sys.stderr.write(f"frozenfinder: the program failed, status {error.returncode}: {last}\n")
@@ -93,23 +93,23 @@ def freeze_stdlib(folder: Path) -> str:
     )
 
 
-def measure(folder: Path, pairs: int) -> tuple[list[Boot], list[Boot]]:
+def measure_boots(folder: Path, pairs: int) -> tuple[list[Boot], list[Boot]]:
     """Boots without and with the registry in turn; which is first changes from pair to pair.
 
     The first boot of each kind is not counted: it writes `.pyc` files and fills the file cache.
     """
     boots: dict[bool, list[Boot]] = {False: [], True: []}
-    boot(folder, frozen=False)
-    boot(folder, frozen=True)
+    run_program(folder, frozen=False)
+    run_program(folder, frozen=True)
     with Progress("booting") as progress:
         for number in range(pairs):
             for done, frozen in enumerate((number % 2 == 0, number % 2 == 1), 1):
-                boots[frozen].append(boot(folder, frozen=frozen))
+                boots[frozen].append(run_program(folder, frozen=frozen))
                 progress(2 * number + done, 2 * pairs)
     return boots[False], boots[True]
 
 
-def boot(folder: Path, *, frozen: bool) -> Boot:
+def run_program(folder: Path, *, frozen: bool) -> Boot:
     """Import the program's modules in a fresh process; CalledProcessError if it fails.
 
     Its `.pyc` files are written even with PYTHONDONTWRITEBYTECODE: an installation has them.

@@ -3,10 +3,10 @@
 import argparse
 from dataclasses import asdict
 
-from frozenfinder.freezer.write.difference import Change, Difference, compare
+from frozenfinder.freezer.write.difference import Change, Difference, find_difference
 
 from . import DONE, FAILED
-from .commands import open_registry, print_json
+from .commands import open_registry_or_bundle, print_json
 from .parser import Parser
 
 SUMMARY = "show what changed from one registry to another"
@@ -21,8 +21,8 @@ def make_parser() -> Parser:
 
 
 def main(options: argparse.Namespace) -> int:
-    before, after = open_registry(options.before), open_registry(options.after)
-    difference = compare(before, after)
+    before, after = open_registry_or_bundle(options.before), open_registry_or_bundle(options.after)
+    difference = find_difference(before, after)
     sizes = (before.header.size, after.header.size)
     if options.json:
         print_json({"before": before.path, "after": after.path, **asdict(difference)})

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from frozenfinder.bundle import emit_c
 
 from . import DONE
-from .commands import open_registry, print_json
+from .commands import open_registry_or_bundle, print_json
 from .parser import Parser
 
 SUMMARY = "write the modules of a registry as C tables of struct _frozen"
@@ -23,7 +23,7 @@ def make_parser() -> Parser:
 
 
 def main(options: argparse.Namespace) -> int:
-    tables = emit_c(open_registry(options.registry), options.output)
+    tables = emit_c(open_registry_or_bundle(options.registry), options.output)
     if options.json:
         print_json(asdict(tables))
         return DONE

@@ -10,7 +10,7 @@ from frozenfinder.runtime.registry import Registry
 from frozenfinder.runtime.roots import resolve
 
 from . import DONE
-from .commands import open_registry, print_json
+from .commands import open_registry_or_bundle, print_json
 from .ls import list_entries
 from .parser import Parser
 
@@ -25,7 +25,7 @@ def make_parser() -> Parser:
 
 
 def main(options: argparse.Namespace) -> int:
-    registry = open_registry(options.registry)
+    registry = open_registry_or_bundle(options.registry)
     facts = gather(registry)
     if options.json:
         print_json(facts)

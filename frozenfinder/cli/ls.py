@@ -6,7 +6,7 @@ from frozenfinder.runtime.layout import TABLES, FrozenEntry
 from frozenfinder.runtime.registry import Registry
 
 from . import DONE
-from .commands import open_registry, print_json
+from .commands import open_registry_or_bundle, print_json
 from .parser import Parser
 
 SUMMARY = "list the modules in a registry"
@@ -21,7 +21,7 @@ def make_parser() -> Parser:
 
 
 def main(options: argparse.Namespace) -> int:
-    registry = open_registry(options.registry)
+    registry = open_registry_or_bundle(options.registry)
     entries = list_entries(registry, files=options.files)
     if options.json:
         held = "files" if options.files else "modules"

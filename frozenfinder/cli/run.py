@@ -21,7 +21,6 @@ from _frozen_importlib_external import (
 from io import open_code
 
 from frozenfinder.errors import FrozenFinderError
-from frozenfinder.modules import get_module, set_module
 from frozenfinder.runtime.hooks import install
 from frozenfinder.runtime.registry import Registry
 from frozenfinder.runtime.system import (
@@ -30,6 +29,9 @@ from frozenfinder.runtime.system import (
     RUN_AS_MAIN,
     environment,
     find_path_entry,
+    get_module,
+    is_listed,
+    set_module,
 )
 
 from . import BAD_INPUT, DONE, UsageError, report
@@ -144,8 +146,10 @@ def main(arguments: "list[str]", *, hand_on: bool = True) -> int:
             return DONE
         if environment("FROZENFINDER") != "off":
             registry = Registry.open(request.registry)
-            if registry.mismatch is not None:
-                raise registry.version_error()
+            if registry.mismatch is not None or not is_listed():
+                from frozenfinder.null_finder import make_version_error
+
+                raise make_version_error(registry)
             install(registry, **request.options)
             if hand_on:
                 _hand_on(registry.path, request.options)

@@ -84,7 +84,7 @@ def examine(files: ActivationFiles) -> Status:
         level = f" -{registry.header.optimize * 'O'}" if registry.header.optimize else ""
         status = status._replace(frozen_for=registry.header.cache_tag + level)
         if mode == "overlay":
-            sources, stale = compare(registry)
+            sources, stale = find_stale(registry)
             status = status._replace(sources=sources, stale=stale)
     except FrozenFinderError as error:
         return status._replace(problem=str(error))
@@ -112,7 +112,7 @@ def find_problem(registry: Registry, options: dict[str, Any]) -> str | None:
     return "this interpreter started without the registry"
 
 
-def compare(registry: Registry) -> tuple[int, list[str]]:
+def find_stale(registry: Registry) -> tuple[int, list[str]]:
     """How many files overlay compares, and the modules whose file differs from the frozen one."""
     directories = [resolve(anchor, path, registry) for anchor, path in registry.roots]
     entries = [each for each in registry.entries() if each.kind in OVERLAY_KINDS]

@@ -20,7 +20,7 @@ from frozenfinder.runtime.registry import Registry
 from frozenfinder.trust import check_sha256, check_signature
 
 from . import DONE, FAILED, UsageError
-from .commands import open_registry, print_json
+from .commands import open_registry_or_bundle, print_json
 from .parser import Parser
 
 SUMMARY = "check every digest of a registry, its owner and permissions, and its pins"
@@ -38,7 +38,7 @@ def make_parser() -> Parser:
 
 
 def main(options: argparse.Namespace) -> int:
-    registry = open_registry(options.registry)
+    registry = open_registry_or_bundle(options.registry)
     content = registry.read_all()
     exposed = list(find_exposure(registry, content, options.sha256, options.verify_key))
     damage = list(find_damage(content, registry.path, load=not exposed))
@@ -132,6 +132,7 @@ class _Pieces:
 
     def __init__(self, content: bytes, header: layout.Header, path: str) -> None:
         self._content = memoryview(content)
+        self._header = header
         self._sections = header.sections
         self._path = path
 
@@ -170,17 +171,10 @@ class _Pieces:
                 yield error
 
     def _read(self, section: str, offset: int, size: int, digest: int, what: str) -> memoryview:
-        start, limit, _ = self._sections[section]
-        if offset + size > limit:
-            raise RegistryError(
-                f"registry {self._path!r}: {what} ends at {start + offset + size}, "
-                f"section {section!r} ends at {start + limit}",
-                path=self._path,
-                offset=start + offset,
-            )
-        data = self._content[start + offset : start + offset + size]
+        at = layout.find_piece(self._header, self._path, section, offset, size, what)
+        data = self._content[at : at + size]
         if size or digest:
-            layout.check(data, digest, self._path, what, start + offset)
+            layout.check(data, digest, self._path, what, at)
         return data
 
     def _check_parcel(self, entry: FrozenEntry, content: memoryview, text: memoryview) -> None:

@@ -19,7 +19,7 @@ from frozenfinder.runtime.registry import Registry
 from frozenfinder.runtime.system import environment
 
 from . import DONE, UsageError
-from .commands import open_registry, print_json, program_path
+from .commands import open_registry_or_bundle, print_json, program_path
 from .ls import describe
 from .parser import MODES, Parser
 
@@ -72,7 +72,7 @@ def main(options: argparse.Namespace) -> int:
     name: str = options.name
     if not all(name.split(".")):
         raise UsageError(f"{name!r} is not the name of a module; see 'frozenfinder why --help'")
-    registry = open_registry(options.registry)
+    registry = open_registry_or_bundle(options.registry)
     entry = registry.find_entry(name, tests=True)
     answer = explain(name, registry, options.mode)
     if options.json:
@@ -102,7 +102,7 @@ def explain(name: str, registry: Registry, mode: "Mode") -> Answer:
     change that a package makes to its `__path__` when it is imported is not seen.
     """
     finder = _install(registry, mode)
-    search = Search()
+    search = MetaPathSearch()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a damaged registry: the answer has the reason
         try:
@@ -127,7 +127,7 @@ def _install(registry: Registry, mode: "Mode") -> Finder:
     return install(registry, mode=mode)
 
 
-class Search:
+class MetaPathSearch:
     """importlib's search over `sys.meta_path`, without importing the result.
 
     `obstacle` says what is wrong with a parent package, if that ends the search.
@@ -171,7 +171,9 @@ class Search:
             remove_module(name)
 
 
-def _explain_absence(name: str, registry: Registry, finder: Finder, search: Search) -> str | None:
+def _explain_absence(
+    name: str, registry: Registry, finder: Finder, search: MetaPathSearch
+) -> str | None:
     """Why the registry does not serve it, or None if neither it nor the finder knows."""
     if environment("FROZENFINDER") == "off":
         return "FROZENFINDER=off is set"

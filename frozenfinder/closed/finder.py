@@ -4,7 +4,6 @@ import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import EXTENSION_SUFFIXES, PathFinder
 
-from frozenfinder.errors import RegistryError
 from frozenfinder.runtime.finder import ServingFinder
 from frozenfinder.runtime.layout import BARE_KINDS, MODULE_KINDS
 from frozenfinder.runtime.registry import FrozenEntry
@@ -104,11 +103,9 @@ class ClosedFinder(ServingFinder):
         try:
             self.lay_out(entry.name)
         except ValueError as error:
-            raise RegistryError(
-                f"{self.registry.where}: entry {entry.name!r} is marked to be laid out, expected "
-                "only top-level packages",
-                name=entry.name,
-                path=self.registry.path,
+            raise self.registry.error(
+                f"entry {entry.name!r} is marked to be laid out, expected only top-level packages",
+                entry.name,
             ) from error
 
     def _decides(self, entry: FrozenEntry, path: "Iterable[str]") -> bool:
@@ -156,25 +153,29 @@ class ClosedFinder(ServingFinder):
         """
         suffix = get_extension_suffix(entry)
         if suffix not in EXTENSION_SUFFIXES:
-            raise ImportError(
-                f"{self.registry.where}: the file of extension module {entry.name!r} ends in "
-                f"{suffix!r}, this interpreter loads {', '.join(EXTENSION_SUFFIXES)}; "
+            raise self._refuse_extension(
+                entry,
+                f"ends in {suffix!r}, this interpreter loads {', '.join(EXTENSION_SUFFIXES)}; "
                 "freeze it again with this interpreter",
-                name=entry.name,
-                path=self.registry.path,
             )
         if entry.size:
             return self.extractor.locate(entry) or self.locate(entry.path)
         anchor, path = self.registry.find_root(entry)
         directory = resolve(anchor, path, self.registry)
         if directory is None:
-            raise ImportError(
-                f"{self.registry.where}: the file of extension module {entry.name!r} lies beside "
-                "the registry, which is in memory; freeze it again with --extensions=embed",
-                name=entry.name,
-                path=self.registry.path,
+            raise self._refuse_extension(
+                entry,
+                "lies beside the registry, which is in memory; freeze it again with "
+                "--extensions=embed",
             )
         return f"{directory}{SEPARATOR}{entry.path.replace('/', SEPARATOR)}"
+
+    def _refuse_extension(self, entry: FrozenEntry, complaint: str) -> ImportError:
+        return ImportError(
+            f"{self.registry.where}: the file of extension module {entry.name!r} {complaint}",
+            name=entry.name,
+            path=self.registry.path,
+        )
 
     def extract(self, entry: FrozenEntry) -> "tuple[str, str | None]":
         """The file of an extension module, and its SHA-256 in hexadecimal if it is embedded.

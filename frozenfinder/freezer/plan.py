@@ -16,6 +16,10 @@ from typing import TypeVar
 
 from frozenfinder.runtime.layout import TABLES
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from frozenfinder.runtime.layout import Anchor
+
 T = TypeVar("T")
 
 
@@ -26,7 +30,7 @@ class Root:
     `directory` is its path on this machine.
     """
 
-    anchor: str
+    anchor: Anchor
     path: str
     directory: str = field(compare=False)
 

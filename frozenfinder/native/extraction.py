@@ -18,7 +18,6 @@ use the same file; the slower thread closes its own.
 import os
 import sys
 
-from frozenfinder.errors import RegistryError
 from frozenfinder.runtime.system import environment, raise_number
 from frozenfinder.trust import find_sha256
 
@@ -96,12 +95,8 @@ class Extractor:
         for file in parcel.files:
             if file.path == entry.path:
                 return parcel, file
-        raise RegistryError(
-            f"{registry.where}: the parcel of entry {entry.name!r} does not list {entry.path!r}",
-            name=entry.name,
-            path=registry.path,
-            offset=offset,
-        )
+        complaint = f"the parcel of entry {entry.name!r} does not list {entry.path!r}"
+        raise registry.error(complaint, entry.name, offset)
 
     def _find_library(self, file: "ParcelFile") -> "FrozenEntry":
         """The entry of a library: a data file, or a module that others load as a library."""
@@ -111,10 +106,9 @@ class Extractor:
         for entry in (registry.find_file(file.path), registry.find_entry(module)):
             if entry is not None and entry.path == file.path:
                 return entry
-        raise RegistryError(
-            f"{registry.where}: a parcel lists the library {file.path!r}, which the registry "
-            "does not contain; freeze it again",
-            path=registry.path,
+        raise registry.error(
+            f"a parcel lists the library {file.path!r}, which the registry does not contain; "
+            "freeze it again"
         )
 
     def _provide(self, parcel: "Parcel", source: "_EmbeddedFile") -> str:
@@ -135,7 +129,7 @@ class Extractor:
         reason: str,
     ) -> str:
         """Load the libraries that the module needs, and return the path of a file in memory."""
-        if not _memory.usable:
+        if not _memory_files.usable:
             raise self._error(entry, f"cannot be put into the cache: {reason}")
         for each in libraries:
             if not each.is_loadable():
@@ -146,13 +140,13 @@ class Extractor:
             if environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
                 sys.stderr.write(f"frozenfinder: {entry.name!r} is loaded from memory: {reason}\n")
         try:
-            _memory.load(libraries)
+            _memory_files.load(libraries)
         except OSError as error:
             complaint = (
                 f"can neither be put into the cache: {reason}, nor loaded from memory: {error}"
             )
             raise self._error(entry, complaint) from error
-        return _memory.hold(module)
+        return _memory_files.hold(module)
 
     def _error(self, entry: "FrozenEntry", complaint: str) -> ImportError:
         return ImportError(
@@ -181,10 +175,9 @@ class _EmbeddedFile:
         registry = self._registry
         data = registry.read_blob(self._entry)
         if len(data) != self.file.size or not self.matches([data]):
-            raise RegistryError(
-                f"{registry.where}: file {self.file.path!r} differs from its parcel, expected "
-                f"{self.file.size} bytes with SHA-256 {self.file.digest}; freeze it again",
-                path=registry.path,
+            raise registry.error(
+                f"file {self.file.path!r} differs from its parcel, expected {self.file.size} bytes "
+                f"with SHA-256 {self.file.digest}; freeze it again"
             )
         return data
 
@@ -203,7 +196,7 @@ class _EmbeddedFile:
         return digest == self.file.digest
 
 
-class _Memory:
+class _MemoryFiles:
     """Files in memory, each with a path that is valid as long as the process lives.
 
     All registries share one object: a library in two files would be two libraries.
@@ -270,7 +263,7 @@ class _Memory:
         return descriptor
 
 
-_memory = _Memory()  # the descriptors belong to the process, not to a registry
+_memory_files = _MemoryFiles()  # the descriptors belong to the process, not to a registry
 
 
 def _find_inode(path: str) -> int:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
     from frozenfinder.native.fixups import FixupTable
+    from frozenfinder.patterns import Patterns
 
     from .collector import Collector
     from .lock import ImportLock
-    from .patterns import Patterns
 
 
 def _get_cached_ending() -> str:
@@ -53,12 +53,13 @@ class ServingFinder:
         report: "Callable[[str, str], None] | None" = None,
         tests: bool = False,
         collector: "Collector | None" = None,
-        patterns: "Patterns | None" = None,
+        patterns: bool = True,
     ) -> None:
         self.registry = registry
         self.lock = lock
         self.collector = collector
-        self.patterns = patterns
+        self.patterns: "Patterns | None" = None  # until a module that is served has some
+        self._uses_patterns = patterns
         self.tests = tests
         self._bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic; `+=` of an integer is not
@@ -93,9 +94,20 @@ class ServingFinder:
         """The entry's code, newly unmarshalled; its patterns go to `re`. RegistryError."""
         registry = self.registry
         blob = registry.read_blob(entry)
-        if entry.patterns_size and self.patterns is not None:
-            self.patterns.add(blob[-entry.patterns_size :])
+        if entry.patterns_size and self._uses_patterns:
+            self._add_patterns(blob[-entry.patterns_size :])
         return registry.load_code(entry, blob)
+
+    def _add_patterns(self, packed: memoryview) -> None:
+        if self.patterns is None:
+            try:
+                # deferred: many programs import no module that compiles regular expressions
+                from frozenfinder.patterns import shared
+            except ImportError:  # the program has hidden this package: `re` compiles
+                self._uses_patterns = False
+                return
+            self.patterns = shared
+        self.patterns.add(packed)
 
     def note_served(self, name: str) -> None:
         """Count a module that is executed from the registry."""

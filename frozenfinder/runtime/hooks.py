@@ -15,7 +15,6 @@ from .collector import Collector
 from .finder import FrozenFinder
 from .loader import Locked
 from .lock import ImportLock
-from .patterns import Patterns
 from .registry import BLOB_WINDOW, Registry
 from .system import (
     FREE_THREADED,
@@ -103,10 +102,9 @@ def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":
     finder_type = _get_finder_type(mode)
     without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
     collector = None if FREE_THREADED or "collector" in without else Collector()
-    patterns = None if "patterns" in without else Patterns()
     if "windows" in without or "read-ahead" in without:
         opened.narrow(0 if "windows" in without else BLOB_WINDOW)
-    finder = finder_type(opened, import_lock, report, tests, collector, patterns)
+    finder = finder_type(opened, import_lock, report, tests, collector, "patterns" not in without)
     with _changing:
         found = _find_installed(opened, mode)
         if found is not None:  # another thread was faster

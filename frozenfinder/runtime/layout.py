@@ -19,6 +19,13 @@ from frozenfinder.errors import RegistryError, RegistryVersionError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Literal, TypeAlias
+
+    Table: TypeAlias = Literal["bootstrap", "app", "stdlib", "test"]
+    Anchor: TypeAlias = Literal["stdlib", "prefix", "registry", "absolute"]
+    Kind: TypeAlias = Literal["source", "sourceless", "extension", "namespace", "excluded", "data"]
+
+# Type comments: an annotation of a module's name would run in every boot.
 
 MAGIC = b"\x93FRZ\r\n\x1a\n"
 FORMAT = 1
@@ -50,11 +57,12 @@ MAX_SHARDS = 256  # bounds the directory, and so the cost of opening, for any nu
 SHARD_TARGET = 8192  # bytes of records that a shard should have
 NAME_LIMIT = 0xFFFF  # bytes of a name or a path in UTF-8
 
-TABLES = ("bootstrap", "app", "stdlib", "test")  # the order of search
-ANCHORS = ("stdlib", "prefix", "registry", "absolute")
+# the tables in the order of search
+TABLES = ("bootstrap", "app", "stdlib", "test")  # type: tuple[Table, ...]
+ANCHORS = ("stdlib", "prefix", "registry", "absolute")  # type: tuple[Anchor, ...]
 
 # the kinds of entries in the order of their numbers, and groups of them
-KINDS = ("source", "sourceless", "extension", "namespace", "excluded", "data")
+KINDS = ("source", "sourceless", "extension", "namespace", "excluded", "data")  # type: tuple[Kind, ...]
 CODE_KINDS = ("source", "sourceless")  # the blob is marshalled code
 MODULE_KINDS = ("source", "sourceless", "extension")  # served as a module
 OVERLAY_KINDS = ("source", "extension")  # served by overlay, which compares the stamp of the file
@@ -253,8 +261,8 @@ class FrozenEntry:
         self,
         name: str,
         origname: "str | None" = None,
-        table: str = "app",
-        kind: str = "source",
+        table: "Table" = "app",
+        kind: "Kind" = "source",
         is_package: bool = False,
         lay_out: bool = False,
         root: int = 0,
@@ -291,9 +299,9 @@ class FrozenEntry:
         return f"<FrozenEntry {self.name!r} {self.kind} in {self.table!r}>"
 
 
-def unpack_roots(data: bytes, path: str, offset: int = 0) -> "list[tuple[str, str]]":
+def unpack_roots(data: bytes, path: str, offset: int = 0) -> "list[tuple[Anchor, str]]":
     """The roots as (anchor, path) pairs, from the section at `offset` of the registry."""
-    roots: "list[tuple[str, str]]" = []
+    roots: "list[tuple[Anchor, str]]" = []
     at = 0
     while at < len(data):
         anchor, size = unpack_words(data[at : at + 16].ljust(16, b"\xff"))
@@ -308,6 +316,18 @@ def unpack_roots(data: bytes, path: str, offset: int = 0) -> "list[tuple[str, st
         roots.append((ANCHORS[anchor], str(data[at + 16 : end], "utf-8", "surrogateescape")))
         at = end
     return roots
+
+
+def find_piece(header: Header, path: str, section: str, offset: int, size: int, what: str) -> int:
+    """Where the piece at `offset` of a section begins; RegistryError unless it ends within it."""
+    start, limit, _ = header.sections[section]
+    if offset + size > limit:
+        raise _error(
+            path,
+            f"{what} ends at {start + offset + size}, section {section!r} ends at {start + limit}",
+            start + offset,
+        )
+    return start + offset
 
 
 def unpack_boot(data: bytes, limit: int, path: str, at: int = 0) -> "tuple[int, int, int]":

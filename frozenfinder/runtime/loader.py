@@ -98,9 +98,21 @@ def hand_over(module: "ModuleType", loader: "SourceFileLoader | ExtensionFileLoa
 
 
 class Locked:
-    """The base of every loader that runs bodies under the import lock of its server (finder)."""
+    """The base of every loader that runs bodies under the import lock of its server (finder).
 
-    __slots__ = ()
+    A pickled or copied loader of overlay has no server: it reads the file.
+    """
+
+    __slots__ = ("_server",)
+
+    _server: "ServingFinder | None"
+
+    def __getstate__(self) -> "dict[str, object]":
+        return self.__dict__.copy()
+
+    def __setstate__(self, state: "dict[str, object]") -> None:
+        self.__dict__.update(state)
+        self._server = None
 
 
 class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed and its own bases
@@ -110,7 +122,7 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
     unpickled one reads the file. One thread uses it at a time: importlib holds the module's lock.
     """
 
-    __slots__ = ("_entry", "_server")
+    __slots__ = ("_entry",)
 
     _entry: "FrozenEntry | None"
     _server: "FrozenFinder | None"
@@ -127,20 +139,14 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
         self._server = server
         self._entry = entry
 
-    def __getstate__(self) -> "dict[str, object]":
-        return self.__dict__.copy()
-
-    def __setstate__(self, state: "dict[str, object]") -> None:
-        self.__dict__.update(state)
-        self._server = self._entry = None
-
     def get_code(self, fullname: str) -> "CodeType | None":
         """The frozen code at the first call, later `SourceFileLoader.get_code`.
 
         A caller may have changed the code object, and the source may have changed since.
         """
-        entry, server = self._entry, self._server
-        if entry is None or server is None or fullname != self.name:
+        server = self._server
+        entry = None if server is None else self._entry
+        if server is None or entry is None or fullname != self.name:
             return super().get_code(fullname)
         self._entry = None
         code = server.load_code(entry)
@@ -171,21 +177,12 @@ class FrozenExtensionLoader(ExtensionFileLoader, Locked):
     finder's `FixupTable` records it.
     """
 
-    __slots__ = ("_server",)
-
-    _server: "ServingFinder | None"
+    __slots__ = ()
 
     def __init__(self, name: str, path: str, server: "ServingFinder | None" = None) -> None:
         self.name = name
         self.path = path
         self._server = server
-
-    def __getstate__(self) -> "dict[str, object]":
-        return self.__dict__.copy()
-
-    def __setstate__(self, state: "dict[str, object]") -> None:
-        self.__dict__.update(state)
-        self._server = None
 
     @importlib_frame
     def create_module(self, spec: ModuleSpec) -> "ModuleType":

@@ -69,7 +69,7 @@ clock."""
 
 
 def _count_from_repr(lock: RLock) -> int:
-    """`RLock._recursion_count()` for 3.12.0 and the first 3.11 releases; equally atomic."""
+    """`RLock._recursion_count()` for 3.11.0 to 3.11.5 and 3.12.0; equally atomic."""
     if not is_owned(lock):
         return 0
     return int(repr(lock).partition(" count=")[2].partition(" ")[0])

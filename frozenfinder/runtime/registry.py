@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike, stat_result
     from types import CodeType
-    from typing import TypeAlias
+    from typing import Self, TypeAlias
 
     _Opened: TypeAlias = tuple[int, int, tuple[int, int]]  # a count, the descriptor, its file
 
@@ -367,6 +367,12 @@ class Registry:
         """Close the descriptor; a later read opens the path again."""
         self._source.close()
 
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def __eq__(self, other: object) -> bool:
         """Whether both have the same path and content, and are both pinned or both not."""
         return (
@@ -472,9 +478,7 @@ class Registry:
         except OSError as error:
             raise self._unreadable("the whole", 0, error) from error
         if len(data) < size:
-            raise RegistryError(
-                f"{self.where}: has {len(data)} bytes, its header says {size}", path=self.path
-            )
+            raise self.error(f"has {len(data)} bytes, its header says {size}")
         return data
 
     def _section(self, name: str) -> bytes:
@@ -485,20 +489,6 @@ class Registry:
             layout.check(data, digest, self.path, what, offset)
             return data
         return bytes(self._fetch(self._index_window, offset, size, digest, what))
-
-    def _piece(
-        self, section: str, window: _Window, offset: int, size: int, digest: int, what: str
-    ) -> memoryview:
-        """The checked bytes at `offset` of a section whose pieces have their own digests."""
-        start, limit, _ = self.header.sections[section]
-        if offset + size > limit:
-            raise RegistryError(
-                f"{self.where}: {what} ends at {start + offset + size}, "
-                f"section {section!r} ends at {start + limit}",
-                path=self.path,
-                offset=start + offset,
-            )
-        return self._fetch(window, start + offset, size, digest, what)
 
     def _fetch(self, window: _Window, offset: int, size: int, digest: int, what: str) -> memoryview:
         """The checked bytes at `offset` of the registry.
@@ -517,9 +507,13 @@ class Registry:
             raise self._unreadable(what, offset, error) from error
 
     def _unreadable(self, what: str, offset: int, error: OSError) -> RegistryError:
-        return RegistryError(
-            f"{self.where}: {what} cannot be read: {error.strerror}", path=self.path, offset=offset
-        )
+        return self.error(f"{what} cannot be read: {error.strerror}", offset=offset)
+
+    def error(
+        self, complaint: str, name: "str | None" = None, offset: "int | None" = None
+    ) -> RegistryError:
+        """The RegistryError for damage in this registry; `offset` is in bytes."""
+        return RegistryError(f"{self.where}: {complaint}", name=name, path=self.path, offset=offset)
 
     def read_blob(self, entry: FrozenEntry) -> memoryview:
         """The checked blob of `entry`: marshalled code, or the content of a data file.
@@ -547,7 +541,8 @@ class Registry:
         what = f"{what} {entry.name!r}"
         window = self._boot_window if offset in self._boot else self._blob_window
         try:
-            return self._piece("blobs", window, offset, size, digest, what)
+            at = layout.find_piece(self.header, self.path, "blobs", offset, size, what)
+            return self._fetch(window, at, size, digest, what)
         except RegistryError as error:
             error.name = entry.name
             raise
@@ -569,14 +564,13 @@ class Registry:
         """
         return self._files.find(path, False)
 
-    def find_root(self, entry: FrozenEntry) -> "tuple[str, str]":
+    def find_root(self, entry: FrozenEntry) -> "tuple[layout.Anchor, str]":
         """The (anchor, path) of an entry's root; RegistryError if the registry has no such root."""
         if entry.root >= len(self.roots):
-            raise RegistryError(
-                f"{self.where}: entry {entry.name!r} has root number {entry.root}, "
+            raise self.error(
+                f"entry {entry.name!r} has root number {entry.root}, "
                 f"expected a number below {len(self.roots)}",
-                name=entry.name,
-                path=self.path,
+                entry.name,
             )
         return self.roots[entry.root]
 
@@ -608,13 +602,9 @@ class Registry:
         try:
             info = json.loads(self._section("info") or b"{}")
         except (ValueError, RecursionError) as error:
-            raise RegistryError(
-                f"{self.where}: section 'info' is not JSON: {error}", path=self.path
-            ) from None
+            raise self.error(f"section 'info' is not JSON: {error}") from None
         if not isinstance(info, dict):
-            raise RegistryError(
-                f"{self.where}: section 'info' is not a JSON object", path=self.path
-            )
+            raise self.error("section 'info' is not a JSON object")
         return info
 
     # -- CPython's functions with these names, implemented in `frozen_api`
@@ -723,10 +713,9 @@ class _Index:
         offset, size, _ = registry.header.sections[self._section]
         count = size // 24
         if not 0 < count <= layout.MAX_SHARDS or count & count - 1 or size % 24:
-            raise RegistryError(
-                f"{registry.where}: section {self._section!r} has {size} bytes, expected 24 for "
-                f"each shard, and a power of two of shards up to {layout.MAX_SHARDS}",
-                path=registry.path,
+            raise registry.error(
+                f"section {self._section!r} has {size} bytes, expected 24 for each shard, and a "
+                f"power of two of shards up to {layout.MAX_SHARDS}",
                 offset=offset,
             )
         self._directory = layout.unpack_words(registry._section(self._section))
@@ -738,9 +727,9 @@ class _Index:
         registry = self._registry
         offset, size, digest = self._directory[3 * number : 3 * number + 3]
         what = f"shard {number} of section {self._section!r}"
-        window = registry._index_window
-        data = registry._piece(self._shards_section, window, offset, size, digest, what)
-        start = registry.header.sections[self._shards_section][0]
-        shard = layout.Shard(bytes(data), registry.path, start + offset)
+        section = self._shards_section
+        at = layout.find_piece(registry.header, registry.path, section, offset, size, what)
+        data = registry._fetch(registry._index_window, at, size, digest, what)
+        shard = layout.Shard(bytes(data), registry.path, at)
         self._shards[number] = shard
         return shard

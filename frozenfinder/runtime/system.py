@@ -2,9 +2,10 @@
 
 `frozenfinder.modules` has all accessors of `sys.modules`; this module has those that a boot needs.
 
-No other module uses a private name of CPython. `tests/test_system.py` checks that, and that each
-name exists in exactly the versions that its docstring gives. A missing name is None: on versions
-that `LISTED` does not include, `install` serves nothing, so nothing uses it.
+No other module uses a private name of CPython, except those that run where this package is missing;
+`tests/test_system.py` lists them, and checks that each name exists in exactly the versions that its
+docstring gives. A missing name is None: on versions that `LISTED` does not include, `install`
+serves nothing, so nothing uses it.
 
 Names that a boot needs are bound here. The others are only spelled here, because only the programs
 that need them import their modules.
@@ -159,6 +160,11 @@ def get_module(name: str, default: object = None) -> "Any":
         return default
 
 
+def set_module(name: str, module: object) -> None:
+    """`sys.modules[name] = module`. Mirrors `_PyImport_SetModule()` of `Python/import.c`."""
+    get_modules()[name] = module
+
+
 def remove_module(name: str) -> None:
     """Remove `name` from `sys.modules`, if it is there.
 
@@ -176,6 +182,26 @@ def remove_module(name: str) -> None:
 
 # -- CPython's private names: bound if a boot needs them, else only spelled. Each docstring ends
 #    with the versions that have the name.
+
+
+"""Private modules that other modules of this package import, only for their public names:
+
+_ctypes: `dlopen`, without the rest of `ctypes`. 3.11 on.
+_frozen_importlib: `importlib._bootstrap`, which is loaded in any case. 3.11 on.
+_frozen_importlib_external: `importlib._bootstrap_external`, in the same way. 3.11 on.
+_hashlib: OpenSSL's SHA-256, without the rest of `hashlib`. 3.11 on.
+_imp: `source_hash`, and the names that importlib uses. 3.11 on.
+_interpreters: the number of this interpreter, and whether it is strict. 3.13 on.
+_io: `FileIO`, without the rest of `io`. 3.11 on.
+_sha2: CPython's own SHA-256. 3.12 on.
+_sha256: the same. Before 3.12.
+_signal: `signal`, without the enumerations of that module. 3.11 on.
+_sre: makes a pattern from its code. 3.11 on.
+_thread: locks, without the rest of `threading`. 3.11 on.
+_xxsubinterpreters: the number of this interpreter. Before 3.13.
+re._compiler: its `compile`, to copy. 3.11 on.
+re._parser: the same. 3.11 on.
+"""
 
 
 def _find(owner: object, name: str) -> "Any":

@@ -23,6 +23,11 @@ def main() -> None:
 
         finder = frozenfinder.install(sys.argv[1])
     del sys.argv[1:]
+    if "ctypes.util" not in names:
+        # of Django's GIS modules every one looks for a library, and fails: a thousand runs of gcc
+        import ctypes.util
+
+        ctypes.util.find_library = lambda name: None  # noqa: ARG005
     before = set(sys.modules)
     output, sys.stdout = sys.stdout, io.StringIO()
     errors, sys.stderr = sys.stderr, io.StringIO()

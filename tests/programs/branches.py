@@ -51,7 +51,7 @@ def coverage(*argv: str | Path) -> int:
 
 def test(*argv: str | Path) -> bool:
     """Whether the tests came to their end, passed or failed."""
-    return coverage("run", PYTEST, "-n", "2", "--dist", "loadgroup", *argv) < 2
+    return coverage("run", PYTEST, "-n", "2", *argv) < 2
 
 
 @contextmanager

@@ -43,7 +43,6 @@ from frozenfinder.native.parcel import unpack_parcel
 from frozenfinder.runtime.finder import FrozenFinder
 from frozenfinder.runtime.layout import FrozenEntry
 from frozenfinder.runtime.lock import ImportLock
-from frozenfinder.runtime.patterns import Patterns
 from frozenfinder.runtime.registry import Registry
 
 WORKER: "list[str | Path]" = ["-m", "programs.fuzz_registry"]
@@ -100,7 +99,7 @@ def _probes(registry: Registry, mutant: Mutant, thorough: bool) -> "Iterator[Cal
     yield lambda: _read(registry, registry.entries(), mutant)
     yield lambda: _read(registry, registry.files(), mutant)
     yield lambda: list(registry.file_names())
-    finder = ClosedFinder(registry, ImportLock(), patterns=Patterns())
+    finder = ClosedFinder(registry, ImportLock())
     for name in (*NAMES, *ABSENT):
         yield lambda name=name: _find(registry, name)  # type: ignore[misc]
         yield lambda name=name: _run(finder, name, mutant)  # type: ignore[misc]

@@ -45,12 +45,13 @@ from cosmic_ray.plugins import get_operator, operator_names  # type: ignore[impo
 ROOT = Path(__file__).parents[2]
 TESTS = {
     "layout": ("test_layout", "test_format"),
+    "pack": ("test_layout", "test_format"),
     "registry": ("test_registry", "test_faults", "test_trust"),
     "lock": ("test_lock", "test_fork", "test_threads"),
     "fixups": ("test_fixups",),
     "trust": ("test_trust",),
 }
-"""The tests that hold each module."""
+"""The tests that hold each module. No other module of the package has one of these names."""
 
 SLOW = (
     "any_bit_flipped",
@@ -84,6 +85,12 @@ class Strip(ast.NodeTransformer):
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
         return None if "TYPE_CHECKING" in ast.dump(node) else self.generic_visit(node)
+
+
+def find_module(name: str) -> Path:
+    """The module's file, relative to the tree."""
+    (path,) = (ROOT / "frozenfinder").rglob(f"{name}.py")
+    return path.relative_to(ROOT)
 
 
 def dump(source: str) -> str:
@@ -237,7 +244,7 @@ def test_mutants(module: str, mutants: Sequence[Mutant], limit: int) -> Result:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy_tree(folder)
-        path = folder / "frozenfinder" / f"{module}.py"
+        path = folder / find_module(module)
         original = Module(path)
         tests = Tests(folder, make_environment(folder), module)
         tested, survivors = 0, 0
@@ -260,7 +267,7 @@ def test_mutants(module: str, mutants: Sequence[Mutant], limit: int) -> Result:
 
 def test_module(name: str, sample: int, seed: int, jobs: int) -> dict[str, int]:
     """Test mutants of one module: so many at random, or all of them for 0; some in each process."""
-    mutants = sorted(Module(ROOT / "frozenfinder" / f"{name}.py").mutants())
+    mutants = sorted(Module(ROOT / find_module(name)).mutants())
     random.Random(seed).shuffle(mutants)
     begin = time.perf_counter()
     shares = [mutants[job::jobs] for job in range(jobs)]

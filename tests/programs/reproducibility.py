@@ -22,6 +22,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import frozenfinder
+
 PACKAGES = ("json", "email", "logging", "wsgiref", "html", "xml")
 TIME = 1_600_000_000
 
@@ -93,7 +95,7 @@ def freeze_once(tree: Path, number: int, *, with_source: bool = True) -> bytes:
         excludes = ["email.mime", "xml.sax", "wsgiref.*"]
         rng.shuffle(excludes)
         options: dict[str, Any] = {
-            "home": str(Path(__file__).parents[2]),
+            "home": str(Path(frozenfinder.__file__).parents[1]),
             "seed": number,
             "paths": paths,
             "excludes": excludes,

@@ -16,6 +16,7 @@ PACKAGE = Path(frozenfinder.__file__).parent
 RUN_TIME = (
     "errors",
     "runtime",
+    "patterns",
     "modules",
     "frozen_api",
     "trust",
@@ -24,7 +25,6 @@ RUN_TIME = (
     "null_finder",
     "annotations",
     "activation",
-    "public",
     "__init__",
 )
 """The run-time half, lowest layer first. A boot imports `errors` and `runtime`, and what else it
@@ -54,6 +54,7 @@ BOOT = ("errors", "runtime")
 """The layers that every boot imports."""
 
 DOORS = {
+    ("runtime.finder", "patterns"): "a module that is served compiles regular expressions",
     ("runtime.finder", "native.fixups"): "a program asks for the extension modules",
     ("runtime.registry", "frozen_api"): "a program asks as it would ask `_imp`",
     ("runtime.registry", "trust"): "a registry is pinned",

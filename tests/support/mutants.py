@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from frozenfinder.freezer.compile.expressions import pack
+from frozenfinder.freezer.compile.expressions import pack_keys
 from frozenfinder.runtime import layout
 from support.registries import (
     Frozen,
@@ -247,7 +247,7 @@ def _module(name: str, **fields: object) -> Frozen:
 def _compiling(name: str) -> Frozen:
     """A module with regular expressions behind its code."""
     module = _module(name)
-    patterns = pack([("a+", 0), ("b", 2)])
+    patterns = pack_keys([("a+", 0), ("b", 2)])
     fields = {**module.fields, "patterns_size": len(patterns)}
     return replace(module, blob=module.blob + patterns, fields=fields)
 

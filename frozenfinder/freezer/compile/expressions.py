@@ -19,7 +19,8 @@ from importlib.util import find_spec, module_from_spec
 from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any, NoReturn
 
-from frozenfinder.runtime.patterns import seal
+from frozenfinder.patterns import seal
+from frozenfinder.runtime.system import SRE
 
 from .warned import record_warnings
 
@@ -85,16 +86,16 @@ def _import_time(code: CodeType) -> Iterator[CodeType]:
 
 
 def pack_patterns(source: bytes) -> bytes:
-    """The packed patterns of a source, for `runtime.patterns`; empty if there are none."""
+    """The packed patterns of a source, for `frozenfinder.patterns`; empty if there are none."""
     try:
         with record_warnings():
             tree = ast.parse(source)
     except _FAILURES:
         return b""
-    return pack(find_patterns(tree))
+    return pack_keys(find_patterns(tree))
 
 
-def pack(keys: Iterable[Key]) -> bytes:
+def pack_keys(keys: Iterable[Key]) -> bytes:
     """The packed form of the patterns that `re` compiles without a warning."""
     compiled = [
         (flags, arguments)
@@ -224,8 +225,12 @@ def _combine(left: Any, operator: ast.operator, right: Any) -> Any:
     return _UNKNOWN
 
 
+def _get_sre() -> Any:
+    return getattr(sys.modules["re._compiler"], SRE)
+
+
 def _sre_magic() -> int:
-    return int(sys.modules["re._compiler"]._sre.MAGIC)
+    return int(_get_sre().MAGIC)
 
 
 def _compile(pattern: str | bytes, flags: int) -> tuple[Any, ...] | None:
@@ -256,7 +261,7 @@ def _private_compile() -> Callable[[str | bytes, int], tuple[Any, ...]]:
     parser = module_from_spec(spec)
     vars(parser)["__builtins__"] = vars(builtins) | {"__import__": _import}
     spec.loader.exec_module(parser)
-    names = vars(compiler) | {"_parser": parser, "_sre": SimpleNamespace(compile=_record)}
+    names = vars(compiler) | {"_parser": parser, SRE: SimpleNamespace(compile=_record)}
     compile_ = compiler.compile
     return FunctionType(compile_.__code__, names, argdefs=compile_.__defaults__)
 
@@ -272,5 +277,5 @@ def _raise(message: str, category: type[Warning], **_: object) -> NoReturn:
 
 def _record(*arguments: Any) -> tuple[Any, ...]:
     """Check that `_sre` accepts the arguments, and return them."""
-    sys.modules["re._compiler"]._sre.compile(*arguments)
+    _get_sre().compile(*arguments)
     return arguments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from frozenfinder.errors import FreezeError
@@ -24,6 +25,12 @@ class Content:
     """
 
     def __init__(self, plan: Plan) -> None:
+        """FreezeError where Python is not CPython."""
+        if sys.implementation.name != "cpython":
+            raise FreezeError(
+                "frozenfinder freezes for CPython alone, and this is "
+                f"{sys.implementation.name!r}; run it with CPython"
+            )
         self._plan = plan
         self._latest = read_epoch()
         self._numbers = {root: number for number, root in enumerate(plan.roots)}
@@ -173,7 +180,7 @@ class Content:
         if not self._plan.patterns and not frozen.entry.patterns_size:
             return
         # deferred: `ast` and `re` are slow to import
-        from frozenfinder.freezer.compile.expressions import pack, parse_key, unpack_keys
+        from frozenfinder.freezer.compile.expressions import pack_keys, parse_key, unpack_keys
 
         known: set[object] = set()
         for each in self._modules.values():
@@ -181,7 +188,7 @@ class Content:
             known.update(unpack_keys(each.blob[-size:] if size else b""))
         missing = sorted(set(map(parse_key, self._plan.patterns)) - known, key=repr)
         code = frozen.blob[: len(frozen.blob) - frozen.entry.patterns_size]
-        packed = pack(missing)
+        packed = pack_keys(missing)
         frozen.entry.patterns_size = len(packed)
         self._modules[place] = frozen._replace(blob=code + packed)
 
@@ -218,8 +225,8 @@ class Content:
         return FrozenEntry(
             module.name,
             origname=module.origname,
-            table=module.table,
-            kind=module.kind,
+            table=module.table,  # type: ignore[arg-type]  # one of `TABLES`
+            kind=module.kind,  # type: ignore[arg-type]  # "alias" for a moment
             is_package=module.is_package,
             lay_out=module.name in self._plan.lay_out,
             root=self._numbers[module.root],

@@ -36,7 +36,7 @@ class Difference:
         return bool(self.facts or self.modules or self.files)
 
 
-def compare(before: Registry, after: Registry) -> Difference:
+def find_difference(before: Registry, after: Registry) -> Difference:
     """The difference; RegistryError if one of the registries is damaged."""
     old, new = _gather_facts(before), _gather_facts(after)
     facts = [(name, old[name], new[name]) for name in old if old[name] != new[name]]

@@ -96,7 +96,7 @@ def group(loads: Loads) -> list[tuple[set[str], set[str]]]:
     """Groups of (libraries, other files that load them), without a common file in two groups."""
     groups: list[tuple[set[str], set[str]]] = []
     for path in loads:
-        needed, others = close(loads[path], loads), {path}
+        needed, others = find_needed(loads[path], loads), {path}
         apart = []
         for each in groups:
             if (needed | others).isdisjoint(each[0] | each[1]):
@@ -108,7 +108,7 @@ def group(loads: Loads) -> list[tuple[set[str], set[str]]]:
     return groups
 
 
-def close(libraries: Iterable[str], loads: Loads) -> set[str]:
+def find_needed(libraries: Iterable[str], loads: Loads) -> set[str]:
     """The libraries, and all those that they load, directly or not."""
     closed: set[str] = set()
     pending = set(libraries)

@@ -7,8 +7,8 @@ before the module needs them. Nothing is patched, and `re` would compute equal p
 
 import marshal
 
-from .layout import digest
-from .system import RE_CACHE, get_module
+from frozenfinder.runtime.layout import digest
+from frozenfinder.runtime.system import RE_CACHE, get_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,3 +82,7 @@ def _fill(cache: "dict[Any, Any]", packed: bytes) -> None:
                 cache[key] = _sre.compile(source, compiled_flags, code, *rest)
     except (EOFError, RuntimeError, TypeError, ValueError):
         return
+
+
+shared = Patterns()
+"""The interpreter's, for every finder: there is one cache of `re`."""
