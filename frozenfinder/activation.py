@@ -26,7 +26,7 @@ def activate(registry: str, **options: "Any") -> None:
             opened.close()
             return
         if opened.mismatch is not None or not is_listed():
-            # deferred: only where the registry cannot serve
+            # deferred: only needed if the registry cannot be used
             from frozenfinder.null_finder import make_version_error
 
             raise make_version_error(opened)

@@ -81,6 +81,6 @@ def make_version_error(registry: "Registry") -> RegistryVersionError:
     return RegistryVersionError(
         f"this release of frozenfinder supports CPython {major}.{first} to {major}.{last}, this "
         f"is {sys.version_info[0]}.{sys.version_info[1]}; install a newer release, or set "
-        "FROZENFINDER_UNLISTED=1 to use this one all the same",
+        "FROZENFINDER_UNLISTED=1 to use this one anyway",
         path=registry.path,
     )

@@ -85,4 +85,4 @@ def _fill(cache: "dict[Any, Any]", packed: bytes) -> None:
 
 
 shared = Patterns()
-"""The interpreter's, for every finder: there is one cache of `re`."""
+"""The one object of this interpreter, for every finder: `re` has only one cache."""

@@ -463,7 +463,7 @@ def test_an_interpreter_of_another_magic_number_is_told_which_one_to_use(
 def test_extension_modules_of_another_build_are_told() -> None:
     found = ", ".join(EXTENSION_SUFFIXES)
     assert find_complaint(".cpython-30-none.so", 0) == (
-        f"holds extension modules that end in '.cpython-30-none.so', {sys.executable} loads "
+        f"contains extension modules that end in '.cpython-30-none.so', {sys.executable} loads "
         f"{found}; build it again with this interpreter"
     )
     assert find_complaint(EXTENSION_SUFFIXES[0], sys.hexversion) is None
@@ -471,7 +471,7 @@ def test_extension_modules_of_another_build_are_told() -> None:
 
 def test_the_standard_library_of_another_release_is_told() -> None:
     assert find_complaint("", 0x030D01F0) == (
-        f"holds the standard library of Python 3.13.1, {sys.executable} is Python "
+        f"contains the standard library of Python 3.13.1, {sys.executable} is Python "
         f"{sys.version.split()[0]}; run it with that release, or build it again"
     )
 

@@ -552,7 +552,7 @@ def test_a_file_that_is_gone_is_an_import_error(tmp_path: Path) -> None:
 def test_a_registry_in_memory_has_nothing_beside_it(tmp_path: Path) -> None:
     with refused(referring(tmp_path).read_bytes(), "m", ImportError) as told:
         told.append(
-            "registry '<bytes>': the file of extension module 'm' lies beside the registry, which "
+            "registry '<bytes>': the file of extension module 'm' is beside the registry, which "
             "is in memory; freeze it again with --extensions=embed"
         )
 

@@ -113,12 +113,12 @@ def find_complaint(suffix: str, release: int) -> "str | None":
     if release and release != sys.hexversion:
         found = f"{release >> 24}.{release >> 16 & 255}.{release >> 8 & 255}"
         return (
-            f"holds the standard library of Python {found}, {sys.executable} is Python "
+            f"contains the standard library of Python {found}, {sys.executable} is Python "
             f"{sys.version.split()[0]}; run it with that release, or build it again"
         )
     if suffix and suffix not in extension_suffixes():
         return (
-            f"holds extension modules that end in {suffix!r}, {sys.executable} loads "
+            f"contains extension modules that end in {suffix!r}, {sys.executable} loads "
             f"{', '.join(extension_suffixes())}; build it again with this interpreter"
         )
     return None

@@ -165,7 +165,7 @@ class ClosedFinder(ServingFinder):
         if directory is None:
             raise self._refuse_extension(
                 entry,
-                "lies beside the registry, which is in memory; freeze it again with "
+                "is beside the registry, which is in memory; freeze it again with "
                 "--extensions=embed",
             )
         return f"{directory}{SEPARATOR}{entry.path.replace('/', SEPARATOR)}"
@@ -340,7 +340,7 @@ class ClosedFinder(ServingFinder):
         """
         self._unannounced.append(loader)
         if sys.version_info >= (3, 13):
-            # deferred: only where sources are embedded
+            # deferred: only needed for embedded sources
             import linecache  # noqa: F401
         self._announce()
 

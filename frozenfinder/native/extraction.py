@@ -285,7 +285,7 @@ def _load_libraries(files: "dict[str, str]") -> None:
 
     Without a folder for links, they find each other only by the names that they contain.
     """
-    # deferred: only where the cache cannot be used
+    # deferred: only needed if the cache cannot be used
     import shutil
 
     folder = _make_private_folder()

@@ -58,7 +58,7 @@ class ServingFinder:
         self.registry = registry
         self.lock = lock
         self.collector = collector
-        self.patterns: "Patterns | None" = None  # until a module that is served has some
+        self.patterns: "Patterns | None" = None  # until a served module has some
         self._uses_patterns = patterns
         self.tests = tests
         self._bypassed: "dict[str, str]" = {}
@@ -103,7 +103,7 @@ class ServingFinder:
             try:
                 # deferred: many programs import no module that compiles regular expressions
                 from frozenfinder.patterns import shared
-            except ImportError:  # the program has hidden this package: `re` compiles
+            except ImportError:  # the program has hidden this package: `re` compiles itself
                 self._uses_patterns = False
                 return
             self.patterns = shared

@@ -68,7 +68,7 @@ def _intern_characters() -> None:
 
 
 def is_ambiguous(code: CodeType) -> bool:
-    """Whether the same code may be marshalled in more than one way, judged by values alone."""
+    """Whether the same code may be marshalled in more than one way, judged only by values."""
     names: set[str] = set()
     strings: set[str] = set()
     frozensets: set[frozenset[object]] = set()

@@ -25,10 +25,10 @@ class Content:
     """
 
     def __init__(self, plan: Plan) -> None:
-        """FreezeError where Python is not CPython."""
+        """FreezeError unless it runs on CPython."""
         if sys.implementation.name != "cpython":
             raise FreezeError(
-                "frozenfinder freezes for CPython alone, and this is "
+                "frozenfinder freezes only for CPython, this is "
                 f"{sys.implementation.name!r}; run it with CPython"
             )
         self._plan = plan
@@ -226,7 +226,7 @@ class Content:
             module.name,
             origname=module.origname,
             table=module.table,  # type: ignore[arg-type]  # one of `TABLES`
-            kind=module.kind,  # type: ignore[arg-type]  # "alias" for a moment
+            kind=module.kind,  # type: ignore[arg-type]  # or "alias", for a short time
             is_package=module.is_package,
             lay_out=module.name in self._plan.lay_out,
             root=self._numbers[module.root],
