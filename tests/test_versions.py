@@ -55,7 +55,7 @@ assert system.module_locks is system.fix_co_filename is system.recursion_count i
 """What takes every private name from it that this package binds when it is imported."""
 
 UNLISTED = (
-    "this release of frozenfinder serves CPython 3.11 to 3.15, and this is 3.16; "
+    "this release of frozenfinder supports CPython 3.11 to 3.15, this is 3.16; "
     "install a newer release, or set FROZENFINDER_UNLISTED=1 to use this one anyway"
 )
 
