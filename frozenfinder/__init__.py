@@ -4,8 +4,8 @@
 
     finder = frozenfinder.install("app.frz")
 
-`install` and `uninstall` are here at once; the module of any other name is imported when a program
-asks for it. `__init__.pyi` has all of them for type checkers.
+`install` and `uninstall` are imported at once; the module of any other name is imported when a
+program first uses it. `__init__.pyi` has all of them for type checkers.
 """
 
 from frozenfinder.runtime.hooks import install, uninstall
@@ -42,8 +42,8 @@ __all__ = ["install", "uninstall", *_HOMES]  # noqa: PLE0604  # names, and the c
 
 
 def __getattr__(name: str) -> object:
-    # Programs ask every module in `sys.modules` for names while they iterate over it: a name that
-    # is not one of these imports nothing.
+    # Programs look up names in every module while they iterate over `sys.modules`: a name that is
+    # not one of these imports nothing.
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

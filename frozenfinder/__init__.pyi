@@ -1,4 +1,4 @@
-# The public interface, for type checkers; tests/typing holds it against what is there.
+# The public interface, for type checkers; tests/typing compares it with the package.
 
 from os import PathLike
 from typing import Final, Literal, TypeAlias, overload

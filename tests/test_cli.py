@@ -379,7 +379,7 @@ def test_why_gives_the_finders_own_reason(cli: Cli, registry: Path, lib: Path) -
     assert (told["by"], told["origin"]) == ("path", str(path))
     assert told["reason"] == (
         f"its source {str(path)!r} has mtime {mtime} and size {path.stat().st_size}, "
-        f"frozen were {mtime} and {before}"
+        f"but was frozen with {mtime} and {before}"
     )
 
 

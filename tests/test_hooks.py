@@ -224,7 +224,7 @@ print(m.VALUE, pkg.VALUE, finder.served, list(finder.bypassed))
 """
     done = run_python(code, tree.registry, tree.lib)
     assert done.stdout == "first package 0 ['m']\n"
-    assert done.stderr.count("RuntimeWarning: frozenfinder serves nothing more: ") == 1
+    assert done.stderr.count("RuntimeWarning: frozenfinder uses normal imports from now on: ") == 1
 
 
 def test_a_closed_registry_that_is_damaged_is_an_error(tree: Tree, run_python: RunPython) -> None:

@@ -55,8 +55,8 @@ assert system.module_locks is system.fix_co_filename is system.recursion_count i
 """What takes every private name from it that this package binds when it is imported."""
 
 UNLISTED = (
-    "this release of frozenfinder serves CPython 3.11 to 3.15, and this is 3.16; "
-    "install a newer release, or set FROZENFINDER_UNLISTED=1 to use this one all the same"
+    "this release of frozenfinder supports CPython 3.11 to 3.15, this is 3.16; "
+    "install a newer release, or set FROZENFINDER_UNLISTED=1 to use this one anyway"
 )
 
 pretended = pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_another_implementation_freezes_nothing(app: Path, monkeypatch: pytest.M
     with pytest.raises(FreezeError) as caught:
         freeze(plan, app.with_name("other.frz"))
     assert str(caught.value) == (
-        "frozenfinder freezes for CPython alone, and this is 'pypy'; run it with CPython"
+        "frozenfinder freezes only for CPython, this is 'pypy'; run it with CPython"
     )
     assert not app.with_name("other.frz").exists()
 

@@ -4,8 +4,8 @@
 registry.frz        read in place, at its offset
 __start__.pyc       installs it
 __main__.pyc        the program, which `python FILE` runs
-__main__.py         its source, for interpreters that cannot read that: it tells them so
-NAME.pyc, ...       for each top-level module, puts that of the registry in its place
+__main__.py         its source, for interpreters that cannot load that: it prints an error
+NAME.pyc, ...       for each top-level module, replaces itself by the one in the registry
 the directory of the archive
 """
 
@@ -30,10 +30,10 @@ from .assembly import Assembly
 from .entry import Entry
 
 REGISTRY = "registry.frz"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip archive can tell
-_HEADER_SIZE = 30  # of a member, without its name
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can store
+_HEADER_SIZE = 30  # bytes of a member's header, without its name
 _MODE = 0o755
-_UNCHECKED = b"\x01\0\0\0"  # the flags of a hash-based `.pyc` whose source is not looked at
+_UNCHECKED = b"\x01\0\0\0"  # the flags of a hash-based `.pyc` whose source is not checked
 
 _GUARD = """\
 import sys
@@ -73,7 +73,7 @@ scope["take_over"](globals())
 
 
 def default_python() -> str:
-    """What the `#!` line says where nothing else was asked for."""
+    """The default for the text after `#!`."""
     return f"/usr/bin/env {_command()}"
 
 
@@ -83,21 +83,21 @@ def _command() -> str:
 
 
 def write_bundle(path: str, assembly: Assembly, entry: Entry, python: str) -> int:
-    """Put the bundle at `path` in one step; its size. FreezeError if that fails."""
+    """Put the bundle at `path` in one step; return its size in bytes. FreezeError."""
     with replacing(path, mode=_MODE) as file:
         return _write(file, assembly, entry, python)
 
 
 def check_bundle(path: str) -> None:
-    """FreezeError unless a bundle may be written at `path`: nothing else is there to be lost."""
+    """FreezeError unless a bundle may be written at `path`: other files are not overwritten."""
     if check_place(path, "a bundle") and os.path.getsize(path) and find_registry(path) is None:
         raise FreezeError(
-            f"output {path!r}: is a file and not a bundle; remove it, or choose another name"
+            f"output {path!r}: is a file but not a bundle; remove it, or choose another name"
         )
 
 
 def find_registry(path: str) -> int | None:
-    """The offset of the registry in a bundle; None for any other file. OSError."""
+    """The offset in bytes of the registry in a bundle; None for any other file. OSError."""
     try:
         with zipfile.ZipFile(path) as archive:
             return _offset(archive.getinfo(REGISTRY))
@@ -106,7 +106,7 @@ def find_registry(path: str) -> int | None:
 
 
 def _offset(info: zipfile.ZipInfo) -> int:
-    """Where a member that the bundler wrote begins: its header has a name and no extra field."""
+    """Where the data of a member begins: headers that the bundler writes have no extra field."""
     return info.header_offset + _HEADER_SIZE + len(info.filename)
 
 
@@ -125,7 +125,7 @@ def _write(file: IO[bytes], assembly: Assembly, entry: Entry, python: str) -> in
 
 def _member(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, _EPOCH)
-    info.create_system = 3  # Unix, whatever writes it
+    info.create_system = 3  # Unix, on every platform
     info.external_attr = (stat.S_IFREG | 0o644) << 16
     return info
 
@@ -154,7 +154,7 @@ def _start(assembly: Assembly, offset: int) -> str:
 
 
 def _main(entry: Entry) -> str:
-    """The program, in words that every Python since 2.7 can read."""
+    """The program, in syntax that every Python since 2.7 can compile."""
     guard = _GUARD.format(
         magic=repr(MAGIC_NUMBER),
         name="CPython",
@@ -168,6 +168,6 @@ def _main(entry: Entry) -> str:
 
 
 def _compile(source: str, file: str) -> bytes:
-    """The `.pyc` of a source of the bundle's own."""
+    """The `.pyc` of one of the bundle's own sources."""
     code = compile(source, f"<bundle>/{file}", "exec", dont_inherit=True, optimize=0)
     return MAGIC_NUMBER + _UNCHECKED + source_hash(source.encode()) + marshal.dumps(code)
