@@ -1,1 +1,1 @@
-"""The modules that every boot imports. They import only built-in modules, and each other."""
+"""The modules that every boot imports; they import only built-in modules and each other."""
