@@ -6,6 +6,8 @@ import sys
 import pytest
 from support.processes import LONG_TIMEOUT, TESTS, RunPython
 
+from frozenfinder.runtime.system import FREE_THREADED
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
 PROLOGUE = f"""
@@ -39,6 +41,7 @@ def start(function):
 """
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="there stock's own imports hang and fail in a child, too")
 @pytest.mark.long
 def test_none_of_500_children_forked_during_imports_hangs(run_python: RunPython) -> None:
     code = """

@@ -68,8 +68,6 @@ def test_the_example_of_the_page_on_compliance_runs_switched_off(run_python: Run
     section = read_section("explanation/compliance.md", "(c3)=", "(c4)=")
     [example] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert ".lay_out(" in example
-    after = (
-        "print(type(finder).__name__, finder.registry, finder.bypassed, finder.fixups.records())"
-    )
+    after = "print(type(finder).__name__, finder.registry, finder.fixups.records())"
     done = run_python(f"import frozenfinder\n{example}{after}", env={"FROZENFINDER": "off"})
     assert done.stdout == "NullFinder None []\n"

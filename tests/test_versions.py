@@ -206,7 +206,8 @@ def test_run_serves_with_the_override(
     app: Path, pretending: dict[str, str], python: Python
 ) -> None:
     code = "import m, frozenfinder; print(m.VALUE, frozenfinder.installed()[0].served)"
-    argv = ("-m", "frozenfinder", "run", "--mode=closed", registry_of(app), "-c", code)
+    program = write_tree(app.parent, {"program.py": code}) / "program.py"
+    argv = ("-m", "frozenfinder", "run", "--mode=closed", registry_of(app), program)
     done = python(*argv, env={**pretending, "FROZENFINDER_UNLISTED": "1"})
     assert done.stdout == "served 1\n"
 
