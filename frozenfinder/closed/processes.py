@@ -64,7 +64,7 @@ def hand_on(finder: "ClosedFinder", util: "ModuleType") -> None:
     if is_inherited(finder.registry) or not finder.registry.reopens or not is_file(SCRIPT):
         return
     stock: "Callable[[], list[str]]" = getattr(util, INTERPRETER_FLAGS)
-    # Two threads may both make them, and assign the same at once.
+    # Two threads may both make them, and store the same ones.
     options: "list[str]" = []
 
     def make_flags() -> "list[str]":

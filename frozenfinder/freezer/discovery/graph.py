@@ -61,7 +61,7 @@ class Graph:
     def follow(self) -> Iterator[str]:
         """Yield the name of each added module, after its imports were added, too.
 
-        The caller may add more between two names; they follow.
+        The caller may add modules between two names; they are followed, too.
         """
         while self._pending:
             name = self._pending.pop(0)
