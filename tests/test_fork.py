@@ -190,6 +190,7 @@ with from_stock({"plain": Source(WAIT)}):
     run_python(PROLOGUE + code)
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="a build without a GIL gets no collector")
 def test_a_child_has_the_collector_as_the_program_set_it(run_python: RunPython) -> None:
     code = """
 import gc
@@ -304,6 +305,7 @@ assert in_child(install_another) == 0
     run_python(PROLOGUE + code)
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="a build without a GIL gets no collector")
 def test_after_many_imports_and_forks_the_threshold_is_as_it_was(run_python: RunPython) -> None:
     code = """
 import gc
