@@ -19,7 +19,7 @@ _HOMES = {
     "Fixup": "native.fixups",
     "FixupTable": "native.fixups",
     "FreezeError": "errors",
-    "FrozenEntry": "runtime.registry",
+    "FrozenEntry": "runtime.layout",
     "FrozenExtensionLoader": "runtime.loader",
     "FrozenFinder": "runtime.finder",
     "FrozenFinderError": "errors",

@@ -496,3 +496,17 @@ def test_a_registry_of_another_interpreter_is_told_of_in_one_line(
 def test_without_stderr_nothing_is_told(tmp_path: Path, run_python: RunPython) -> None:
     setup = "sys.stderr = None"
     assert activate(tmp_path, run_python, setup, marshal_version=99) == ("[]", "")
+
+
+def test_why_explains_the_enabled_registry(enabled: Env) -> None:
+    """Without --registry: the enabled one would answer, so it is the one in question."""
+    done = enabled.run("-m", "frozenfinder", "why", "m")
+    assert done.stdout.startswith(
+        f"m: served from registry {str(enabled.registry)!r}, overlay mode"
+    )
+
+
+def test_why_looks_at_another_registry_than_the_enabled_one(enabled: Env) -> None:
+    other = shutil.copy2(enabled.registry, enabled.prefix / "other.frz")
+    done = enabled.run("-m", "frozenfinder", "why", "--registry", other, "--mode", "closed", "m")
+    assert done.stdout.startswith(f"m: served from registry {str(other)!r}, closed mode")

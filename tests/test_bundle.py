@@ -600,6 +600,7 @@ LACKING = (
                 "entry point of that name; install one, or use --entry"
             ),
         ),
+        ("--entry tool:nonesuch", "entry 'tool:nonesuch': module 'tool' defines no 'nonesuch'"),
         ("--entry tool:main()", "entry 'tool:main()': expected MODULE or MODULE:FUNCTION"),
         (
             "--entry tool.nonesuch:main --package tool",

@@ -448,8 +448,8 @@ class TestOpening:
         with pytest.raises(RegistryNotFoundError) as caught:
             Registry.open(path)
         assert str(caught.value) == (
-            f"registry '{path}' does not exist; make one with: {sys.executable} -m frozenfinder "
-            f"freeze --stdlib -o {path}"
+            f"registry '{path}' does not exist; check the path, or freeze one with: "
+            f"{sys.executable} -m frozenfinder freeze --help"
         )
         assert caught.value.path == str(path)
 
@@ -825,7 +825,7 @@ os.fstat(0)
     def test_the_file_unlinked_while_it_was_closed(self, opened: Registry) -> None:
         Path(opened.path).unlink()
         os.close(descriptor_of(opened))
-        with pytest.raises(RegistryNotFoundError, match=r" does not exist; make one with: "):
+        with pytest.raises(RegistryNotFoundError, match=r" does not exist; check the path, "):
             contents(opened)
 
     def test_the_file_truncated(self, opened: Registry) -> None:
@@ -1341,7 +1341,8 @@ class TestInterpreterGuard:
         assert type(error) is RegistryVersionError
         option = f" -{'O' * sys.flags.optimize}" if sys.flags.optimize else ""
         assert str(error) == (
-            f"{mismatch}; freeze it again with: {sys.executable}{option} -m frozenfinder freeze"
+            f"{mismatch}; freeze it again with {sys.executable}{option}; "
+            "'frozenfinder info' shows how it was frozen"
         )
         assert error.path == "/x/app.frz"
 
@@ -1357,8 +1358,8 @@ print(str(Registry.open(sys.argv[1]).version_error()).partition(" was ")[2])
 """
         executable, error = python("-OO", "-c", code, file).stdout.splitlines()
         assert error == (
-            "frozen for optimisation level 0, this interpreter has 2; freeze it again with: "
-            f"{executable} -OO -m frozenfinder freeze"
+            "frozen for optimisation level 0, this interpreter has 2; freeze it again with "
+            f"{executable} -OO; 'frozenfinder info' shows how it was frozen"
         )
 
 

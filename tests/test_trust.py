@@ -82,8 +82,8 @@ class TestOwnerAndPermissions:
     def test_a_file_that_others_can_write_to_is_refused(self, file: Path, mode: int) -> None:
         file.chmod(mode)
         assert refuse(file) == (
-            f"registry '{file}' has mode {mode:04o}, so others can put code into it; run: "
-            f"chmod go-w {file}, or install it with trusted=True"
+            f"registry '{file}' has mode {mode:04o}, so others can put code into it; "
+            f'run "chmod go-w {file}", or trust it with --trusted or trusted=True'
         )
 
     @pytest.mark.parametrize("mode", [0o444, 0o600, 0o644, 0o755])

@@ -250,5 +250,5 @@ except frozenfinder.RegistryVersionError as error:
     tag = sys.implementation.cache_tag
     assert run_python(code, path).stdout == (
         f"registry {str(path)!r} was frozen for cache tag pypy311, this interpreter has {tag}; "
-        f"freeze it again with: {sys.executable} -m frozenfinder freeze\n"
+        f"freeze it again with {sys.executable}; 'frozenfinder info' shows how it was frozen\n"
     )

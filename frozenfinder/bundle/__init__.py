@@ -1,4 +1,4 @@
-"""Other forms of a registry: an executable file, and tables in C.
+"""A program and its registry in one executable file; and `emit_c`, a registry as tables in C.
 
 `bundle` writes a program and everything it needs into one executable file. `emit_c` writes the
 modules of a registry as the arrays of `struct _frozen` that CPython itself imports from.
@@ -68,6 +68,7 @@ def bundle(
     main = () if entry.function else (f"{entry.module}.__main__",)
     plan = replace(plan, named=(*plan.named, entry.module, *main))
     assembly = assemble(plan, jobs=jobs or _count_cpus(), progress=progress)
+    entry.check_function(assembly.content.modules)
     size = archive.write_bundle(path, assembly, entry, python or archive.default_python())
     report = make_report(plan, assembly.content, output=path, size=size)
     return replace(report, seconds=time.perf_counter() - begin)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer import Manifest, Plan, discover, merge_manifests
+from frozenfinder.freezer.discovery.imports import find_names
+from frozenfinder.freezer.write.output import Frozen
 
 _ENTRY = re.compile(r"(?P<module>\w+(\.\w+)*)(:(?P<function>\w+(\.\w+)*))?\s*(\[.*\])?")
 _SCRIPTS = ("console_scripts", "gui_scripts")
@@ -39,6 +42,18 @@ class Entry:
                 "to bundle; add it with --distribution, --package or --path",
                 module=missing,
             )
+
+    def check_function(self, modules: Iterable[Frozen]) -> None:
+        """FreezeError if the code of the module shows that it does not define the function."""
+        first = self.function.partition(".")[0]
+        for frozen in modules:
+            if frozen.entry.name == self.module and first and frozen.blob:
+                names = find_names(marshal.loads(frozen.blob))
+                if not names & {first, "*", "__getattr__"}:
+                    raise FreezeError(
+                        f"entry '{self}': module {self.module!r} defines no {first!r}",
+                        module=self.module,
+                    )
 
 
 def parse_entry(text: str) -> Entry:

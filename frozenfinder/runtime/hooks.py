@@ -170,7 +170,9 @@ def open_registry(
             return Registry.open(registry)
         except RegistryNotFoundError as error:
             raise RegistryNotFoundError(
-                f"there is no default registry: {error}", path=error.path
+                f"there is no default registry {error.path!r}; make one with: "
+                f"{sys.executable or 'python'} -m frozenfinder freeze --stdlib -o {error.path}",
+                path=error.path,
             ) from None
     return Registry.open(registry)
 

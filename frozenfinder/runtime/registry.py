@@ -94,8 +94,8 @@ class _File:
             descriptor = syscalls.open(path, _OPEN_FLAGS)
         except FileNotFoundError:
             raise RegistryNotFoundError(
-                f"registry {path!r} does not exist; make one with: "
-                f"{sys.executable or 'python'} -m frozenfinder freeze --stdlib -o {path}",
+                f"registry {path!r} does not exist; check the path, or freeze one with: "
+                f"{sys.executable or 'python'} -m frozenfinder freeze --help",
                 path=path,
             ) from None
         except (OSError, ValueError) as error:
@@ -246,7 +246,7 @@ def _find_distrust(status: "stat_result", path: str) -> "str | None":
     if status.st_mode & 0o022:
         return (
             f"registry {path!r} has mode {status.st_mode & 0o7777:04o}, so others can put code "
-            f"into it; run: chmod go-w {path}, or install it with trusted=True"
+            f'into it; run "chmod go-w {path}", or trust it with --trusted or trusted=True'
         )
     owner = status.st_uid
     if owner in (0, _geteuid()) or owner == _find_owner(sys.prefix):
@@ -431,8 +431,8 @@ class Registry:
         """The error for a registry with a `mismatch`; it says how to freeze it again."""
         option = f" -{'O' * sys.flags.optimize}" if sys.flags.optimize else ""
         return RegistryVersionError(
-            f"{self.mismatch}; freeze it again with: {sys.executable or 'python'}{option} "
-            "-m frozenfinder freeze",
+            f"{self.mismatch}; freeze it again with {sys.executable or 'python'}{option}; "
+            "'frozenfinder info' shows how it was frozen",
             path=self.path,
         )
 
