@@ -22,7 +22,7 @@ TRICKS = (
     Trick(
         "attributes",
         "`cached` of a spec computed from known parts",
-        patch="from frozenfinder import finder; finder._CACHED_ENDING = ''",
+        patch="from frozenfinder.runtime import finder; finder._CACHED_ENDING = ''",
     ),
     Trick("windows", "code and index read in windows", switch="windows"),
     Trick("read-ahead", "wider windows for a recorded boot", switch="read-ahead"),
@@ -42,7 +42,7 @@ CHECKS = (
     Trick(
         "digest",
         "the digest check of everything that is read",
-        patch="from frozenfinder import layout; layout.check = lambda *_: None",
+        patch="from frozenfinder.runtime import layout; layout.check = lambda *_: None",
     ),
     Trick(
         "stat",

@@ -4,8 +4,8 @@
 
     finder = frozenfinder.install("app.frz")
 
-`install` and `uninstall` are here at once; `public` finds the others when a program asks for them.
-`__init__.pyi` has all of them for type checkers.
+`install` and `uninstall` are imported at once; `public` finds the other names when a program first
+uses them. `__init__.pyi` has all of them for type checkers.
 """
 
 from frozenfinder.runtime.hooks import install as install
@@ -13,7 +13,7 @@ from frozenfinder.runtime.hooks import uninstall as uninstall
 
 __version__ = "0.1.0"
 
-# one constant: every boot would pay for a table, and asks for none of them
+# one constant: every boot would pay for a table, and uses none of them
 _NAMES = """
 ClosedFinder ClosedLoader Finder Fixup FixupTable FreezeError FrozenEntry FrozenExtensionLoader
 FrozenFinder FrozenFinderError FrozenLoader ImportLock Mode NullFinder Plan Registry
@@ -24,8 +24,8 @@ __all__ = _NAMES.split()  # noqa: PLE0605  # the stub has a list
 
 
 def __getattr__(name: str) -> object:
-    # Programs ask every module in `sys.modules` for names while they iterate over it: a name that
-    # is not one of these imports nothing.
+    # Programs look up names in every module while they iterate over `sys.modules`: a name that is
+    # not one of these imports nothing.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # deferred: as above

@@ -1,4 +1,4 @@
-# The public interface, for type checkers; tests/typing holds it against what is there.
+# The public interface, for type checkers; tests/typing compares it with the package.
 
 from os import PathLike
 from typing import Final, Literal, TypeAlias, overload
@@ -22,10 +22,10 @@ from .runtime.finder import FrozenFinder as FrozenFinder
 from .runtime.hooks import default_registry as default_registry
 from .runtime.hooks import installed as installed
 from .runtime.hooks import uninstall as uninstall
+from .runtime.layout import FrozenEntry as FrozenEntry
 from .runtime.loader import FrozenExtensionLoader as FrozenExtensionLoader
 from .runtime.loader import FrozenLoader as FrozenLoader
 from .runtime.lock import ImportLock as ImportLock
-from .runtime.registry import FrozenEntry as FrozenEntry
 from .runtime.registry import Registry as Registry
 
 __version__: Final[str]

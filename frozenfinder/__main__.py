@@ -4,10 +4,10 @@ import sys
 
 
 def main(argv: "list[str] | None" = None) -> int:
-    """Carry out the command line `argv` (without the program's name); the exit status."""
+    """Run the command line `argv` (without the program's name); return the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     if arguments[:1] == ["run"]:
-        # on the way of a program that wants to start fast: argparse alone would double the cost
+        # a program waits for this: argparse alone would double the cost
         from frozenfinder.cli.run import main as run
 
         return run(arguments[1:])

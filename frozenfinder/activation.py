@@ -1,4 +1,4 @@
-"""What an interpreter does at its start where a registry was enabled, or handed on by `run`."""
+"""The start of an interpreter in an environment with an enabled registry, or below `run`."""
 
 import sys
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 def activate(registry: str, **options: "Any") -> None:
-    """Install a registry with these options, or say on stderr in one line why not; raises nothing.
+    """Install a registry with these options, or report on stderr in one line why not.
 
-    A `registry` that is no absolute path lies below `sys.prefix`. One that was frozen for another
-    optimisation level is left aside in silence: the same environment runs `python` and `python -O`.
+    A relative path `registry` is relative to `sys.prefix`. A registry for another optimisation
+    level is silently ignored: the same environment runs `python` and `python -O`. It raises no
+    Exception, and does nothing if FROZENFINDER=off is set.
     """
     if environment("FROZENFINDER") == "off":
         return
@@ -25,12 +26,12 @@ def activate(registry: str, **options: "Any") -> None:
             opened.close()
             return
         if opened.mismatch is not None or not is_listed():
-            # deferred: only where the registry cannot serve
+            # deferred: only needed if the registry cannot be used
             from frozenfinder.null_finder import make_version_error
 
             raise make_version_error(opened)
         install(opened, **options)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the interpreter starts
+    except Exception as error:  # noqa: BLE001  # the interpreter must start in any case
         _report(error)
 
 

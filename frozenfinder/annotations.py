@@ -1,4 +1,4 @@
-"""What programs annotate with: the modes of `install`, and what it returns."""
+"""Types for annotations in programs: the modes of `install`, and its results."""
 
 from typing import Literal, TypeAlias
 

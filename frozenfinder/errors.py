@@ -1,15 +1,16 @@
-"""Every exception that frozenfinder raises of its own."""
+"""All exception classes of frozenfinder."""
 
 
 class FrozenFinderError(Exception):
-    """The base of the hierarchy; catch it to catch them all."""
+    """The base class of all of them."""
 
 
 class RegistryError(FrozenFinderError, ImportError):
     """A registry is malformed or cannot be read.
 
-    `path` is the registry's file (or what was given in its place), `name` the entry, `offset` the
-    byte, counted from the registry's first; each is None where it does not apply.
+    `path` is the registry's file (or the name of a registry in memory), `name` the entry, and
+    `offset` the position in bytes from the start of the registry; each is None if it does not
+    apply.
     """
 
     def __init__(
@@ -25,19 +26,19 @@ class RegistryError(FrozenFinderError, ImportError):
 
 
 class RegistryNotFoundError(RegistryError):
-    """There is no file where the registry should be."""
+    """The file of the registry does not exist."""
 
 
 class RegistryVersionError(RegistryError):
-    """The registry was frozen for another interpreter, or in another version of the format."""
+    """The registry was frozen for another interpreter, or has another version of the format."""
 
 
 class RegistryTrustError(RegistryError):
-    """The registry's digest, owner or permissions are not what was asked for."""
+    """The registry's SHA-256, signature, owner or permissions are not the required ones."""
 
 
 class FreezeError(FrozenFinderError):
-    """A freeze could not be carried out; `module` names the module at fault, if it was one."""
+    """A freeze failed; `module` is the name of the module that caused it, or None."""
 
     def __init__(self, message: str, *, module: "str | None" = None) -> None:
         super().__init__(message)

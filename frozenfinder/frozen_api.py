@@ -1,6 +1,6 @@
-"""CPython's functions for frozen modules, `_imp.find_frozen` and its like, over a registry.
+"""CPython's functions for frozen modules, such as `_imp.find_frozen`, for a registry.
 
-Mirrors Python/import.c. `Registry` has methods of these names; no boot calls them.
+They mirror Python/import.c. `Registry` has methods with these names; no boot calls them.
 """
 
 from .runtime import layout
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from frozenfinder.runtime.layout import FrozenEntry
     from frozenfinder.runtime.registry import Registry
 
-# The statuses of a look-up, as `enum frozen_status` in Python/import.c has them, and its words.
+# The statuses of a look-up, as in `enum frozen_status` of Python/import.c, and CPython's messages.
 OKAY = "okay"
 BAD_NAME = "bad name"
 NOT_FOUND = "not found"
@@ -40,7 +40,7 @@ def is_utf8(name: str) -> bool:
 
 
 def find_status(registry: "Registry", name: str) -> "tuple[str, FrozenEntry | None]":
-    """The status of a look-up and the entry, as `find_frozen` in Python/import.c."""
+    """The status of a look-up, and the entry or None; as `find_frozen` in Python/import.c."""
     if not is_utf8(name):
         return BAD_NAME, None
     entry = registry.find_entry(name)
@@ -60,7 +60,8 @@ def find_frozen(
 ) -> "tuple[memoryview | None, bool, str] | None":
     """(code or None, whether a package, original name), or None; as `_imp.find_frozen`.
 
-    ImportError where the entry is excluded or invalid. The code is marshalled.
+    ImportError if the entry is excluded or invalid. With `withdata`, the code is marshalled, and
+    the regular expressions of the module may follow it; else it is None.
     """
     status, entry = _look_up(registry, "find_frozen() argument 1", name)
     if entry is None or status == DISABLED:
@@ -74,7 +75,7 @@ def find_frozen(
 def get_frozen_object(registry: "Registry", name: str) -> "CodeType":
     """The code object of that name, as `_imp.get_frozen_object`; ImportError without one.
 
-    `co_filename` is relative to the entry's root.
+    `co_filename` is relative to the entry's root. RegistryError if it is damaged.
     """
     status, entry = _look_up(registry, "get_frozen_object() argument 1", name)
     if entry is None or status != OKAY:

@@ -1,8 +1,8 @@
-"""The accessors of `sys.modules`, as Python/import.c has them.
+"""The accessors of `sys.modules`, as in Python/import.c.
 
-`sys.modules` may be replaced by any mapping, and then every access goes through that mapping's own
-`__getitem__`, `__setitem__` and `__delitem__`. Where it is gone (deleted, or None as the
-interpreter leaves it when it shuts down), each of these raises RuntimeError in CPython's words.
+A program may replace `sys.modules` by any mapping; then every access uses that mapping's own
+`__getitem__`, `__setitem__` and `__delitem__`. If it is missing (deleted, or None while the
+interpreter shuts down), each function raises RuntimeError in CPython's words.
 """
 
 import sys
@@ -23,9 +23,9 @@ _GONE_ON_ADD = (
 
 
 def add_module(name: str) -> ModuleType:
-    """The module in `sys.modules[name]`, or a new empty one put in place of whatever is there.
+    """The module in `sys.modules[name]`; if that is not a module, a new empty one replaces it.
 
-    Neither loads anything nor sets import attributes. Mirrors `PyImport_AddModuleRef()` of
+    It neither loads anything nor sets import attributes. Mirrors `PyImport_AddModuleRef()` of
     `Python/import.c`.
     """
     modules = get_modules(_GONE_ON_ADD)

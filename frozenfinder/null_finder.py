@@ -1,7 +1,7 @@
-"""`NullFinder`: what `install` gives back where nothing is to be served.
+"""`NullFinder`: the result of `install` if nothing is served.
 
-It has all that programs may use of a finder of either mode, so that a program which is told by
-FROZENFINDER=off to run without its registry, or which meets one of another interpreter, runs.
+It has the public interface of the finders of both modes. So a program still works if
+FROZENFINDER=off is set, or if its registry is for another interpreter.
 """
 
 import sys
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class NullExtractor:
-    """The extractor of a finder that extracts nothing."""
+    """The extractor of a finder that extracts no files."""
 
     __slots__ = ("in_memory",)
 
@@ -25,9 +25,9 @@ class NullExtractor:
 
 
 class NullFinder:
-    """A finder that serves nothing and is on no meta path.
+    """A finder that serves nothing and is not on `sys.meta_path`.
 
-    `registry` is None where FROZENFINDER=off kept it from being opened.
+    `registry` is None if it was not opened, because FROZENFINDER=off is set.
     """
 
     served = 0
@@ -42,31 +42,31 @@ class NullFinder:
     @property
     def fixups(self) -> "FixupTable":
         """The extension modules that were created in this interpreter: none by this finder."""
-        # deferred: only programs with extension modules ask
+        # deferred: only programs with extension modules need it
         from frozenfinder.native.fixups import table
 
         return table
 
     def lay_out(self, *packages: str) -> None:
-        """Do nothing: packages that are found on disk have their data files there, too."""
+        """Do nothing: packages on disk have their data files on disk, too."""
 
     def invalidate_caches(self) -> None:
-        """Do nothing: there are none."""
+        """Do nothing: there are no caches."""
 
     def __repr__(self) -> str:
         return f"<NullFinder of {self.registry!r}>"
 
 
 def refuse(registry: "Registry", mode: str) -> NullFinder:
-    """A finder for a registry that this interpreter may not serve, after a warning.
+    """Warn that this interpreter may not use the registry, and return a finder for it.
 
-    RegistryVersionError in closed mode, whose modules are nowhere else. The warning names the
-    caller of `install`.
+    RegistryVersionError in closed mode, because its modules are nowhere else. The RuntimeWarning
+    names the caller of `install`.
     """
     error = make_version_error(registry)
     if mode == "closed":
         raise error
-    # deferred: only where the registry cannot serve
+    # deferred: only needed if the registry cannot be used
     import warnings
 
     warnings.warn(f"frozenfinder serves nothing: {error}", RuntimeWarning, stacklevel=5)
@@ -79,8 +79,8 @@ def make_version_error(registry: "Registry") -> RegistryVersionError:
         return registry.version_error()
     (major, first), (_, last) = LISTED
     return RegistryVersionError(
-        f"this release of frozenfinder serves CPython {major}.{first} to {major}.{last}, and this "
+        f"this release of frozenfinder supports CPython {major}.{first} to {major}.{last}, this "
         f"is {sys.version_info[0]}.{sys.version_info[1]}; install a newer release, or set "
-        "FROZENFINDER_UNLISTED=1 to use this one all the same",
+        "FROZENFINDER_UNLISTED=1 to use this one anyway",
         path=registry.path,
     )

@@ -1,8 +1,8 @@
 """`Patterns`: the regular expressions of frozen modules, compiled when they were frozen.
 
-A module that compiles patterns when it is imported spends more on that than on all else. What
-`re` would come to is in the registry with the module's code, and goes to `re`'s own cache before
-the module asks: nothing is patched, and what a cache without them would give is equal.
+A module that compiles patterns when it is imported spends most of its time on that. The results
+that `re` would compute are in the registry with the module's code, and go into `re`'s own cache
+before the module needs them. Nothing is patched, and `re` would compute equal patterns itself.
 """
 
 import marshal
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 LIMIT = 512
-"""Patterns that `re` keeps (`re._MAXCACHE`); it is never filled beyond."""
+"""The number of patterns that `re` keeps (`re._MAXCACHE`); its cache is never filled further."""
 
 
 class Patterns:
-    """Puts frozen patterns into the cache of `re`, once that is there.
+    """Puts frozen patterns into the cache of `re`, once `re` is imported.
 
-    Threads share `pending` without a lock: `append` and `pop` are atomic, and whoever pops an item
-    fills the cache with it.
+    Threads share `pending` without a lock: `append` and `pop` are atomic, and the thread that pops
+    an item adds it to the cache.
     """
 
     __slots__ = ("pending",)
@@ -31,38 +31,38 @@ class Patterns:
         self.pending: "list[bytes]" = []
 
     def add(self, packed: "bytes | memoryview") -> None:
-        """Hand over what `freezer.patterns` packed; into the cache it goes now, or at `flush`.
+        """Add patterns that `freezer.compile.expressions` packed to the cache, now or at `flush`.
 
-        A microsecond or two for each pattern. What `seal` has not sealed is left alone.
+        Costs one or two microseconds for each pattern. Bytes without a valid seal are ignored.
         """
         self.pending.append(bytes(packed))
         self.flush()
 
     def flush(self) -> None:
-        """Fill the cache of `re` with what is pending; nothing while `re` is not imported."""
+        """Add the pending patterns to the cache of `re`; do nothing while `re` is not imported."""
         cache = getattr(get_module("re"), RE_CACHE, None)
         if type(cache) is not dict:
             return
         while self.pending:
             try:
                 packed = self.pending.pop()
-            except IndexError:  # another thread has it
+            except IndexError:  # another thread took it
                 return
             _fill(cache, packed)
 
 
 def seal(marshalled: bytes) -> bytes:
-    """The packed form of patterns: with a digest of their own before them.
+    """The packed form of patterns: with their own digest in front.
 
-    That of the blob holds what is in the blob, and not where in it the patterns begin.
+    The digest of the blob does not guard the position at which the patterns begin.
     """
     return digest(marshalled).to_bytes(8, "little") + marshalled
 
 
 def _fill(cache: "dict[Any, Any]", packed: bytes) -> None:
-    """Add what the cache lacks, as `re._compile` does, for as long as there is room.
+    """Add the patterns that the cache lacks, as `re._compile` does, as long as there is room.
 
-    Another interpreter's patterns, or what `_sre` refuses, is left to `re`: it then compiles.
+    Patterns of another interpreter, or that `_sre` refuses, are ignored: `re` compiles them.
     """
     # deferred: built in, and imported by `re` anyway
     import _sre  # type: ignore[import-not-found]
@@ -85,4 +85,4 @@ def _fill(cache: "dict[Any, Any]", packed: bytes) -> None:
 
 
 shared = Patterns()
-"""The interpreter's, for every finder: there is one cache of `re`."""
+"""The one object of this interpreter, for every finder: `re` has only one cache."""

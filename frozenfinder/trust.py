@@ -1,7 +1,7 @@
-"""What a program can ask of a registry's content: a SHA-256, a signature.
+"""Checks of a registry's content: its SHA-256, and its signature.
 
-`docs/explanation/threat-model.md` says what each protects against. Whoever asks gets the bytes that
-were checked to go on with, so that there is no moment between the check and the use.
+`docs/explanation/threat-model.md` says what each protects against. The caller goes on with the
+bytes that were checked, so nobody can change them between the check and the use.
 """
 
 import sys
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 
 def find_sha256() -> "Callable[..., Any]":
-    """OpenSSL's, which is five times as fast as CPython's own, or that; `hashlib` imports more."""
+    """OpenSSL's function, or CPython's own, which takes five times as long.
+
+    `hashlib` would import more.
+    """
     try:
-        # deferred: it is an extension module, and may be one that is embedded
+        # deferred: an extension module, which may be embedded
         from _hashlib import openssl_sha256
     except ImportError:
         pass
@@ -35,35 +38,42 @@ def find_sha256() -> "Callable[..., Any]":
 
 
 def check_sha256(data: bytes, expected: str, path: str) -> None:
-    """RegistryTrustError unless `data`, a registry's bytes, has this SHA-256."""
+    """RegistryTrustError unless `data`, the bytes of a registry, has this SHA-256.
+
+    `expected` is 32 bytes in hexadecimal, else ValueError.
+    """
     wanted = unpack_hex(expected, "sha256")
     found = find_sha256()(data).digest()
     if found != wanted:
         raise RegistryTrustError(
-            f"registry {path!r} has SHA-256 {found.hex()}, pinned was {wanted.hex()}; "
-            "get the one that was pinned, or pin this one if it is right",
+            f"registry {path!r} has SHA-256 {found.hex()}, expected {wanted.hex()}; "
+            "get the pinned registry, or change the pin if you trust this one",
             path=path,
         )
 
 
 def check_signature(data: bytes, key: str, path: str) -> None:
-    """RegistryTrustError unless `data`, a registry's bytes, is signed with this Ed25519 key."""
+    """RegistryTrustError unless `data`, the bytes of a registry, is signed with this Ed25519 key.
+
+    `key` is the public key, 32 bytes in hexadecimal, else ValueError. RegistryTrustError also
+    without the package `cryptography`.
+    """
     wanted = unpack_hex(key, "verify_key")
     offset, size, _ = unpack_header(data, len(data), path).sections["signature"]
     if not size:
         raise RegistryTrustError(
-            f"registry {path!r} has no signature, expected one with the key {wanted.hex()}; "
+            f"registry {path!r} has no signature, expected one by the key {wanted.hex()}; "
             "freeze it again with --sign",
             path=path,
         )
     try:
-        # deferred: a library that only signatures need
+        # deferred: only needed for signatures
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     except ImportError as error:
         raise RegistryTrustError(
             f"registry {path!r}: its signature cannot be checked: {error}; "
-            "pip install frozenfinder[sign]",
+            "run: pip install 'frozenfinder[sign]'",
             path=path,
         ) from error
     message = make_message(memoryview(data)[:offset])
@@ -71,7 +81,7 @@ def check_signature(data: bytes, key: str, path: str) -> None:
         Ed25519PublicKey.from_public_bytes(wanted).verify(data[offset:], message)
     except InvalidSignature:
         raise RegistryTrustError(
-            f"registry {path!r} has a signature that is not of its content with the key "
+            f"registry {path!r} has a signature that does not match its content and the key "
             f"{wanted.hex()}; it was changed, or signed with another key",
             path=path,
             offset=offset,
@@ -79,7 +89,7 @@ def check_signature(data: bytes, key: str, path: str) -> None:
 
 
 def make_message(*pieces: "bytes | memoryview") -> bytes:
-    """What is signed: of all of a registry before its signature."""
+    """The message to sign, from the bytes of a registry before its signature."""
     computed = find_sha256()()
     for piece in pieces:
         computed.update(piece)
@@ -87,7 +97,7 @@ def make_message(*pieces: "bytes | memoryview") -> bytes:
 
 
 def unpack_hex(text: str, argument: str) -> bytes:
-    """32 bytes from hexadecimal; ValueError that names the argument."""
+    """32 bytes from hexadecimal; else a ValueError that names the argument."""
     try:
         unpacked = bytes.fromhex(text)
     except ValueError:

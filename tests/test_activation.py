@@ -245,7 +245,7 @@ def test_it_starts_where_a_module_of_the_registry_is_damaged(enabled: Env) -> No
     enabled.registry.write_bytes(data)
     done = enabled.run("-c", "import m; print(m.VALUE)")
     assert (done.returncode, done.stdout) == (0, "served\n")
-    assert "RuntimeWarning: frozenfinder serves nothing more: " in done.stderr
+    assert "RuntimeWarning: frozenfinder uses normal imports from now on: " in done.stderr
 
 
 def test_it_starts_where_the_registry_is_for_another_interpreter(enabled: Env) -> None:
@@ -441,7 +441,7 @@ def test_status_tells_what_else_keeps_it_from_serving(enabled: Env) -> None:
     module = enabled.packages / f"{MODULE}.py"
     module.write_text("x =")
     problem = enabled.status(1)["problem"]
-    assert problem.startswith(f"{str(module)!r} is not as 'frozenfinder enable' writes it: ")
+    assert problem.startswith(f"{str(module)!r} was changed after 'frozenfinder enable' wrote it: ")
     module.unlink()
     assert "No such file" in enabled.status(1)["problem"]
 
@@ -496,3 +496,17 @@ def test_a_registry_of_another_interpreter_is_told_of_in_one_line(
 def test_without_stderr_nothing_is_told(tmp_path: Path, run_python: RunPython) -> None:
     setup = "sys.stderr = None"
     assert activate(tmp_path, run_python, setup, marshal_version=99) == ("[]", "")
+
+
+def test_why_explains_the_enabled_registry(enabled: Env) -> None:
+    """Without --registry: the enabled one would answer, so it is the one in question."""
+    done = enabled.run("-m", "frozenfinder", "why", "m")
+    assert done.stdout.startswith(
+        f"m: served from registry {str(enabled.registry)!r}, overlay mode"
+    )
+
+
+def test_why_looks_at_another_registry_than_the_enabled_one(enabled: Env) -> None:
+    other = shutil.copy2(enabled.registry, enabled.prefix / "other.frz")
+    done = enabled.run("-m", "frozenfinder", "why", "--registry", other, "--mode", "closed", "m")
+    assert done.stdout.startswith(f"m: served from registry {str(other)!r}, closed mode")

@@ -56,8 +56,8 @@ def test_what_a_process_prints_can_be_kept(tmp_path: Path) -> None:
     ("code", "message"),
     [
         ("import sys; sys.stderr.write('one\\ntwo\\n'); sys.exit(3)", "exit status 3: two"),
-        ("import sys; sys.exit(1)", "exit status 1: it wrote nothing to stderr"),
-        ("import os; os.kill(os.getpid(), 9)", "exit status -9: it wrote nothing to stderr"),
+        ("import sys; sys.exit(1)", "exit status 1: no output on stderr"),
+        ("import os; os.kill(os.getpid(), 9)", "exit status -9: no output on stderr"),
     ],
 )
 def test_a_process_that_fails_is_an_error(code: str, message: str) -> None:
@@ -152,7 +152,7 @@ def test_a_page_shows_the_longest_imports_only() -> None:
     ]
     text = make_page("x", [("",)], {"before": imports, "after": []})
     assert len(Page(text).bars) == 120
-    assert "120 imports, and 80 more that took less." in text
+    assert "120 imports, and 80 shorter ones." in text
     assert "module199" in text
 
 

@@ -463,7 +463,7 @@ def test_an_interpreter_of_another_magic_number_is_told_which_one_to_use(
 def test_extension_modules_of_another_build_are_told() -> None:
     found = ", ".join(EXTENSION_SUFFIXES)
     assert find_complaint(".cpython-30-none.so", 0) == (
-        f"holds extension modules that end in '.cpython-30-none.so', {sys.executable} loads "
+        f"contains extension modules that end in '.cpython-30-none.so', {sys.executable} loads "
         f"{found}; build it again with this interpreter"
     )
     assert find_complaint(EXTENSION_SUFFIXES[0], sys.hexversion) is None
@@ -471,7 +471,7 @@ def test_extension_modules_of_another_build_are_told() -> None:
 
 def test_the_standard_library_of_another_release_is_told() -> None:
     assert find_complaint("", 0x030D01F0) == (
-        f"holds the standard library of Python 3.13.1, {sys.executable} is Python "
+        f"contains the standard library of Python 3.13.1, {sys.executable} is Python "
         f"{sys.version.split()[0]}; run it with that release, or build it again"
     )
 
@@ -586,8 +586,7 @@ def test_what_a_program_imports_and_does_not_compile_is_left_out(
 
 
 LACKING = (
-    " is not among the {count} modules to bundle; "
-    "add what has it with --distribution, --package or --path"
+    " is not among the {count} modules to bundle; add it with --distribution, --package or --path"
 )
 
 
@@ -601,6 +600,7 @@ LACKING = (
                 "entry point of that name; install one, or use --entry"
             ),
         ),
+        ("--entry tool:nonesuch", "entry 'tool:nonesuch': module 'tool' defines no 'nonesuch'"),
         ("--entry tool:main()", "entry 'tool:main()': expected MODULE or MODULE:FUNCTION"),
         (
             "--entry tool.nonesuch:main --package tool",
@@ -611,7 +611,7 @@ LACKING = (
             "entry 'tool.inner': module 'tool.inner.__main__'" + LACKING,
         ),
         ("-m nonesuch", "entry 'nonesuch': module 'nonesuch'" + LACKING),
-        ("-m tool --lay-out x", "lay-out 'x': is no top-level package of what is frozen"),
+        ("-m tool --lay-out x", "lay-out 'x': is not a top-level package among the frozen modules"),
         (
             "-m tool --world",
             "--world needs --stdlib: nothing outside the bundle can be imported",
@@ -651,8 +651,8 @@ def test_a_program_that_does_not_compile_is_not_bundled(
     assert main(["bundle", "-o", str(path), "--path", ".", *options]) == 2
     assert capsys.readouterr().err == (
         f"frozenfinder: module 'broken': {str(tmp_path / 'broken.py')!r} does not compile: "
-        "SyntaxError: invalid syntax (broken.py, line 1); it was asked for by name, so that it is "
-        "not left out\n"
+        "SyntaxError: invalid syntax (broken.py, line 1); it was requested by name, so it "
+        "cannot be left out\n"
     )
     assert not path.exists()
 
@@ -661,7 +661,7 @@ def test_a_program_that_does_not_compile_is_not_bundled(
     ("name", "complaint"),
     [
         ("folder", "is a directory, expected a bundle or nothing"),
-        ("notes.txt", "is a file and not a bundle; remove it, or choose another name"),
+        ("notes.txt", "is a file but not a bundle; remove it, or choose another name"),
         ("none/app.pyz", "its folder does not exist; create it first"),
     ],
 )

@@ -369,7 +369,7 @@ def test_a_file_that_is_changed_all_the_time_is_given_up(tmp_path: Path) -> None
     path = str(cache.locate(parcel, file))
     with pytest.raises(UnusableError) as caught:
         cache.provide(parcel, file, Changing(b"x"))
-    assert str(caught.value) == f"{path!r} is changed by others while it is written"
+    assert str(caught.value) == f"{path!r} was changed by other processes while it was written"
 
 
 # -- directories that cannot be used
@@ -394,7 +394,7 @@ def put_a_file(path: Path) -> None:
 
 MODES = "others can write there"
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "another user's": (give_away, "'{0}' belongs to user 65534, expected 0"),
+    "another user's": (give_away, "'{0}' is owned by uid 65534, expected uid 0"),
     "writable by everybody": (
         lambda path: path.chmod(0o777),
         "'{0}' has mode 0777, expected 0700: " + MODES,
@@ -444,7 +444,9 @@ def test_a_folder_above_that_everybody_can_write_to_is_refused(family: Family) -
     family = replace(family, cache=family.cache / "below")
     family.cache.parent.mkdir()
     family.cache.parent.chmod(0o777)
-    loaded_from_memory(family, f"'{family.cache.parent}', above it, is writable by everybody")
+    loaded_from_memory(
+        family, f"the folder '{family.cache.parent}' above it is writable by everybody"
+    )
     family.cache.parent.chmod(0o1777)
     assert family.load() == []
 
@@ -453,7 +455,11 @@ def test_a_folder_above_that_is_another_users_is_refused(family: Family) -> None
     family = replace(family, cache=family.cache / "below")
     family.cache.parent.mkdir()
     give_away(family.cache.parent)
-    loaded_from_memory(family, f"'{family.cache.parent}', above it, belongs to user 65534")
+    loaded_from_memory(
+        family,
+        f"the folder '{family.cache.parent}' above it is owned by uid 65534, expected root or "
+        "uid 0",
+    )
 
 
 def test_a_folder_that_another_process_makes_first_is_taken(
@@ -490,7 +496,7 @@ def test_a_cache_that_belongs_to_root_is_not_another_users(family: Family) -> No
         family.cache.chmod(0o755)
         called, reason = family.run(OTHER_USER)
     assert called == "101"
-    expected = f"{str(family.cache)!r} belongs to user 0, expected {NOBODY}"
+    expected = f"{str(family.cache)!r} is owned by uid 0, expected uid {NOBODY}"
     assert reason == str(("family.first", expected))
 
 

@@ -88,8 +88,8 @@ class TestBadRegistry:
 
     def test_a_missing_file_is_refused(self) -> None:
         self.check(
-            f"registry {str(self.path)!r} does not exist; make one with: "
-            f"{sys.executable} -m frozenfinder freeze --stdlib -o {self.path}"
+            f"registry {str(self.path)!r} does not exist; check the path, or freeze one with: "
+            f"{sys.executable} -m frozenfinder freeze --help"
         )
 
     def test_a_directory_is_refused(self) -> None:
@@ -132,7 +132,7 @@ def test_run_refuses_a_registry_of_another_interpreter(
     assert_refused(
         done,
         f"registry {str(registry)!r} was frozen for optimisation level 0, this interpreter has 1; "
-        f"freeze it again with: {sys.executable} -O -m frozenfinder freeze",
+        f"freeze it again with {sys.executable} -O; 'frozenfinder info' shows how it was frozen",
     )
 
 
@@ -379,7 +379,7 @@ def test_why_gives_the_finders_own_reason(cli: Cli, registry: Path, lib: Path) -
     assert (told["by"], told["origin"]) == ("path", str(path))
     assert told["reason"] == (
         f"its source {str(path)!r} has mtime {mtime} and size {path.stat().st_size}, "
-        f"frozen were {mtime} and {before}"
+        f"but was frozen with {mtime} and {before}"
     )
 
 
@@ -454,7 +454,7 @@ def test_a_missing_default_registry_is_told_with_the_command_that_makes_it(cli: 
         pytest.skip(f"{path} exists")
     assert_refused(
         cli("ls"),
-        f"there is no default registry: registry {path!r} does not exist; make one with: "
+        f"there is no default registry {path!r}; make one with: "
         f"{sys.executable} -m frozenfinder freeze --stdlib -o {path}",
     )
 

@@ -259,7 +259,11 @@ print(told.decode())
         ("--distribution", "absent-dist", "distribution 'absent-dist': is not installed in the "),
         ("--path", "absent", "path 'absent': does not exist, expected a directory "),
         ("--manifest", "absent.txt", "manifest 'absent.txt' cannot be read: No such file "),
-        ("--entry", "absent.module:main", "entry 'absent.module:main': no module 'absent.module' "),
+        (
+            "--entry",
+            "absent.module:main",
+            "entry 'absent.module:main': module 'absent.module' was not ",
+        ),
         ("--metadata", "absent-dist", "metadata 'absent-dist': is not installed in the "),
         ("--include-data", "absent/*", "include-data 'absent/*': no data file below the "),
     ],
@@ -282,10 +286,13 @@ def test_input_that_is_not_there_is_refused(
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("entry absent:main", "entry 'absent:main': no module 'absent' in the "),
+        ("entry absent:main", "entry 'absent:main': module 'absent' was not found in the "),
         ("recorded json.absent", "recorded 'json.absent': not found in the "),
         ("package absent", "package 'absent': not found in the "),
-        ("stdlib\nlay-out absent", "lay-out 'absent': is no top-level package of what is frozen"),
+        (
+            "stdlib\nlay-out absent",
+            "lay-out 'absent': is not a top-level package among the frozen modules",
+        ),
         ("freeze all", "manifest 'app.txt' line 1: begins with 'freeze', expected one of "),
     ],
 )
@@ -342,7 +349,7 @@ def test_a_module_that_was_named_and_cannot_be_frozen_is_an_error(
     assert_refused(
         cli(*freeze, cwd=lib),
         f"module {name!r}: {str(lib / broken)!r} does not compile: SyntaxError: invalid syntax "
-        f"({Path(broken).name}, line 1); it was asked for by name, so that it is not left out",
+        f"({Path(broken).name}, line 1); it was requested by name, so it cannot be left out",
     )
     assert output.read_bytes() == old
 
@@ -379,7 +386,7 @@ def test_another_file_is_not_written_over(cli: Cli, lib: Path, output: Path) -> 
     output.write_text("import antigravity\n")
     assert_refused(
         cli("freeze", "--path", lib, "-o", output),
-        f"output {str(output)!r}: is a file that begins with b'import a' and not a registry; "
+        f"output {str(output)!r}: is not a registry, because it begins with b'import a'; "
         "remove it, or choose another name",
     )
     assert output.read_text() == "import antigravity\n"

@@ -316,7 +316,7 @@ def test_a_registry_of_another_level_is_refused(frozen: Tree) -> None:
     last = done.stderr.splitlines()[-1]
     assert last.startswith(
         f"frozenfinder.errors.RegistryVersionError: registry {str(frozen.registry)!r} was frozen "
-        "for optimisation level 0, this interpreter has 1; freeze it again with: "
+        "for optimisation level 0, this interpreter has 1; freeze it again with "
     )
 
 

@@ -10,6 +10,11 @@ from support.overlays import Tree
 from support.processes import Python
 
 from frozenfinder.runtime.collector import FROZEN_AT_START, LIMIT, PROMOTED, RELAXED, Collector
+from frozenfinder.runtime.system import FREE_THREADED
+
+generations = pytest.mark.skipif(
+    FREE_THREADED, reason="a build without a GIL has no generations, and gets no collector"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +61,7 @@ def test_what_the_program_sets_meanwhile_stands() -> None:
     assert gc.get_threshold()[0] == 1234
 
 
+@generations
 def test_what_an_import_left_is_promoted_without_a_collection(thresholds: tuple[int, ...]) -> None:
     collections: list[str] = []
     collector = Collector()
@@ -72,6 +78,17 @@ def test_what_an_import_left_is_promoted_without_a_collection(thresholds: tuple[
     assert all(map(gc.is_tracked, left))
 
 
+@generations
+def test_what_is_promoted_is_in_the_oldest_generation(thresholds: tuple[int, ...]) -> None:
+    collector = Collector()
+    collector.relax()
+    left: list[list[object]] = [[] for _ in range(2 * thresholds[0])]
+    collector.restore()
+    promoted = set(map(id, gc.get_objects(generation=2)))
+    assert all(id(each) in promoted for each in left)
+
+
+@generations
 def test_a_long_import_is_promoted_piece_by_piece_and_never_collected(
     tmp_path: Path, python: Python
 ) -> None:
@@ -95,6 +112,7 @@ print(gc.get_freeze_count() < {FROZEN_AT_START})
     assert python("-c", code).stdout == "True\n"
 
 
+@generations
 def test_less_than_that_waits_for_the_end_of_the_import() -> None:
     collector = Collector()
     collector.relax()
@@ -144,6 +162,7 @@ def test_what_the_program_has_frozen_stays_frozen(thresholds: tuple[int, ...]) -
         gc.unfreeze()
 
 
+@generations
 @pytest.mark.parametrize(
     ("env", "inside"),
     [({}, RELAXED), ({"FROZENFINDER_WITHOUT": "collector"}, gc.get_threshold()[0])],

@@ -170,7 +170,7 @@ def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
     (lib / "pkg" / "loop").symlink_to("..")
     os.mkfifo(lib / "pipe.py")
     plan = discover(Manifest(paths=(str(lib),)), [])
-    library = "is a shared library that no import finds, and stays where it is"
+    library = "is a shared library, which is embedded only with --extensions=embed"
     assert reasons(plan) == {
         ".git": "is hidden",
         ".hidden.py": "is hidden",
@@ -179,7 +179,7 @@ def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
         "pkg/libfast.so.1.2": library,
         "pkg/other.cpython-00-none.so": library,
         "dangling.py": "is a symbolic link to 'nowhere.py', which does not exist",
-        "pkg/loop": "is a symbolic link to a folder that it lies in",
+        "pkg/loop": "is a symbolic link to a folder that contains it",
         "pipe.py": "is not a regular file",
     }
     assert names(plan) == ["pkg"]
@@ -313,7 +313,7 @@ print(len(plan.modules), {'p', 'p.q', 'n'} & set(sys.modules))
 
 def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
     write_tree(tmp_path, {"p/__init__.py": ""})
-    advice = "a package that is installed in another way is frozen with --path and its folder"
+    advice = "if it is installed elsewhere, freeze its folder with --path"
     assert error(Manifest(packages=("nope",)), [tmp_path]) == (
         f"package 'nope': not found in the 1 directories of sys.path; {advice}"
     )
@@ -322,7 +322,7 @@ def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
         f"{advice}"
     )
     assert error(Manifest(packages=("sys",)), [tmp_path]) == (
-        "package 'sys': 'sys' is built into the interpreter, which leaves no file"
+        "package 'sys': 'sys' is built into the interpreter, so there is no file to freeze"
     )
     assert error(Manifest(packages=("p..q",))) == "package 'p..q': is not the name of a module"
 
@@ -365,8 +365,8 @@ def test_a_distribution_is_its_modules_its_data_and_its_metadata(tmp_path: Path)
         "my/data.txt",
     ]
     assert reasons(plan) == {
-        "../bin/my": "lies outside the directory that the distribution is installed in",
-        "single.py": "is in the distribution's RECORD and not on disk",
+        "../bin/my": "is outside the directory that the distribution is installed in",
+        "single.py": "is in the distribution's RECORD but not on disk",
     }
     assert {module.why for module in plan.modules} == {"distribution My-Dist"}
 
@@ -399,7 +399,7 @@ def test_dependencies_are_followed_if_that_is_asked(tmp_path: Path) -> None:
     assert names(discover(Manifest(distributions=("top",)), [str(tmp_path)])) == ["top"]
     plan = with_dependencies(tmp_path, "top")
     assert names(plan) == ["deeper", "needed", "top"]
-    assert reasons(plan) == {"lacking": "is required by 'top', and is not installed"}
+    assert reasons(plan) == {"lacking": "is required by 'top', but is not installed"}
 
 
 def test_what_an_extra_requires_is_followed_where_the_extra_is_required(tmp_path: Path) -> None:
@@ -417,7 +417,7 @@ def test_what_an_extra_requires_is_followed_where_the_extra_is_required(tmp_path
         install(tmp_path, name, {f"{name.replace('-', '_')}.py": ""})
     plan = with_dependencies(tmp_path, "app")
     assert names(plan) == ["app", "by_name", "deep", "lib", "nested", "socksy"]
-    assert reasons(plan) == {"absent": "is required by 'lib', and is not installed"}
+    assert reasons(plan) == {"absent": "is required by 'lib', but is not installed"}
     assert names(with_dependencies(tmp_path, "lib")) == ["lib"]
 
 
@@ -456,7 +456,7 @@ def test_markers_decide_what_is_required_and_not_what_is_installed(tmp_path: Pat
         install(tmp_path, name, {f"{name}.py": ""})
     plan = with_dependencies(tmp_path, "top")
     assert names(plan) == ["here", "top"]
-    assert reasons(plan) == {"same": "is required by 'top', and is not installed"}
+    assert reasons(plan) == {"same": "is required by 'top', but is not installed"}
 
 
 def test_a_requirement_by_url_is_followed_by_its_name(tmp_path: Path) -> None:
@@ -469,7 +469,7 @@ def test_a_requirement_by_url_is_followed_by_its_name(tmp_path: Path) -> None:
     install(tmp_path, "socksy", {"socksy.py": ""})
     plan = with_dependencies(tmp_path, "top")
     assert names(plan) == ["lib", "socksy", "top"]
-    assert reasons(plan) == {"gone": "is required by 'top', and is not installed"}
+    assert reasons(plan) == {"gone": "is required by 'top', but is not installed"}
 
 
 def test_a_requirement_that_is_not_valid_is_left_out_and_named(tmp_path: Path) -> None:
@@ -480,11 +480,11 @@ def test_a_requirement_that_is_not_valid_is_left_out_and_named(tmp_path: Path) -
     assert names(plan) == ["good", "top"]
     assert reasons(plan) == {
         "bad (>dev)": (
-            "is required by 'top', and not valid: InvalidRequirement: Expected matching "
+            "is required by 'top', but is not valid: InvalidRequirement: Expected matching "
             "RIGHT_PARENTHESIS for LEFT_PARENTHESIS, after version specifier"
         ),
         "odd; 'x' in extras": (
-            "is required by 'top', and not valid: UndefinedEnvironmentName: 'extras'"
+            "is required by 'top', but is not valid: UndefinedEnvironmentName: 'extras'"
         ),
     }
 
@@ -500,7 +500,7 @@ def test_an_editable_installation_is_refused(installer: str, tmp_path: Path) -> 
     install(tmp_path, "edited", {"x.pth": ""})
     write_tree(tmp_path, {"edited-1.0.dist-info/direct_url.json": EDITABLE[installer]})
     assert error(Manifest(distributions=("edited",)), [tmp_path]) == (
-        "distribution 'edited': is an editable installation, whose files lie elsewhere; "
+        "distribution 'edited': is an editable installation, whose files are elsewhere; "
         "freeze their folder with --path"
     )
 

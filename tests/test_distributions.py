@@ -162,8 +162,8 @@ def test_what_a_requirement_lacks_is_told(wheels: Path, tmp_path: Path, python: 
         env={"PYTHONPATH": str(tmp_path / "site")},
     )
     assert [line for line in done.stdout.splitlines() if "is required by" in line] == [
-        "  lib-tools: is required by 'app', and is not installed",
-        "  socksy: is required by 'lib', and is not installed",
+        "  lib-tools: is required by 'app', but is not installed",
+        "  socksy: is required by 'lib', but is not installed",
     ]
 
 
@@ -187,7 +187,7 @@ def test_an_editable_installation_is_refused(
     with pytest.raises(FreezeError) as caught:
         discover(Manifest(distributions=("edited",)), [str(tmp_path / "site")])
     assert str(caught.value) == (
-        "distribution 'edited': is an editable installation, whose files lie elsewhere; "
+        "distribution 'edited': is an editable installation, whose files are elsewhere; "
         "freeze their folder with --path"
     )
 

@@ -230,8 +230,8 @@ def test_a_glob_that_no_data_file_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FreezeError) as caught:
         discover(Manifest(data=("app/*",)), [str(tmp_path)])
     assert str(caught.value) == (
-        "include-data 'app/*': no data file below the 1 directories of sys.path has such a path; "
-        "a path begins with a package: 'certifi/*.pem'"
+        "include-data 'app/*': no data file below the 1 directories of sys.path matches; a path "
+        "begins with a package, as in 'certifi/*.pem'"
     )
 
 
@@ -266,8 +266,8 @@ print(plan.lay_out)
 
 
 WORDS = (
-    "has a line that begins with another word than package, distribution, metadata, include-data "
-    "and lay-out"
+    "has other lines, expected only lines that begin with package, distribution, metadata, "
+    "include-data or lay-out"
 )
 
 
@@ -276,7 +276,7 @@ WORDS = (
     [
         ("['world']", WORDS),
         ("1 / 0", "fails with ZeroDivisionError: division by zero"),
-        ("5", "is 5, expected a list of lines of a manifest"),
+        ("5", "is 5, expected a list of manifest lines"),
     ],
 )
 def test_a_rule_that_is_none_is_named(
@@ -329,8 +329,8 @@ print("done")
 
 def test_an_entry_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert error(tmp_path, APP, "app.gone:main") == (
-        "entry 'app.gone:main': no module 'app.gone' in the 1 directories of sys.path; "
-        "name one that can be imported, or add its folder with --search"
+        "entry 'app.gone:main': module 'app.gone' was not found in the 1 directories of sys.path; "
+        "name a module that can be imported, or add its folder with --search"
     )
 
 
@@ -338,9 +338,9 @@ def test_an_entry_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ("entry", "complaint"),
     [
         ("app.cli:gone", "module 'app.cli' defines no 'gone'"),
-        ("app.cli:", "expected a module, or a module, ':' and a function"),
-        ("app..cli", "expected a module, or a module, ':' and a function"),
-        ("", "expected a module, or a module, ':' and a function"),
+        ("app.cli:", "expected MODULE or MODULE:FUNCTION"),
+        ("app..cli", "expected MODULE or MODULE:FUNCTION"),
+        ("", "expected MODULE or MODULE:FUNCTION"),
     ],
 )
 def test_an_entry_that_is_no_function_is_refused(

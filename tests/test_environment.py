@@ -170,7 +170,10 @@ def test_overlay_goes_on_without_a_registry_that_is(
     code = START + "import pkg.mod\n" + DAMAGES[damage] + LATE
     done = python("-c", code, *arguments(tree, "overlay"))
     assert done.stdout == "late 2\n"
-    assert done.stderr.count("RuntimeWarning: frozenfinder serves nothing more: registry ") == 1
+    assert (
+        done.stderr.count("RuntimeWarning: frozenfinder uses normal imports from now on: registry ")
+        == 1
+    )
 
 
 @posix_only

@@ -305,7 +305,7 @@ def test_a_file_for_another_interpreter_is_left_to_stock(tmp_path: Path, python:
     compile_native(tree.lib / name, "native")
     freeze(tree.registry, tree.lib, [extension("native", tree.lib, name)])
     ours = tree.run(SHOW + "show('native')\nprint(finder.bypassed)")
-    reason = "this interpreter loads no extension modules that end in '.cpython-300-none.so'"
+    reason = "this interpreter does not load extension modules ending in '.cpython-300-none.so'"
     assert ours.output.splitlines() == [
         "native ModuleNotFoundError No module named 'native'",
         str({"native": reason}),

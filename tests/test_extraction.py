@@ -160,7 +160,7 @@ def test_debugging_says_what_is_loaded_from_memory(family: Family) -> None:
 def test_a_user_without_a_home_has_modules_in_memory(family: Family) -> None:
     env = {"HOME": "nowhere", "XDG_CACHE_HOME": "", "FROZENFINDER_CACHE": ""}
     done = family.python("-c", LOAD, family.registry, env=env)
-    reason = ("family.first", "there is no home directory to have a cache in")
+    reason = ("family.first", "no home directory was found for the cache")
     assert done.stdout.splitlines()[1] == str(reason)
 
 
@@ -426,8 +426,8 @@ def test_data_that_a_module_looks_for_beside_itself_keeps_it_out_of_memory(
         build_registry(module, files=[data_file("data.txt", b"data")]), "m", ImportError
     ) as told:
         told.append(
-            "registry '<bytes>': extension module 'm' cannot be put into the cache: "
-            f"{NO_CACHE_REASON}, and not into memory either: it looks for 'data.txt' beside it; "
+            "registry '<bytes>': extension module 'm' can neither be put into the cache: "
+            f"{NO_CACHE_REASON}, nor loaded from memory: it needs 'data.txt' beside it; "
             "set FROZENFINDER_CACHE to a directory of your own"
         )
 
@@ -447,8 +447,8 @@ def test_content_that_its_parcel_does_not_list_is_never_loaded(
     module = extension("m", tmp_path, file.name, parcel=[wrong])
     with refused(build_registry(module), "m", RegistryError) as told:
         told.append(
-            f"registry '<bytes>': file {file.name!r} is not the one that its parcel lists, "
-            f"of {size} bytes and SHA-256 {'5f' * 32}; freeze it again"
+            f"registry '<bytes>': file {file.name!r} differs from its parcel, expected "
+            f"{size} bytes with SHA-256 {'5f' * 32}; freeze it again"
         )
     assert list((tmp_path / "cache").rglob("*.so")) == []
 
@@ -460,8 +460,8 @@ def test_a_library_that_is_not_in_the_registry_is_an_error(tmp_path: Path) -> No
     module = extension("m", tmp_path, file.name, parcel=[missing, parcel_file(tmp_path, file.name)])
     with refused(build_registry(module), "m", RegistryError) as told:
         told.append(
-            "registry '<bytes>': a parcel lists the library 'lib/libx.so', expected it among the "
-            "files; freeze it again"
+            "registry '<bytes>': a parcel lists the library 'lib/libx.so', which the registry "
+            "does not contain; freeze it again"
         )
 
 
@@ -532,7 +532,7 @@ def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
     with refused(registry, "m", ImportError) as told:
         told.append(
             f"registry {str(registry)!r}: the file {str(file)!r} of extension module 'm' has "
-            f"{file.stat().st_size} bytes, frozen were 12; freeze it again"
+            f"{file.stat().st_size} bytes, expected 12; freeze it again"
         )
 
 
@@ -552,7 +552,7 @@ def test_a_file_that_is_gone_is_an_import_error(tmp_path: Path) -> None:
 def test_a_registry_in_memory_has_nothing_beside_it(tmp_path: Path) -> None:
     with refused(referring(tmp_path).read_bytes(), "m", ImportError) as told:
         told.append(
-            "registry '<bytes>': the file of extension module 'm' lies beside the registry, which "
+            "registry '<bytes>': the file of extension module 'm' is beside the registry, which "
             "is in memory; freeze it again with --extensions=embed"
         )
 

@@ -11,6 +11,7 @@ from support.processes import RunPython
 from support.registries import build_registry
 
 from frozenfinder.native.fixups import BASIC, BUILTIN, MULTI, REINIT, UNKNOWN, FixupTable
+from frozenfinder.runtime.system import FREE_THREADED
 
 PATH = "/lib/spam.so"
 
@@ -275,7 +276,9 @@ else:
 """
 
 
-@pytest.mark.skipif(sys.version_info < (3, 13), reason="an interpreter cannot be configured")
+@pytest.mark.skipif(
+    sys.version_info < (3, 13) or FREE_THREADED, reason="an interpreter cannot be configured"
+)
 def test_it_is_the_check_that_is_configured_which_refuses(run_python: RunPython) -> None:
     """Of two interpreters, that one checks which has daemon threads, and the other does not."""
     lines = run_python(CONFIGURED).stdout.splitlines()
@@ -297,6 +300,7 @@ for isolated in (False, True):
     raised = run(interpreter, '''
 import _imp
 from frozenfinder.native.fixups import FixupTable
+from frozenfinder.runtime.system import FREE_THREADED
 table = FixupTable()
 def ask(setting):
     if setting is not None:
@@ -306,7 +310,9 @@ def ask(setting):
     except ImportError as error:
         return str(error)
     return "allowed"
-settings = (None, 1, -1, 0) if hasattr(_imp, "_override_multi_interp_extensions_check") else [None]
+settings = [None]
+if hasattr(_imp, "_override_multi_interp_extensions_check") and not FREE_THREADED:
+    settings += [1, -1, 0]
 print(table.interpreter, *map(ask, settings), sep="; ", flush=True)
 ''')
     assert raised is None, raised
@@ -318,7 +324,9 @@ def test_subinterpreters_allow_what_cpython_says(run_python: RunPython) -> None:
     """By their configuration, checks enforced, checks suppressed, and by their configuration."""
     refused = "module spam does not support loading in subinterpreters"
     lines = run_python(SUBINTERPRETERS).stdout.splitlines()
-    if sys.version_info >= (3, 12):
+    if FREE_THREADED:  # where every subinterpreter checks, and nobody may override that
+        assert lines == [f"1; {refused}", f"2; {refused}"]
+    elif sys.version_info >= (3, 12):
         assert lines == [
             f"1; allowed; {refused}; allowed; allowed",
             f"2; {refused}; {refused}; allowed; {refused}",

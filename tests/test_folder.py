@@ -367,7 +367,7 @@ def test_a_folder_that_is_removed_all_the_time_is_not_used(
     with pytest.raises(UnusableError) as caught:
         private.use("data")
     path = f"{private.path}/data"
-    assert str(caught.value) == f"{path!r} is removed by others while it is used"
+    assert str(caught.value) == f"{path!r} was removed by other processes while it was used"
 
 
 @posix_only

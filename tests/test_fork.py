@@ -6,6 +6,8 @@ import sys
 import pytest
 from support.processes import LONG_TIMEOUT, TESTS, RunPython
 
+from frozenfinder.runtime.system import FREE_THREADED
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
 PROLOGUE = f"""
@@ -39,6 +41,7 @@ def start(function):
 """
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="there stock's own imports hang and fail in a child, too")
 @pytest.mark.long
 def test_none_of_500_children_forked_during_imports_hangs(run_python: RunPython) -> None:
     code = """
@@ -187,6 +190,7 @@ with from_stock({"plain": Source(WAIT)}):
     run_python(PROLOGUE + code)
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="a build without a GIL gets no collector")
 def test_a_child_has_the_collector_as_the_program_set_it(run_python: RunPython) -> None:
     code = """
 import gc
@@ -301,6 +305,7 @@ assert in_child(install_another) == 0
     run_python(PROLOGUE + code)
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="a build without a GIL gets no collector")
 def test_after_many_imports_and_forks_the_threshold_is_as_it_was(run_python: RunPython) -> None:
     code = """
 import gc

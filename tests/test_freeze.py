@@ -147,7 +147,7 @@ def test_modules_without_code_are_entries(lib: Path, output: Path, opened: Open)
     assert registry.get_frozen_object("pkg.other") == registry.get_frozen_object("m")
     (omission,) = report.omitted
     assert omission.name == "nowhere"
-    assert omission.reason == "stands for 'x', which is not in the registry"
+    assert omission.reason == "is an alias of 'x', which is not in the registry"
 
 
 def test_what_cannot_be_frozen_is_left_out_and_reported(lib: Path, output: Path) -> None:
@@ -534,7 +534,7 @@ def test_nothing_but_a_registry_is_overwritten(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert refusal(script) == (
-        f'output {str(script)!r}: is a file that begins with b"print(\'p" and not a registry; '
+        f'output {str(script)!r}: is not a registry, because it begins with b"print(\'p"; '
         "remove it, or choose another name"
     )
     assert script.read_text() == "print('precious')\n"

@@ -118,7 +118,7 @@ def test_a_root_that_is_not_there() -> None:
     registry = Registry.from_bytes(build_registry(entry))
     with pytest.raises(RegistryError) as caught:
         ClosedFinder(registry, ImportLock()).find_spec("m")
-    message = "registry '<bytes>': entry 'm' lies below root 7, expected one below 2"
+    message = "registry '<bytes>': entry 'm' has root number 7, expected a number below 2"
     assert str(caught.value) == message
     assert (caught.value.name, caught.value.path) == ("m", "<bytes>")
 
@@ -142,7 +142,6 @@ def test_a_module_that_is_marked_to_be_laid_out() -> None:
     with pytest.raises(RegistryError) as caught:
         ClosedFinder(registry, ImportLock()).find_spec("m")
     assert str(caught.value) == (
-        "registry '<bytes>': entry 'm' is marked to be laid out, expected that of a top-level "
-        "package alone"
+        "registry '<bytes>': entry 'm' is marked to be laid out, expected only top-level packages"
     )
     assert (caught.value.name, caught.value.path) == ("m", "<bytes>")

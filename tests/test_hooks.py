@@ -107,8 +107,8 @@ def test_a_missing_registry_names_the_command_that_makes_it(tmp_path: Path) -> N
     with pytest.raises(frozenfinder.RegistryNotFoundError) as caught:
         frozenfinder.install(path)
     assert str(caught.value) == (
-        f"registry {str(path)!r} does not exist; make one with: "
-        f"{sys.executable} -m frozenfinder freeze --stdlib -o {path}"
+        f"registry {str(path)!r} does not exist; check the path, or freeze one with: "
+        f"{sys.executable} -m frozenfinder freeze --help"
     )
     assert caught.value.path == str(path)
 
@@ -120,7 +120,7 @@ def test_the_default_registry_is_below_the_prefix(monkeypatch: pytest.MonkeyPatc
     assert Path(frozenfinder.default_registry()) == expected
     with pytest.raises(frozenfinder.RegistryNotFoundError) as caught:
         frozenfinder.install()
-    assert str(caught.value).startswith("there is no default registry: ")
+    assert str(caught.value).startswith("there is no default registry ")
 
 
 def test_the_default_registry_of_an_optimised_interpreter_has_its_own_name(
@@ -224,7 +224,7 @@ print(m.VALUE, pkg.VALUE, finder.served, list(finder.bypassed))
 """
     done = run_python(code, tree.registry, tree.lib)
     assert done.stdout == "first package 0 ['m']\n"
-    assert done.stderr.count("RuntimeWarning: frozenfinder serves nothing more: ") == 1
+    assert done.stderr.count("RuntimeWarning: frozenfinder uses normal imports from now on: ") == 1
 
 
 def test_a_closed_registry_that_is_damaged_is_an_error(tree: Tree, run_python: RunPython) -> None:

@@ -17,6 +17,7 @@ from frozenfinder.runtime import layout
 from frozenfinder.runtime.layout import FrozenEntry, Shard
 
 PATH = "/x/app.frz"
+EXPECTED_SLOTS = "expected a power of two of slots of 8 bytes"
 
 
 words = st.integers(0, 2**64 - 1)
@@ -247,7 +248,7 @@ class TestHeader:
             layout.unpack_header(data, 400, PATH)
         assert str(caught.value) == (
             f"registry '/x/app.frz': section 'signature' goes from {offset} to {offset + size}, "
-            "expected the last 64 bytes, or zeros where there is none"
+            "expected the last 64 bytes, or zeros if there is no signature"
         )
         assert caught.value.offset == offset
 
@@ -299,24 +300,24 @@ class TestRoots:
         with pytest.raises(RegistryError) as caught:
             layout.unpack_roots(data, PATH, 320)
         assert str(caught.value) == (
-            f"registry '/x/app.frz': root 0 at 320 has {found}, expected an anchor below 4 and no "
-            f"byte from {end} on"
+            f"registry '/x/app.frz': root 0 at 320 has {found}, expected an anchor below 4 and an "
+            f"end up to {end}"
         )
         assert (caught.value.path, caught.value.offset) == (PATH, 320)
 
     def test_a_malformed_root_is_told_by_number_and_place(self) -> None:
         data = pack.pack_roots([("stdlib", ""), ("prefix", "lib")]) + b"\4"
-        with pytest.raises(RegistryError, match=r" root 2 at 355 has .* from 356 on$") as caught:
+        with pytest.raises(RegistryError, match=r" root 2 at 355 has .* up to 356$") as caught:
             layout.unpack_roots(data, PATH, 320)
         assert caught.value.offset == 355
-        with pytest.raises(RegistryError, match=r" root 2 at 42 has .* from 43 on$") as caught:
+        with pytest.raises(RegistryError, match=r" root 2 at 42 has .* up to 43$") as caught:
             layout.unpack_roots(data, PATH, 7)
         assert caught.value.offset == 42
 
     def test_offsets_count_from_the_section_unless_it_is_said_where_that_lies(self) -> None:
         with pytest.raises(RegistryError, match="root 0 at 0 has "):
             layout.unpack_roots(b"?", PATH)
-        with pytest.raises(RegistryError, match="shard of 1 bytes at 0 says "):
+        with pytest.raises(RegistryError, match="shard at 0 has 1 bytes and claims "):
             Shard(b"?", PATH)
 
 
@@ -349,8 +350,8 @@ class TestBoot:
         with pytest.raises(RegistryError) as caught:
             layout.unpack_boot(pack.pack_boot(8, 90, 3), 97, PATH, 400)
         assert str(caught.value) == (
-            "registry '/x/app.frz': section 'boot' names the blobs from 8 to 98, expected none "
-            "from 97 on"
+            "registry '/x/app.frz': section 'boot' names the blobs from 8 to 98, expected an "
+            "end up to 97"
         )
         assert caught.value.offset == 400
 
@@ -544,15 +545,21 @@ class TestMalformedShards:
     @pytest.mark.parametrize("count", [0, 3, 5, 16, 64, 2**63, 2**64 - 1])
     def test_a_slot_count_that_cannot_be_is_refused(self, count: int) -> None:
         data = set_word(self.pack(), 0, count)
-        self.refuse(data, f"the shard of 128 bytes at 1000 says it has {count} slots", 1000)
+        self.refuse(
+            data,
+            f"the shard at 1000 has 128 bytes and claims {count} slots, {EXPECTED_SLOTS}",
+            1000,
+        )
 
     def test_an_empty_shard_is_refused(self) -> None:
-        self.refuse(b"", "the shard of 0 bytes at 1000 says it has 0 slots", 1000)
+        self.refuse(
+            b"", f"the shard at 1000 has 0 bytes and claims 0 slots, {EXPECTED_SLOTS}", 1000
+        )
 
     @pytest.mark.parametrize(("count", "size"), [(1, 8), (1, 15), (4, 39)])
     def test_a_shard_of_fewer_bytes_than_its_slots_is_refused(self, count: int, size: int) -> None:
         data = pack.pack_words([count, 0, 0, 0, 0])
-        message = f"the shard of {size} bytes at 1000 says it has {count} slots"
+        message = f"the shard at 1000 has {size} bytes and claims {count} slots, {EXPECTED_SLOTS}"
         self.refuse(data[:size], message, 1000)
         assert Shard(data[: 8 + 8 * count], PATH).entries() == []
 

@@ -101,7 +101,7 @@ def test_manifests_add_up_and_the_last_level_counts() -> None:
         ),
         (
             "package # which?",
-            "manifest 'app.txt' line 1: 'package' is followed by nothing, expected what to freeze",
+            "manifest 'app.txt' line 1: 'package' is followed by nothing, expected an argument",
         ),
         ("world 1", "manifest 'app.txt' line 1: 'world' is followed by '1', expected nothing"),
         (

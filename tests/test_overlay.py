@@ -571,7 +571,7 @@ def test_what_was_not_served_has_a_reason(tree: Tree) -> None:
             "m",
             (
                 f"its source {str(path)!r} has mtime {mtime} and size 17, "
-                f"frozen were {mtime - 10} and {was}"
+                f"but was frozen with {mtime - 10} and {was}"
             ),
         )
     )
@@ -611,7 +611,7 @@ except Exception as error:
 """
     same(tree, code, served=0)
     outcome = tree.run(code + "print(finder.bypassed['m'])")
-    assert "an item before its root on the path cannot be a path: " in outcome.output
+    assert "an item before its root on the path is not a valid path: " in outcome.output
 
 
 def test_a_directory_that_is_removed_supplies_nothing_any_more(tree: Tree) -> None:

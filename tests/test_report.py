@@ -41,8 +41,8 @@ REPORT = Report(
     unseen=("python -I -c pass: was not recorded",),
 )
 SECTIONS = [
-    "Recorded only: hidden imports, which the code does not tell (1)",
-    "Static only: not imported in the recorded run, perhaps droppable (1)",
+    "Recorded only: hidden imports, which the code does not show (1)",
+    "Static only: not imported in the recorded run, possibly not needed (1)",
     "Not recorded (1)",
     "Excluded (1)",
     "Left out (1)",

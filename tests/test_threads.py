@@ -84,6 +84,13 @@ def test_threads_that_import_a_cyclic_graph_raise_no_other_errors_than_stock(
     assert found["depth"] == 0
 
 
+@pytest.mark.parametrize("mode", ["overlay", "closed"])
+def test_threads_that_import_everything_at_once_raise_nothing(mode: str, python: Python) -> None:
+    done = python("-m", "programs.import_storm", mode, "--rounds", "50", cwd=TESTS)
+    # 50 modules, and the package of each of the two data files
+    assert json.loads(done.stdout) == {"wrong": {}, "served": 50 * 52, "depth": 0}
+
+
 @pytest.mark.parametrize("scenario", CPYTHONS_SCENARIOS)
 def test_cpythons_threaded_import(scenario: str, python: Python) -> None:
     python("-m", "programs.threaded_import", scenario, cwd=TESTS)

@@ -241,7 +241,7 @@ def test_a_command_that_runs_no_interpreter_is_refused() -> None:
         trace([sys.executable, "-I", "-c", "pass"])
     assert str(caught.value) == (
         f"trace '{sys.executable} -I -c pass': no interpreter could be recorded, expected "
-        f"{sys.implementation.cache_tag}, not started with -I, -E or -S"
+        f"{sys.implementation.cache_tag}, started without -I, -E and -S"
     )
 
 
@@ -359,6 +359,6 @@ def test_what_no_search_finds_is_told(tmp_path: Path) -> None:
     assert (manifest.recorded, manifest.searches) == (("m1",), (str(root / "lib"),))
     odd, inside = str(root / "odd" / "x.py"), str(root / "m1.py")
     assert complaints == (
-        f"m2: was imported from {odd!r}, where no search finds it",
-        f"m1.x: was imported from {inside!r}, where no search finds it",
+        f"m2: was imported from {odd!r}, where a search does not find it",
+        f"m1.x: was imported from {inside!r}, where a search does not find it",
     )

@@ -82,8 +82,8 @@ class TestOwnerAndPermissions:
     def test_a_file_that_others_can_write_to_is_refused(self, file: Path, mode: int) -> None:
         file.chmod(mode)
         assert refuse(file) == (
-            f"registry '{file}' has mode {mode:04o}: others can put code into it; take that from "
-            f"them with: chmod go-w {file}, or install it with trusted=True"
+            f"registry '{file}' has mode {mode:04o}, so others can put code into it; "
+            f'run "chmod go-w {file}", or trust it with --trusted or trusted=True'
         )
 
     @pytest.mark.parametrize("mode", [0o444, 0o600, 0o644, 0o755])
@@ -146,7 +146,7 @@ class TestOwnerAndPermissions:
         registry = Registry.open(file)
         registry.close()
         file.chmod(0o666)
-        with pytest.raises(RegistryTrustError, match=r" has mode 0666: others can put code "):
+        with pytest.raises(RegistryTrustError, match=r" has mode 0666, so others can put code "):
             registry.find_entry("served_by_trust")
 
     def test_a_trusted_file_is_opened_again_as_it_is(self, file: Path) -> None:
@@ -169,8 +169,8 @@ class TestPin:
         file.write_bytes(build_registry(frozen("other")))
         found = hashlib.sha256(file.read_bytes()).hexdigest()
         assert refuse(file, sha256=PINNED) == (
-            f"registry '{file}' has SHA-256 {found}, pinned was {PINNED}; get the one that was "
-            "pinned, or pin this one if it is right"
+            f"registry '{file}' has SHA-256 {found}, expected {PINNED}; get the pinned "
+            "registry, or change the pin if you trust this one"
         )
 
     def test_it_makes_up_for_the_permissions(self, file: Path) -> None:
@@ -217,7 +217,7 @@ class TestPin:
         os.truncate(file, 400)
         with pytest.raises(RegistryError) as caught:
             registry.pin(sha256=PINNED)
-        message = f"registry '{file}': ends at {len(PLAIN)}, file has 400 bytes"
+        message = f"registry '{file}': has 400 bytes, its header says {len(PLAIN)}"
         assert str(caught.value) == message
 
     def test_a_disk_that_fails_is_told(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,15 +293,15 @@ class TestSignature:
     def test_a_registry_without_one_is_refused(self, signed: Path) -> None:
         plain = signed.with_name("plain.frz")
         assert refuse(plain, verify_key=self.verify_key) == (
-            f"registry '{plain}' has no signature, expected one with the key {self.verify_key}; "
+            f"registry '{plain}' has no signature, expected one by the key {self.verify_key}; "
             "freeze it again with --sign"
         )
 
     def test_another_key_is_refused(self, signed: Path, tmp_path: Path) -> None:
         other = Signer(make_key(tmp_path / "other.pem")).verify_key
         assert refuse(signed, verify_key=other) == (
-            f"registry '{signed}' has a signature that is not of its content with the key {other}; "
-            "it was changed, or signed with another key"
+            f"registry '{signed}' has a signature that does not match its content and the "
+            f"key {other}; it was changed, or signed with another key"
         )
 
     def test_any_byte_changed_is_refused(self, signed: Path) -> None:
@@ -316,7 +316,9 @@ class TestSignature:
     def test_a_header_that_is_changed_is_refused(self, signed: Path) -> None:
         changed = reseal(set_word(signed.read_bytes(), 72, 99))  # the number of modules
         message = refuse(changed, verify_key=self.verify_key)
-        assert message.startswith("registry '<bytes>' has a signature that is not of its content ")
+        assert message.startswith(
+            "registry '<bytes>' has a signature that does not match its content "
+        )
 
     def test_without_the_library_it_is_refused(
         self, signed: Path, monkeypatch: pytest.MonkeyPatch
@@ -324,7 +326,8 @@ class TestSignature:
         monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
         assert refuse(signed, verify_key=self.verify_key) == (
             f"registry '{signed}': its signature cannot be checked: import of "
-            "cryptography.exceptions halted; None in sys.modules; pip install frozenfinder[sign]"
+            "cryptography.exceptions halted; None in sys.modules; run: pip "
+            "install 'frozenfinder[sign]'"
         )
 
     def test_without_the_library_nothing_is_signed(
@@ -335,7 +338,7 @@ class TestSignature:
             Signer(key)
         assert str(caught.value) == (
             f"key '{key}' cannot be used: import of cryptography.exceptions halted; None in "
-            "sys.modules; pip install frozenfinder[sign]"
+            "sys.modules; run: pip install 'frozenfinder[sign]'"
         )
 
     def test_a_key_that_is_not_there_is_told(self, tmp_path: Path) -> None:
@@ -348,7 +351,7 @@ class TestSignature:
         with pytest.raises(FreezeError) as caught:
             Signer(file)
         assert str(caught.value) == (
-            f"key '{file}' is not a private key in PEM without a passphrase; make one with: "
+            f"key '{file}' is not an unencrypted private key in PEM format; create one with: "
             "openssl genpkey -algorithm ed25519"
         )
 
@@ -358,7 +361,7 @@ class TestSignature:
             Signer(path)
         assert str(caught.value).startswith(f"key '{path}' is a ")
         assert str(caught.value).endswith(
-            ", expected an Ed25519 key; make one with: openssl genpkey -algorithm ed25519"
+            ", expected an Ed25519 key; create one with: openssl genpkey -algorithm ed25519"
         )
 
     def test_a_key_that_will_not_do_leaves_the_output_alone(
@@ -387,7 +390,7 @@ class TestVerify:
     ) -> None:
         file.chmod(0o666)
         assert main(["verify", str(file)]) == 1
-        assert capsys.readouterr().out.startswith(f"registry '{file}' has mode 0666: ")
+        assert capsys.readouterr().out.startswith(f"registry '{file}' has mode 0666, so ")
 
     @posix_only
     def test_it_tells_that_others_can_replace_it(
@@ -396,8 +399,8 @@ class TestVerify:
         file.parent.chmod(0o777)
         assert main(["verify", str(file)]) == 1
         assert capsys.readouterr().out.startswith(
-            f"registry '{file}': '{file.parent}', above it, is writable by everybody, so that "
-            "others can put another file in its place\n"
+            f"registry '{file}': the folder '{file.parent}' above it is writable by everybody, so "
+            "others can replace the registry\n"
         )
 
     @posix_only
@@ -411,7 +414,7 @@ class TestVerify:
         link.symlink_to(folder / "app.frz")
         folder.chmod(0o777)
         assert main(["verify", str(link)]) == 1
-        assert f"'{folder}', above it, is writable by everybody" in capsys.readouterr().out
+        assert f"the folder '{folder}' above it is writable by everybody" in capsys.readouterr().out
 
     @posix_only
     def test_a_pin_that_holds_makes_up_for_it(self, file: Path) -> None:
@@ -422,7 +425,7 @@ class TestVerify:
         self, file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["verify", str(file), "--sha256", "0" * 64]) == 1
-        assert f"has SHA-256 {PINNED}, pinned was {'0' * 64}; " in capsys.readouterr().out
+        assert f"has SHA-256 {PINNED}, expected {'0' * 64}; " in capsys.readouterr().out
         assert main(["verify", str(file), "--verify-key", "0" * 64, "--json"]) == 1
         assert '"exposed": [' in capsys.readouterr().out
 
@@ -454,7 +457,7 @@ class TestRun:
     def test_run_takes_a_registry_as_install_does(self, file: Path, python: Python) -> None:
         run = ("-m", "frozenfinder", "run")
         done = python(*run, "--sha256", "0" * 64, file, "-c", "", check=False)
-        assert (done.returncode, done.stderr.partition(", pinned")[0]) == (
+        assert (done.returncode, done.stderr.partition(", expected")[0]) == (
             2,
             f"frozenfinder: registry '{file}' has SHA-256 {PINNED}",
         )
@@ -547,21 +550,21 @@ os.setuid({user})
     def test_a_registry_of_the_attackers_is_refused(self, registry: Path) -> None:
         os.chown(registry, ATTACKER, ATTACKER)
         assert self.run(VICTIM, INSTALL, registry) == (
-            f"RegistryTrustError registry '{registry}' belongs to user {ATTACKER}, who can put "
-            f"code into it, expected {VICTIM} or root; freeze it again, pin its SHA-256, or "
+            f"RegistryTrustError registry '{registry}' is owned by uid {ATTACKER}, who can put "
+            f"code into it, expected root or uid {VICTIM}; freeze it again, pin its SHA-256, or "
             "install it with trusted=True\n"
         )
 
     def test_root_refuses_a_users_registry(self, registry: Path) -> None:
-        assert "belongs to user" in refuse(registry)
+        assert "is owned by uid" in refuse(registry)
 
     def test_the_owner_of_the_environment_is_trusted(self, registry: Path, home: Path) -> None:
         os.chown(registry, ATTACKER, ATTACKER)
         code = f"import sys; sys.prefix = {str(home)!r}\n{INSTALL}"
-        assert "belongs to user" in self.run(VICTIM, code, registry)
+        assert "is owned by uid" in self.run(VICTIM, code, registry)
         os.chown(home, ATTACKER, ATTACKER)
         assert self.run(VICTIM, code, registry) == "ran 1\n"
-        assert "belongs to user" in self.run(
+        assert "is owned by uid" in self.run(
             VICTIM, f"import sys; sys.prefix = '/absent'\n{INSTALL}", registry
         )
 
@@ -572,7 +575,7 @@ os.setuid({user})
         link = home / "link.frz"
         link.symlink_to(evil)
         os.chown(link, VICTIM, VICTIM, follow_symlinks=False)
-        assert "belongs to user" in self.run(VICTIM, INSTALL, link)
+        assert "is owned by uid" in self.run(VICTIM, INSTALL, link)
         link.unlink()
         link.symlink_to(registry)
         os.chown(link, ATTACKER, ATTACKER, follow_symlinks=False)

@@ -55,8 +55,8 @@ assert system.module_locks is system.fix_co_filename is system.recursion_count i
 """What takes every private name from it that this package binds when it is imported."""
 
 UNLISTED = (
-    "this release of frozenfinder serves CPython 3.11 to 3.15, and this is 3.16; "
-    "install a newer release, or set FROZENFINDER_UNLISTED=1 to use this one all the same"
+    "this release of frozenfinder supports CPython 3.11 to 3.15, this is 3.16; "
+    "install a newer release, or set FROZENFINDER_UNLISTED=1 to use this one anyway"
 )
 
 pretended = pytest.mark.parametrize(
@@ -206,7 +206,8 @@ def test_run_serves_with_the_override(
     app: Path, pretending: dict[str, str], python: Python
 ) -> None:
     code = "import m, frozenfinder; print(m.VALUE, frozenfinder.installed()[0].served)"
-    argv = ("-m", "frozenfinder", "run", "--mode=closed", registry_of(app), "-c", code)
+    program = write_tree(app.parent, {"program.py": code}) / "program.py"
+    argv = ("-m", "frozenfinder", "run", "--mode=closed", registry_of(app), program)
     done = python(*argv, env={**pretending, "FROZENFINDER_UNLISTED": "1"})
     assert done.stdout == "served 1\n"
 
@@ -228,7 +229,7 @@ def test_another_implementation_freezes_nothing(app: Path, monkeypatch: pytest.M
     with pytest.raises(FreezeError) as caught:
         freeze(plan, app.with_name("other.frz"))
     assert str(caught.value) == (
-        "frozenfinder freezes for CPython alone, and this is 'pypy'; run it with CPython"
+        "frozenfinder freezes only for CPython, this is 'pypy'; run it with CPython"
     )
     assert not app.with_name("other.frz").exists()
 
@@ -249,5 +250,5 @@ except frozenfinder.RegistryVersionError as error:
     tag = sys.implementation.cache_tag
     assert run_python(code, path).stdout == (
         f"registry {str(path)!r} was frozen for cache tag pypy311, this interpreter has {tag}; "
-        f"freeze it again with: {sys.executable} -m frozenfinder freeze\n"
+        f"freeze it again with {sys.executable}; 'frozenfinder info' shows how it was frozen\n"
     )

@@ -1,4 +1,4 @@
-"""Measuring boots: fresh processes that take turns, and what came of each pair of them."""
+"""Measuring boots: fresh processes that take turns, and comparisons of each pair of them."""
 
 from .importtime import TimedImport, read_imports
 from .page import make_page

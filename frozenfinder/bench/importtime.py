@@ -1,9 +1,9 @@
-"""`TimedImport`: one line of what `-X importtime` tells, put where it lies in time.
+"""`TimedImport`: one line of the output of `-X importtime`, with its place in time.
 
-The interpreter prints a line when an import ends: the microseconds of the module alone, those with
-what it has imported, and its name, indented by two spaces for every import that it is inside of.
-When it began is not told. Here the imports of a module lie one behind the other at its end, and
-the imports of the program have nothing between them.
+The interpreter prints a line when an import ends: the microseconds of the module itself, those
+including its own imports, and its name, indented by two spaces for every import around it. The
+output does not say when an import began. Here the imports of a module follow each other directly
+and end when the module ends, and there is no time between the imports of the program.
 """
 
 import re
@@ -13,7 +13,7 @@ _LINE = re.compile(r"^import time: +(\d+) \| +(\d+) \| ( *)(\S.*)$", re.MULTILIN
 
 
 class TimedImport(NamedTuple):
-    """An import of a process: `begin`, `own` and `whole` in microseconds, `depth` from 0 on."""
+    """An import in a process: `begin`, `own` and `whole` in microseconds, `depth` from 0 on."""
 
     name: str
     depth: int
@@ -23,12 +23,12 @@ class TimedImport(NamedTuple):
 
 
 def read_imports(text: str) -> list[TimedImport]:
-    """The imports in what a process wrote to stderr, in the order in which they began."""
+    """The imports in the stderr output of a process, in the order in which they began."""
     lines = _read_lines(text)
     ends = [sum(whole for depth, _, whole, _ in lines if not depth)]  # by depth, going back in time
     imports = []
     for depth, own, whole, name in reversed(lines):
-        while depth >= len(ends):  # another thread's imports are inside of none
+        while depth >= len(ends):  # imports of another thread have no import around them
             ends.append(ends[-1])
         end = ends[depth]
         imports.append(TimedImport(name, depth, end - whole, own, whole))
@@ -37,7 +37,7 @@ def read_imports(text: str) -> list[TimedImport]:
 
 
 def _read_lines(text: str) -> list[tuple[int, int, int, str]]:
-    """Of every line the depth, the own and the whole microseconds, and the name."""
+    """For every line the depth, the own and the whole microseconds, and the name."""
     return [
         (len(indent) // 2, int(own), int(whole), name)
         for own, whole, indent, name in _LINE.findall(text)

@@ -7,35 +7,35 @@ from frozenfinder.freezer.html import Html, document, element, table
 from .importtime import TimedImport
 
 ROWS = 120
-"""How many imports a waterfall shows: the longest."""
+"""How many imports a waterfall shows: the longest ones."""
 
 DIFFERENCES = 20
-"""How many modules are listed by what they take less or more."""
+"""How many modules the table of differences lists."""
 
 
 def make_page(
     command: str, figures: Sequence[Sequence[str]], sides: Mapping[str, Sequence[TimedImport]]
 ) -> str:
-    """A whole document of HTML that loads nothing; the first row of `figures` is their head."""
+    """An HTML document that loads no other files; the first row of `figures` has the titles."""
     scale = max((_end(imports) for imports in sides.values()), default=0) or 1
     return document(
         f"frozenfinder bench: {command}",
         element("h1", "frozenfinder bench: ", element("code", command)),
         _table(figures),
-        element("h2", "What changes most"),
+        element("h2", "Largest differences"),
         _table(_differences(*sides.values())),
         *(part for name, imports in sides.items() for part in _waterfall(name, imports, scale)),
     )
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Html:
-    """A table of what the first column names; the first row is its head."""
+    """A table whose first row has the titles and whose first column has names."""
     head, *others = rows
     return table(head, others, range(1, len(head)))
 
 
 def _differences(stock: Sequence[TimedImport], ours: Sequence[TimedImport]) -> list[Sequence[str]]:
-    """The modules whose own time differs most, a head first."""
+    """The modules whose own time differs most; the first row has the titles."""
     before = {each.name: each.own for each in stock}
     after = {each.name: each.own for each in ours}
     names = sorted(
@@ -57,17 +57,17 @@ def _end(imports: Iterable[TimedImport]) -> int:
 
 
 def _waterfall(name: str, imports: Sequence[TimedImport], scale: int) -> Iterator[Html]:
-    """A side's longest imports in the order in which they began, on a common scale."""
+    """The longest imports of a side in the order in which they began, on a common scale."""
     shortest = sorted((each.whole for each in imports), reverse=True)[:ROWS][-1:] or [0]
     shown = [each for each in imports if each.whole >= shortest[0]][:ROWS]
     left = len(imports) - len(shown)
-    rest = f", and {left} more that took less" if left else ""
+    rest = f", and {left} shorter ones" if left else ""
     yield element("h2", f"{name}: {_end(imports) / 1e3:.1f} ms in {len(imports)} imports")
     rows = (_row(each, scale) for each in shown)
     yield element("div", *rows, class_="waterfall", data_side=name)
     yield element(
         "p",
-        f"{len(shown)} imports{rest}. Bright is the module by itself, pale what it imports.",
+        f"{len(shown)} imports{rest}. Bright: the module itself. Pale: what it imports.",
     )
 
 

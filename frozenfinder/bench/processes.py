@@ -1,4 +1,4 @@
-"""`Usage`: what one fresh process took."""
+"""`Usage`: the time and memory of one fresh process."""
 
 import os
 import subprocess
@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 
 class Usage(NamedTuple):
-    """What a process took: seconds by the clock, seconds of CPU time, and bytes of memory at most.
+    """The usage of a process: seconds of wall time, seconds of CPU time, and peak bytes of memory.
 
-    `cpu` and `rss` count the process' own children too, and are None where the system does not
-    tell them. It does not tell an `rss` that is below that of the process which measures: a new
-    process begins with its parent's. `error` is what it wrote to stderr.
+    `cpu` and `rss` include the process' own children, and are None if the system does not measure
+    them. An `rss` below that of the measuring process cannot be measured, because a new process
+    starts with the memory of its parent. `error` is its output on stderr.
     """
 
     wall: float
@@ -25,13 +25,13 @@ class Usage(NamedTuple):
 
 
 class ProcessError(Exception):
-    """A process ended with another exit status than 0; `error` is what it wrote to stderr."""
+    """A process ended with an exit status other than 0; `error` is its output on stderr."""
 
     def __init__(self, argv: Sequence[str | Path], status: int, error: str) -> None:
         self.argv = [str(argument) for argument in argv]
         self.status = status
         self.error = error
-        last = (error.rstrip().splitlines() or ["it wrote nothing to stderr"])[-1]
+        last = (error.rstrip().splitlines() or ["no output on stderr"])[-1]
         super().__init__(f"exit status {status}: {last}")
 
 
@@ -42,9 +42,9 @@ def run(
     cwd: Path | None = None,
     output: Path | None = None,
 ) -> Usage:
-    """Run a command to its end, with no input; ProcessError, OSError.
+    """Run a command to its end, without input; ProcessError, OSError.
 
-    What it prints goes to the file `output`, or nowhere: no pipe is there to be waited for.
+    Its standard output goes to the file `output`, or nowhere: no pipe can block it.
     """
     with (
         tempfile.TemporaryFile() as error,
@@ -64,10 +64,10 @@ def run(
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> tuple[int, float | None, int | None]:
-    """The exit status, the seconds of CPU time, and the bytes of memory at most."""
+    """The exit status, the seconds of CPU time, and the peak bytes of memory."""
     if not hasattr(os, "wait4"):
         return process.wait(), None, None
-    # deferred: not on Windows, where there is no wait4 either
+    # deferred: missing on Windows, like wait4
     import resource
 
     _, status, usage = os.wait4(process.pid, 0)

@@ -1,7 +1,7 @@
-"""Rounds in which sides take turns, and what two sides' values say when they are compared.
+"""Rounds in which sides take turns, and comparisons of the values of two sides.
 
-On a machine that does other work too, two medians may have been measured in different weather. The
-ratio of two values of one round has seen the same, so it is the ratios that are summed up.
+If a machine does other work, two medians may be measured under different load. The two values of
+one round are measured under the same load, so the ratios within the rounds are summarised.
 """
 
 import statistics
@@ -22,7 +22,7 @@ class Comparison(NamedTuple):
 
     @property
     def is_clear(self) -> bool:
-        """Whether half of the rounds lie on one side of 1."""
+        """Whether both quartiles are on the same side of 1."""
         return not self.low < 1 < self.high
 
 
@@ -31,7 +31,7 @@ def take_turns(
     rounds: int,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, list[_T]]:
-    """What the sides give, called in turns; which is first changes from round to round."""
+    """The results of the sides, called in turns; which is first changes from round to round."""
     names = list(sides)
     values: dict[str, list[_T]] = {name: [] for name in names}
     for number in range(rounds):
@@ -43,7 +43,7 @@ def take_turns(
 
 
 def compare(stock: Sequence[float], ours: Sequence[float]) -> Comparison:
-    """Compare the values of the same rounds, at least two."""
+    """Compare values of the same rounds; there must be at least two."""
     ratios = [new / old for old, new in zip(stock, ours, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return Comparison(statistics.median(stock), statistics.median(ours), middle, low, high)

@@ -1,6 +1,6 @@
-"""What else a registry can be turned into: a file that runs, and tables in C.
+"""A program and its registry in one executable file; and `emit_c`, a registry as tables in C.
 
-`bundle` writes a program with all that it needs into one executable file. `emit_c` writes the
+`bundle` writes a program and everything it needs into one executable file. `emit_c` writes the
 modules of a registry as the arrays of `struct _frozen` that CPython itself imports from.
 """
 
@@ -32,7 +32,7 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # a checker would take any name for one of the package's
+if not TYPE_CHECKING:  # a type checker would accept any name
     __getattr__, __dir__ = lazy_names(__name__, globals(), _HOMES)
 
 
@@ -45,14 +45,14 @@ def bundle(
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Write what is planned to the executable file `output`, which runs `entry`.
+    """Write the modules and files of a plan to the executable file `output`, which runs `entry`.
 
-    Any CPython that has the magic number of this one runs it, with nothing installed. `python` is
-    what follows `#!` in its first line. `jobs` and `progress` are as `freeze` takes them.
-    FreezeError if there is no such entry, or what was asked for by name cannot be compiled, or the
-    file cannot be written.
+    Any CPython with the magic number of this one can run it, with nothing installed. `python` is
+    the text after `#!` in its first line. `jobs` and `progress` are as for `freeze`. FreezeError if
+    the plan does not contain the entry, a module that was requested by name cannot be compiled, or
+    the file cannot be written.
     """
-    # deferred: activation does without them
+    # deferred: activation does not need them
     from dataclasses import replace
 
     from frozenfinder.freezer import _count_cpus
@@ -68,6 +68,7 @@ def bundle(
     main = () if entry.function else (f"{entry.module}.__main__",)
     plan = replace(plan, named=(*plan.named, entry.module, *main))
     assembly = assemble(plan, jobs=jobs or _count_cpus(), progress=progress)
+    entry.check_function(assembly.content.modules)
     size = archive.write_bundle(path, assembly, entry, python or archive.default_python())
     report = make_report(plan, assembly.content, output=path, size=size)
     return replace(report, seconds=time.perf_counter() - begin)

@@ -4,8 +4,8 @@
 registry.frz        read in place, at its offset
 __start__.pyc       installs it
 __main__.pyc        the program, which `python FILE` runs
-__main__.py         its source, for interpreters that cannot read that: it tells them so
-NAME.pyc, ...       for each top-level module, puts that of the registry in its place
+__main__.py         its source, for interpreters that cannot load that: it prints an error
+NAME.pyc, ...       for each top-level module, replaces itself by the one in the registry
 the directory of the archive
 """
 
@@ -24,15 +24,16 @@ from typing import IO
 from frozenfinder import __version__
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.write.output import check_place, replacing
+from frozenfinder.runtime.layout import DIGEST_KEY
 
 from .assembly import Assembly
 from .entry import Entry
 
 REGISTRY = "registry.frz"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip archive can tell
-_HEADER_SIZE = 30  # of a member, without its name
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can store
+_HEADER_SIZE = 30  # bytes of a member's header, without its name
 _MODE = 0o755
-_UNCHECKED = b"\x01\0\0\0"  # the flags of a hash-based `.pyc` whose source is not looked at
+_UNCHECKED = b"\x01\0\0\0"  # the flags of a hash-based `.pyc` whose source is not checked
 
 _GUARD = """\
 import sys
@@ -72,7 +73,7 @@ scope["take_over"](globals())
 
 
 def default_python() -> str:
-    """What the `#!` line says where nothing else was asked for."""
+    """The default for the text after `#!`."""
     return f"/usr/bin/env {_command()}"
 
 
@@ -82,21 +83,21 @@ def _command() -> str:
 
 
 def write_bundle(path: str, assembly: Assembly, entry: Entry, python: str) -> int:
-    """Put the bundle at `path` in one step; its size. FreezeError if that fails."""
+    """Put the bundle at `path` in one step; return its size in bytes. FreezeError."""
     with replacing(path, mode=_MODE) as file:
         return _write(file, assembly, entry, python)
 
 
 def check_bundle(path: str) -> None:
-    """FreezeError unless a bundle may be written at `path`: nothing else is there to be lost."""
+    """FreezeError unless a bundle may be written at `path`: other files are not overwritten."""
     if check_place(path, "a bundle") and os.path.getsize(path) and find_registry(path) is None:
         raise FreezeError(
-            f"output {path!r}: is a file and not a bundle; remove it, or choose another name"
+            f"output {path!r}: is a file but not a bundle; remove it, or choose another name"
         )
 
 
 def find_registry(path: str) -> int | None:
-    """The offset of the registry in a bundle; None for any other file. OSError."""
+    """The offset in bytes of the registry in a bundle; None for any other file. OSError."""
     try:
         with zipfile.ZipFile(path) as archive:
             return _offset(archive.getinfo(REGISTRY))
@@ -105,7 +106,7 @@ def find_registry(path: str) -> int | None:
 
 
 def _offset(info: zipfile.ZipInfo) -> int:
-    """Where a member that the bundler wrote begins: its header has a name and no extra field."""
+    """Where the data of a member begins: headers that the bundler writes have no extra field."""
     return info.header_offset + _HEADER_SIZE + len(info.filename)
 
 
@@ -124,7 +125,7 @@ def _write(file: IO[bytes], assembly: Assembly, entry: Entry, python: str) -> in
 
 def _member(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, _EPOCH)
-    info.create_system = 3  # Unix, whatever writes it
+    info.create_system = 3  # Unix, on every platform
     info.external_attr = (stat.S_IFREG | 0o644) << 16
     return info
 
@@ -146,14 +147,14 @@ def _start(assembly: Assembly, offset: int) -> str:
         for name, (is_package, start, size, digest) in assembly.table.items()
     }
     call = (
-        f"boot(__loader__.archive, version={__version__!r}, offset={offset}, table={table}, "
-        f"suffix={assembly.suffix!r}, release={assembly.release})\n"
+        f"boot(__loader__.archive, version={__version__!r}, offset={offset}, key={DIGEST_KEY}, "
+        f"table={table}, suffix={assembly.suffix!r}, release={assembly.release})\n"
     )
     return files(__package__).joinpath("start.py").read_text("utf-8") + call
 
 
 def _main(entry: Entry) -> str:
-    """The program, in words that every Python since 2.7 can read."""
+    """The program, in syntax that every Python since 2.7 can compile."""
     guard = _GUARD.format(
         magic=repr(MAGIC_NUMBER),
         name="CPython",
@@ -167,6 +168,6 @@ def _main(entry: Entry) -> str:
 
 
 def _compile(source: str, file: str) -> bytes:
-    """The `.pyc` of a source of the bundle's own."""
+    """The `.pyc` of one of the bundle's own sources."""
     code = compile(source, f"<bundle>/{file}", "exec", dont_inherit=True, optimize=0)
     return MAGIC_NUMBER + _UNCHECKED + source_hash(source.encode()) + marshal.dumps(code)

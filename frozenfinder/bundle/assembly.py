@@ -1,8 +1,7 @@
-"""What is in a bundle's registry: what was planned, and the run-time half of frozenfinder.
+"""The content of a bundle's registry: the plan, and the run-time half of frozenfinder.
 
-Nothing in it tells where or when it was made. All its roots but the standard library's are the
-bundle itself, the sources' times are left out, and of the metadata of distributions what is said of
-files outside them.
+It does not depend on where or when it was made. All its roots except the standard library's are the
+bundle itself. It has no times of sources, and no metadata about files outside the distributions.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from frozenfinder.freezer.write.content import Content, Progress
 from frozenfinder.freezer.write.output import Frozen, pack
 from frozenfinder.freezer.write.previous import Previous
 
-_RUN_TIME = ("runtime", "closed", "native")  # the folders of what programs that boot may import
+_RUN_TIME = ("runtime", "closed", "native")  # the folders that programs may import when they boot
 _HERE = Root("registry", "", "")
-_LOCAL = ("direct_url.json",)  # of a distribution's metadata: where it was installed from
+_LOCAL = ("direct_url.json",)  # a distribution's metadata about where it was installed from
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The bytes of a registry, in pieces, and what the start of the bundle has to know of it.
+    """The bytes of a registry, in pieces, and the facts that the start of the bundle needs.
 
-    `table`, `suffix` and `release` are what `start.boot` takes, but that offsets in the table count
-    from the first byte of the registry. `tops` are the top-level modules of the program, and
+    `table`, `suffix` and `release` are arguments of `start.boot`, except that offsets in the table
+    count from the first byte of the registry. `tops` are the top-level modules of the program, and
     whether each is a package.
     """
 
@@ -45,7 +44,7 @@ class Assembly:
 
 
 def assemble(plan: Plan, *, jobs: int, progress: Progress | None = None) -> Assembly:
-    """Compile what is planned, and what it takes to boot from it."""
+    """Compile the modules of the plan, and those that a boot from the bundle needs."""
     plan = adapt(plan)
     content = Content(plan)
     content.add_modules(Previous("", plan), jobs, progress)
@@ -66,10 +65,10 @@ def assemble(plan: Plan, *, jobs: int, progress: Progress | None = None) -> Asse
 
 
 def adapt(plan: Plan) -> Plan:
-    """The plan of a bundle: nothing in it but of the standard library needs what is on this disk.
+    """The plan of a bundle: except for the standard library, it needs nothing on this disk.
 
-    The interpreter has the extension modules of its standard library, which are built for it, so
-    those are left out unless the bundle is to be all there is.
+    Extension modules of the standard library are left out, unless the plan is a world: each
+    interpreter has its own.
     """
     run_time = {module.name: module for module in _run_time()}
     modules = [*run_time.values(), *(each for each in plan.modules if each.name not in run_time)]
@@ -121,7 +120,7 @@ def _plan_run_time(root: Root, path: Path) -> Module:
 def _locate_run_time(
     modules: Iterable[Frozen], start: int
 ) -> dict[str, tuple[bool, int, int, int]]:
-    """`Assembly.table`, for blobs that begin at `start`."""
+    """`Assembly.table`, if the blobs begin at byte `start`."""
     entries = [each.entry for each in modules if each.entry.table == "bootstrap"]
     return {
         entry.name: (entry.is_package, start + entry.offset, entry.size, entry.digest)
@@ -142,7 +141,7 @@ def _forget_time(frozen: Frozen) -> Frozen:
 
 
 def _forget_place(file: Frozen) -> Frozen | None:
-    """The file without what it says of this machine, None where that is all."""
+    """The file without facts about this machine; None if it has nothing else."""
     folder, _, name = file.entry.path.rpartition("/")
     if not folder.endswith(".dist-info"):
         return file
@@ -157,7 +156,7 @@ def _forget_place(file: Frozen) -> Frozen | None:
 
 
 def _is_kept(path: str) -> bool:
-    """Whether a file that a RECORD lists is one that the bundle can have, the same everywhere."""
+    """Whether a bundle keeps a file of a RECORD: it is the same everywhere."""
     return not (
         path.startswith("../")
         or os.path.isabs(path)

@@ -1,16 +1,19 @@
-"""What a bundle runs: a function, as a console script does, or a module, as `python -m` does."""
+"""The entry of a bundle: a function, as in a console script, or a module, as for `python -m`."""
 
 from __future__ import annotations
 
+import marshal
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer import Manifest, Plan, discover, merge_manifests
+from frozenfinder.freezer.discovery.imports import find_names
+from frozenfinder.freezer.write.output import Frozen
 
 _ENTRY = re.compile(r"(?P<module>\w+(\.\w+)*)(:(?P<function>\w+(\.\w+)*))?\s*(\[.*\])?")
 _SCRIPTS = ("console_scripts", "gui_scripts")
@@ -18,7 +21,7 @@ _SCRIPTS = ("console_scripts", "gui_scripts")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The module to import and the function in it to call; without one, the module to run."""
+    """The module to import and its function to call; without a function, the module to run."""
 
     module: str
     function: str = ""
@@ -27,7 +30,7 @@ class Entry:
         return f"{self.module}:{self.function}" if self.function else self.module
 
     def check(self, plan: Plan) -> None:
-        """FreezeError unless the plan has what the entry needs."""
+        """FreezeError unless the plan has the module of the entry."""
         found = {module.name: module for module in plan.modules}.get(self.module)
         missing = "" if found is not None else self.module
         main = f"{self.module}.__main__"
@@ -36,13 +39,25 @@ class Entry:
         if missing:
             raise FreezeError(
                 f"entry '{self}': module {missing!r} is not among the {len(plan.modules)} modules "
-                "to bundle; add what has it with --distribution, --package or --path",
+                "to bundle; add it with --distribution, --package or --path",
                 module=missing,
             )
 
+    def check_function(self, modules: Iterable[Frozen]) -> None:
+        """FreezeError if the code of the module shows that it does not define the function."""
+        first = self.function.partition(".")[0]
+        for frozen in modules:
+            if frozen.entry.name == self.module and first and frozen.blob:
+                names = find_names(marshal.loads(frozen.blob))
+                if not names & {first, "*", "__getattr__"}:
+                    raise FreezeError(
+                        f"entry '{self}': module {self.module!r} defines no {first!r}",
+                        module=self.module,
+                    )
+
 
 def parse_entry(text: str) -> Entry:
-    """`MODULE[:FUNCTION]`, as entry points have it; FreezeError for anything else."""
+    """The entry for `MODULE[:FUNCTION]`, as in entry points; FreezeError for other text."""
     match = _ENTRY.fullmatch(text)
     if match is None:
         raise FreezeError(f"entry {text!r}: expected MODULE or MODULE:FUNCTION")
@@ -56,12 +71,12 @@ def find_program(
     script: str | None = None,
     entry: str | None = None,
 ) -> tuple[Entry, Manifest]:
-    """What to run, and what `manifest` has to ask for besides to have it; FreezeError.
+    """The entry of a program, and `manifest` extended by what the program needs; FreezeError.
 
-    The program is that of an installed console script, or an entry as `parse_entry` takes it. With
-    it comes the distribution that has it. One that is in none, or in what `manifest` asks for,
-    brings what its import statements lead to: distributions, unless `manifest` asks for some, and
-    modules that are in none.
+    The program is an installed console script, or an entry as for `parse_entry`. Its distribution
+    is added. If it belongs to no distribution, or `manifest` already has its module, the modules
+    that its import statements reach are added instead: their distributions, unless `manifest`
+    names some, and the modules that belong to none.
     """
     if script is not None:
         found, distribution = find_script(script, search_path)
@@ -80,9 +95,9 @@ def find_program(
 
 
 def _reach(module: str, folders: tuple[str, ...], search_path: Sequence[str]) -> list[str]:
-    """The modules outside the standard library that import statements lead to, itself included.
+    """The module, and all that its import statements reach outside the standard library.
 
-    None for a module that is not found: `Entry.check` tells what to do about that.
+    Empty if the module is not found: `Entry.check` reports that.
     """
     search = Manifest(entries=(module,), searches=folders)
     try:
@@ -95,7 +110,7 @@ def _reach(module: str, folders: tuple[str, ...], search_path: Sequence[str]) ->
 
 
 def _is_asked(module: str, manifest: Manifest) -> bool:
-    """Whether a manifest asks for a module by its package, or by a folder that has it."""
+    """Whether a manifest names a module's package, or a folder that contains it."""
     top = module.partition(".")[0]
     return top in manifest.packages or any(_holds(path, top) for path in manifest.paths)
 
@@ -105,13 +120,13 @@ def _add(manifest: Manifest, **more: tuple[str, ...]) -> Manifest:
 
 
 def _holds(folder: str, top: str) -> bool:
-    """Whether a folder has a module or package of that name."""
+    """Whether a folder contains a module or package of that name."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     return any(name.partition(".")[0] == top for name in names)
 
 
 def find_script(name: str, directories: Sequence[str]) -> tuple[Entry, str]:
-    """The entry of an installed console script, and the distribution that has it; FreezeError."""
+    """The entry of an installed console script, and its distribution; FreezeError."""
     for distribution in _discover(directories):
         for point in distribution.entry_points:
             if point.group in _SCRIPTS and point.name == name:
@@ -123,7 +138,7 @@ def find_script(name: str, directories: Sequence[str]) -> tuple[Entry, str]:
 
 
 def find_owners(directories: Sequence[str]) -> dict[str, str]:
-    """The distribution that has each module, by the module's name."""
+    """The name of each module's distribution, by the module's name."""
     owners: dict[str, str] = {}
     for distribution in _discover(directories):
         name = str(distribution.metadata["Name"])
@@ -135,7 +150,7 @@ def find_owners(directories: Sequence[str]) -> dict[str, str]:
 
 
 def find_owner(module: str, owners: Mapping[str, str]) -> str | None:
-    """The distribution that has a module or, for a module without a file, one in its package."""
+    """The distribution of a module or, if the module has no file, of a package that it is in."""
     while module:
         if module in owners:
             return owners[module]

@@ -1,8 +1,8 @@
-"""What a bundle runs before its program: it installs the registry that lies in the same file.
+"""The start of a bundle: it installs the registry in the same file, before the program runs.
 
-The bundler adds a call of `boot` to this source and compiles the whole, so it may not import what
-is not loaded in every interpreter. `RunTime` imports the run-time half of frozenfinder from the
-bundle, until that can serve the rest of itself.
+The bundler adds a call of `boot` to this source and compiles it, so it may only import modules that
+every interpreter has loaded. `RunTime` imports the run-time half of frozenfinder from the bundle,
+until the installed registry can serve the rest.
 """
 
 import marshal
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     Table = dict[str, tuple[bool, int, int, int]]
 
-DIGEST_KEY = 0x46525A31  # as `layout` has it, which cannot be imported yet
-
 
 class RunTime:
-    """Finder and loader of the modules in `table`, while it is entered as a context.
+    """Finder and loader of the modules in `table`, while it is entered as a context manager.
 
-    They seem to lie below the bundle's path, as those that the registry serves do. The table tells
-    of each whether it is a package, and where its code is in the bundle: offset, size and digest.
+    The modules appear to be below the bundle's path, like those from the registry. The table says
+    for each whether it is a package, and where its code is in the bundle: offset, size in bytes,
+    and digest. `key` is the key of the digests.
     """
 
-    def __init__(self, path: str, table: "Table") -> None:
+    def __init__(self, path: str, key: int, table: "Table") -> None:
         self._path = path
+        self._key = key
         self._table = table
         self._file = FileIO(path)
 
@@ -47,7 +47,7 @@ class RunTime:
         parts = [self._path, *fullname.split("."), *["__init__"][: int(is_package)]]
         spec = ModuleSpec(
             fullname,
-            self,  # type: ignore[arg-type]  # no Loader to the type checker
+            self,  # type: ignore[arg-type]  # not a Loader to the type checker
             origin=separator.join(parts) + ".py",
             is_package=is_package,
         )
@@ -63,7 +63,7 @@ class RunTime:
         _, offset, size, digest = self._table[module.__name__]
         self._file.seek(offset)
         data = self._file.read(size)
-        if int.from_bytes(source_hash(DIGEST_KEY, data), "little") != digest:
+        if int.from_bytes(source_hash(self._key, data), "little") != digest:
             sys.exit(
                 f"{self._path}: is damaged between byte {offset} and {offset + size}; copy it again"
             )
@@ -73,13 +73,14 @@ class RunTime:
 
 
 def boot(
-    path: str, *, version: str, offset: int, table: "Table", suffix: str, release: int
+    path: str, *, version: str, offset: int, key: int, table: "Table", suffix: str, release: int
 ) -> None:
-    """Install the registry at byte `offset` of the bundle `path`, if it is not yet.
+    """Install the registry at byte `offset` of the bundle `path`, unless it is installed already.
 
-    `version` and `table` are those of frozenfinder's run-time half. A bundle with extension modules
-    is for interpreters that load files of that `suffix`, and one with the standard library for
-    those of that `release`. SystemExit, in one line, where it cannot be.
+    `version`, `key` and `table` are those of frozenfinder's run-time half. A bundle with extension
+    modules is for interpreters that load files with that `suffix`, and one with the standard
+    library for the interpreter of that `release`. SystemExit with one line if it cannot be
+    installed.
     """
     complaint = find_complaint(suffix, release)
     if complaint:
@@ -87,9 +88,9 @@ def boot(
     if getattr(sys.modules.get("frozenfinder"), "__version__", version) != version:
         for name in [name for name in sys.modules if name.partition(".")[0] == "frozenfinder"]:
             del sys.modules[name]
-    with RunTime(path, table):
+    with RunTime(path, key, table):
         _install(path, offset)
-    # so that what is searched there next is searched in the registry
+    # the next search there must find the registry
     sys.path_importer_cache.pop(path, None)
 
 
@@ -100,7 +101,7 @@ def _install(path: str, offset: int) -> None:
 
     try:
         registry = Registry.open(path, offset=offset)
-        # CPython's own frozen modules serve every level of optimisation, too
+        # like CPython's own frozen modules, it serves every level of optimisation
         registry.mismatch = None
         serve(registry, "closed")
     except FrozenFinderError as error:
@@ -112,23 +113,23 @@ def find_complaint(suffix: str, release: int) -> "str | None":
     if release and release != sys.hexversion:
         found = f"{release >> 24}.{release >> 16 & 255}.{release >> 8 & 255}"
         return (
-            f"holds the standard library of Python {found}, {sys.executable} is Python "
+            f"contains the standard library of Python {found}, {sys.executable} is Python "
             f"{sys.version.split()[0]}; run it with that release, or build it again"
         )
     if suffix and suffix not in extension_suffixes():
         return (
-            f"holds extension modules that end in {suffix!r}, {sys.executable} loads "
+            f"contains extension modules that end in {suffix!r}, {sys.executable} loads "
             f"{', '.join(extension_suffixes())}; build it again with this interpreter"
         )
     return None
 
 
 def take_over(namespace: "dict[str, object]") -> None:
-    """Put a module of the registry in the place of the one of its name in the archive.
+    """Replace a module in the archive by the module of that name in the registry.
 
-    `namespace` is that of the latter, which is being imported, or run under another name. It is
-    there for processes that have the bundle on `sys.path` and have not booted from it, such as
-    those that multiprocessing starts.
+    `namespace` belongs to the module in the archive, which is being imported, or run under another
+    name. It exists for processes that have the bundle on `sys.path` but have not booted from it,
+    such as those that multiprocessing starts.
     """
     spec = namespace["__spec__"]
     assert isinstance(spec, ModuleSpec)

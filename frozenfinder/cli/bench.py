@@ -84,7 +84,7 @@ def main(options: argparse.Namespace) -> int:
     if options.pairs < 2:
         raise UsageError(f"--pairs is {options.pairs}, expected 2 or more")
     if environment("FROZENFINDER") == "off":
-        raise UsageError("FROZENFINDER=off is set: there is nothing to compare")
+        raise UsageError("FROZENFINDER=off is set, so there is nothing to compare; unset it")
     program = parse_command(options.command)
     check_registry(options.registry)
     stock = [sys.executable, *program.options, *program.words]

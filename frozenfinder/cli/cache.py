@@ -59,8 +59,8 @@ def make_parser() -> Parser:
         metavar="DAYS",
         type=_days,
         default=_UNUSED,
-        help="days since the last use that make a folder unused "
-        f"(default: {_UNUSED}; 0: remove every folder that is not in use)",
+        help="with --prune, remove the folders that no program used for so many days "
+        f"(default: {_UNUSED}; 0: every folder that is not in use)",
     )
     parser.add_json()
     return parser

@@ -26,7 +26,7 @@ def make_parser() -> Parser:
         help="the mode to install it in (default: overlay)",
     )
     parser.add_argument(
-        "--trusted", action="store_true", help="accept it although others can write to it"
+        "--trusted", action="store_true", help="accept it even if others can write to it"
     )
     parser.add_argument("--sha256", metavar="HEX", help="accept it only if it has this SHA-256")
     parser.add_argument(

@@ -5,8 +5,8 @@ garbage and clears every module, which can take a good part of the time that the
 although the system gets all the memory back at once anyway. The one callback here is registered
 before any of the program's, so it is called after all of them: it flushes open files, and exits.
 
-It does not when there is something to report: after an uncaught exception, or if a file cannot be
-written, CPython ends the program in the usual way.
+If there is something to report, it does nothing: after an uncaught exception, or if a file cannot
+be written, CPython ends the program in the usual way.
 """
 
 import atexit

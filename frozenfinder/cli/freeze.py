@@ -35,11 +35,15 @@ def make_parser() -> Parser:
     what = parser.add_argument_group("what to freeze; these can be combined and repeated")
     what.add_argument("--stdlib", action="store_true", help="the standard library")
     what.add_argument(
-        "--tests", action="store_true", help="the standard library's tests, into the table 'test'"
+        "--tests", action="store_true", help="the standard library's tests, for install(tests=True)"
     )
     parser.add_repeated(
         what,
-        ("--entry", "MOD[:FUNC]", "a module and everything it imports, found statically"),
+        (
+            "--entry",
+            "MOD[:FUNC]",
+            "a module and all that its code imports, found without running it",
+        ),
         PACKAGE,
         ("--distribution", "NAME", "an installed distribution: modules, data files, metadata"),
         ("--metadata", "NAME", "only the metadata of an installed distribution"),
@@ -106,7 +110,7 @@ def _add_embedding(parser: Parser) -> None:
     )
     parser.add_repeated(
         how,
-        ("--lay-out", "NAME", "a package that opens its data by path: closed mode writes it out"),
+        ("--lay-out", "NAME", "a package that opens its data by path: closed mode puts it on disk"),
     )
     how.add_argument(
         "--world", action="store_true", help="closed mode imports nothing from elsewhere"

@@ -59,7 +59,7 @@ options:
   -h, --help            show this help message and exit
   --mode {overlay,closed}
                         the mode to install the registry in (default: overlay)
-  --trusted             accept the registry although others can write to it
+  --trusted             accept the registry even if others can write to it
   --sha256 HEX          accept it only if it has this SHA-256
   --verify-key HEX      accept it only if it is signed with this Ed25519 key
   --fast-exit           exit without destroying the objects that are still

@@ -23,7 +23,7 @@ from . import DONE, FAILED, UsageError
 from .commands import open_registry_or_bundle, print_json
 from .parser import Parser
 
-SUMMARY = "check every digest of a registry, its owner and permissions, and its pins"
+SUMMARY = "check a registry for damage, and whether others can change it"
 
 
 def make_parser() -> Parser:
@@ -66,7 +66,8 @@ def main(options: argparse.Namespace) -> int:
         if not damage:
             header = registry.header
             print(
-                f"{registry.where} is intact: {header.modules} modules, {header.files} files, "
+                f"{registry.where} {'is not damaged' if exposed else 'is intact'}: "
+                f"{header.modules} modules, {header.files} files, "
                 f"{header.size} bytes, {'signed' if signed else 'not signed'}\nSHA-256 {checksum}"
             )
     return FAILED if damage or exposed else DONE

@@ -13,7 +13,7 @@ from frozenfinder.closed.finder import ClosedFinder
 from frozenfinder.modules import get_module, remove_module, set_module
 from frozenfinder.null_finder import NullFinder
 from frozenfinder.runtime.finder import FrozenFinder
-from frozenfinder.runtime.hooks import install
+from frozenfinder.runtime.hooks import install, installed, uninstall
 from frozenfinder.runtime.layout import FrozenEntry
 from frozenfinder.runtime.registry import Registry
 from frozenfinder.runtime.system import environment
@@ -56,13 +56,12 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--registry",
         metavar="FILE",
-        help="the registry (default: the one that install() without an argument opens)",
+        help="the registry (default: the enabled one, else the one that install() opens)",
     )
     parser.add_argument(
         "--mode",
         choices=MODES,
-        default="overlay",
-        help="the mode to install it in (default: overlay)",
+        help="the mode to install it in (default: that of the enabled registry, else overlay)",
     )
     parser.add_json()
     return parser
@@ -72,22 +71,22 @@ def main(options: argparse.Namespace) -> int:
     name: str = options.name
     if not all(name.split(".")):
         raise UsageError(f"{name!r} is not the name of a module; see 'frozenfinder why --help'")
-    registry = open_registry_or_bundle(options.registry)
+    registry, mode = _choose(options.registry, options.mode)
     entry = registry.find_entry(name, tests=True)
-    answer = explain(name, registry, options.mode)
+    answer = explain(name, registry, mode)
     if options.json:
         print_json(
             {
                 "name": name,
                 "registry": registry.path,
-                "mode": options.mode,
+                "mode": mode,
                 "served": answer.reason is None,
                 **answer._asdict(),
                 "entry": None if entry is None else describe(entry),
             }
         )
     else:
-        installed = f"{registry.where}, {options.mode} mode"
+        installed = f"{registry.where}, {mode} mode"
         where = "" if answer.origin is None else f": {answer.origin}"
         print(f"{name}: {WORDS[answer.by].format(registry=installed)}{where}")
         if answer.reason is not None:
@@ -120,7 +119,18 @@ def explain(name: str, registry: Registry, mode: "Mode") -> Answer:
     return Answer(_classify(by), _locate(spec), reason or f"{_describe(by)} comes before it")
 
 
+def _choose(path: str | None, mode: "Mode | None") -> "tuple[Registry, Mode]":
+    """The registry and mode asked for; without a path, those that are enabled here."""
+    if path is None:
+        for finder in installed():
+            if finder.registry is not None:
+                enabled: Mode = "closed" if finder.mode == "closed" else "overlay"
+                return finder.registry, mode or enabled
+    return open_registry_or_bundle(path), mode or "overlay"
+
+
 def _install(registry: Registry, mode: "Mode") -> Finder:
+    uninstall()  # an enabled registry would answer, too
     sys.path[:] = program_path()
     if registry.mismatch is not None:
         return NullFinder(registry, mode)

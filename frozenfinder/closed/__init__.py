@@ -1,1 +1,1 @@
-"""Closed mode: finders, loaders and readers for which the registry is all there is."""
+"""Closed mode: finders, loaders and readers that use only the registry."""

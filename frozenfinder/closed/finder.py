@@ -23,30 +23,31 @@ if TYPE_CHECKING:
 
     from .paths import FileTree, FrozenPath
 
-_OWN = "frozenfinder."  # what is deferred has to be found in a whole world, too
-_CHILDREN = "multiprocessing.util"  # which knows how a process is started: see `children`
+_OWN = "frozenfinder."  # its deferred imports must work with a world registry, too
+_CHILDREN = "multiprocessing.util"  # it knows how processes are started: see `processes`
 
 
 class ClosedFinder(ServingFinder):
-    """Closed mode: what the registry holds is served from it alone, whatever is on disk.
+    """Closed mode: the names in the registry are served only from it, whatever is on disk.
 
-    `root` is the virtual directory that its modules lie below: the registry's own path.
+    `root` is the virtual directory of its modules: the path of the registry. Threads may share a
+    finder.
     """
 
     mode = "closed"
 
     def _set_up(self) -> None:
         self.root = self.registry.path
-        # What is made when it is first asked for. `setdefault` publishes the first one of each, and
-        # every thread gets that one.
+        # Made at the first use. `setdefault` publishes the first one of each, and every thread gets
+        # that one.
         self._extractors: "dict[str, Extractor]" = {}
         self._trees: "dict[str, FileTree]" = {}
-        # The directory of each package that is laid out. `setdefault` publishes it once the files
-        # are there. Who iterates has a copy.
+        # The directory of each package that is laid out. `setdefault` publishes it when the files
+        # are complete. Iterate over a copy.
         self._laid_out: "dict[str, str]" = {}
         # `append` and `pop` are atomic; another thread may pop first.
         self._unannounced: "list[ClosedLoader]" = []
-        # Two threads may list the same packages; nobody changes what is published.
+        # Two threads may list the same packages; published items never change.
         self._packages: "dict[str, dict[str, dict[str, bool]]]" = {}
         util = get_module(_CHILDREN)
         if util is not None:
@@ -61,11 +62,12 @@ class ClosedFinder(ServingFinder):
         path: "Sequence[str] | None" = None,
         target: "ModuleType | None" = None,
     ) -> "ModuleSpec | None":
-        """The spec of the entry of that name, or None; no file-system call beyond the registry.
+        """The spec of the entry with that name, or None; reads no file except the registry.
 
-        A submodule of a package of this registry is left to the search of `path` where that does
-        not begin with the package's own directory. RegistryError where the registry is damaged,
-        ModuleNotFoundError for an excluded entry.
+        A submodule of a package of this registry is left to the search of `path`, if `path` does
+        not begin with the package's own directory. RegistryError if the registry is damaged,
+        ModuleNotFoundError for an excluded entry, ImportError for an extension module of another
+        interpreter. A package that is marked to be laid out is written to the cache first.
         """
         if self._unannounced:
             self._announce()
@@ -102,15 +104,14 @@ class ClosedFinder(ServingFinder):
             self.lay_out(entry.name)
         except ValueError as error:
             raise self.registry.error(
-                f"entry {entry.name!r} is marked to be laid out, expected that of a top-level "
-                "package alone",
+                f"entry {entry.name!r} is marked to be laid out, expected only top-level packages",
                 entry.name,
             ) from error
 
     def _decides(self, entry: FrozenEntry, path: "Iterable[str]") -> bool:
-        """Whether the registry answers for a submodule: `path` has not been edited to come before.
+        """Whether the registry serves a submodule: no other directory was put first in `path`.
 
-        A parent that is not this registry's (it was imported before) does not count.
+        The order does not matter if the parent was not imported from this registry.
         """
         for first in path:
             if first == self.locate(home(entry)):
@@ -130,7 +131,7 @@ class ClosedFinder(ServingFinder):
         return [item for item in path if isinstance(item, str) and self.relative(item) is not None]
 
     def make_spec(self, fullname: str, entry: FrozenEntry) -> ModuleSpec:
-        """The spec of an entry with code, under whatever name it was asked for."""
+        """The spec of an entry with code, under the requested name (which may be an alias)."""
         location = origin = self.locate(entry.path)
         loader: "Any"  # not a Loader to the type checker: it has no `load_module`
         if entry.kind == "extension":
@@ -147,8 +148,8 @@ class ClosedFinder(ServingFinder):
     def _locate_extension(self, entry: FrozenEntry) -> str:
         """The real file that an extension module is, or will be, loaded from.
 
-        ImportError where it is for another interpreter: the cache tag does not tell builds apart
-        that load different ones.
+        ImportError if it is for another interpreter: builds with the same cache tag may need
+        different files.
         """
         suffix = get_extension_suffix(entry)
         if suffix not in EXTENSION_SUFFIXES:
@@ -164,7 +165,7 @@ class ClosedFinder(ServingFinder):
         if directory is None:
             raise self._refuse_extension(
                 entry,
-                "lies beside the registry, which is in memory; freeze it again with "
+                "is beside the registry, which is in memory; freeze it again with "
                 "--extensions=embed",
             )
         return f"{directory}{SEPARATOR}{entry.path.replace('/', SEPARATOR)}"
@@ -177,9 +178,9 @@ class ClosedFinder(ServingFinder):
         )
 
     def extract(self, entry: FrozenEntry) -> "tuple[str, str | None]":
-        """The file of an extension module, and its SHA-256 if it is embedded.
+        """The file of an extension module, and its SHA-256 in hexadecimal if it is embedded.
 
-        ImportError where there is none, or not of the size that was frozen.
+        ImportError if there is no file, or its size in bytes is not the frozen one.
         """
         if entry.size:
             return self.extractor.extract(entry)
@@ -191,7 +192,7 @@ class ClosedFinder(ServingFinder):
         else:
             if size & 0xFFFFFFFF == entry.source_size:
                 return location, None
-            found = f"has {size} bytes, frozen were {entry.source_size}"
+            found = f"has {size} bytes, expected {entry.source_size}"
         raise ImportError(
             f"{self.registry.where}: the file {location!r} of extension module {entry.name!r} "
             f"{found}; freeze it again",
@@ -201,7 +202,7 @@ class ClosedFinder(ServingFinder):
 
     @property
     def extractor(self) -> "Extractor":
-        """What gives embedded extension modules a file."""
+        """The object that writes embedded extension modules to files."""
         extractor = self._extractors.get("")
         if extractor is None:
             # deferred: only registries that embed extension modules need it
@@ -213,9 +214,9 @@ class ClosedFinder(ServingFinder):
     def _find_namespace(
         self, entry: FrozenEntry, path: "Sequence[str] | None"
     ) -> "ModuleSpec | None":
-        """A namespace package of the registry's portion and those that the path has.
+        """A namespace package with the registry's portion and the portions on the path.
 
-        A regular package on the path wins, as it does for stock.
+        A regular package on the path wins, as in stock.
         """
         own = self.locate(entry.path)
 
@@ -240,8 +241,8 @@ class ClosedFinder(ServingFinder):
     def iter_modules(self, prefix: str = "", folder: str = "") -> "Iterator[tuple[str, bool]]":
         """The (name, whether a package) of every module in a folder, by name; for `pkgutil`.
 
-        As `FileFinder`, it does not tell of namespace packages. The first of a top-level name reads
-        its shard of the index; the folder '' reads the whole index.
+        Like `FileFinder`, it leaves out namespace packages. The first call for a top-level name
+        reads its shard of the index; the folder '' reads the whole index.
         """
         top = folder.partition("/")[0]
         packages = self._packages.get(top)
@@ -266,18 +267,20 @@ class ClosedFinder(ServingFinder):
     def find_distributions(
         self, context: "DistributionFinder.Context | None" = None
     ) -> "Iterator[Distribution]":
-        """The distributions whose metadata the registry holds, for `importlib.metadata`."""
-        # deferred: only programs that ask for metadata need it
+        """The distributions whose metadata the registry contains, for `importlib.metadata`."""
+        # deferred: only programs that read metadata need it
         from . import metadata
 
         return metadata.find_distributions(self, context)
 
     def lay_out(self, *packages: str) -> None:
-        """Give packages that open their data files by path real ones to open.
+        """Write the files of packages that open their data by path to real files.
 
-        From now on `__file__` and `__path__` of what is imported of these top-level packages are
-        below a directory of the user's cache, and what can be read of them is there. Their modules
-        are the registry's all the same. ValueError for a name that is no package of the registry.
+        Call it before the packages are imported. From then on, `__file__` and `__path__` of the
+        modules of these top-level packages are below a directory of the user's cache, which has all
+        their readable files. The modules themselves still come from the registry. ValueError for a
+        name that is not a top-level package of the registry, OSError if not even a temporary
+        directory can be written.
         """
         # deferred: only for packages that need it
         from frozenfinder.native.data import DataCache
@@ -292,7 +295,7 @@ class ClosedFinder(ServingFinder):
             self._laid_out.setdefault(package, cache.provide(path))
 
     def locate(self, path: str) -> str:
-        """The virtual path of what lies at `path` below its root; of what is laid out, the real."""
+        """The virtual path for `path` below its root; the real path in a laid-out package."""
         if not path:
             return self.root
         root = self._laid_out.get(path.partition("/")[0], self.root)
@@ -312,7 +315,7 @@ class ClosedFinder(ServingFinder):
 
     @property
     def files(self) -> "FileTree":
-        """The files that the registry holds, with the folders that they are in."""
+        """The files in the registry, with their folders."""
         tree = self._trees.get("")
         if tree is None:
             # deferred: only programs that read resources or metadata need it
@@ -322,22 +325,22 @@ class ClosedFinder(ServingFinder):
         return tree
 
     def find_path(self, path: str) -> "FrozenPath":
-        """What lies at `path` below the root, there or not, for reading as of a `pathlib.Path`."""
+        """The item at `path` below the root, to read like a `pathlib.Path`; it need not exist."""
         # deferred: only programs that read resources or metadata need it
         from .paths import FrozenPath
 
         return FrozenPath(self, path)
 
     def announce_source(self, loader: ClosedLoader) -> None:
-        """Tell `linecache` that the source of a virtual path is to be had of its loader.
+        """Register the loader with `linecache` as the source of its virtual path.
 
-        Most who ask give the module's globals, where it finds that out; those that show warnings
-        and set breakpoints do not. Before 3.13 it takes long to import, so that it is told with
-        the first import after the one that the program has imported it by.
+        Most callers of `linecache` pass the module's globals, where it finds the loader; warnings
+        and breakpoints do not. Before 3.13 `linecache` is slow to import. There the loaders are
+        registered at the first import after the program itself has imported it.
         """
         self._unannounced.append(loader)
         if sys.version_info >= (3, 13):
-            # deferred: only where sources are embedded
+            # deferred: only needed for embedded sources
             import linecache  # noqa: F401
         self._announce()
 
@@ -355,11 +358,11 @@ class ClosedFinder(ServingFinder):
     def get_data(self, path: str) -> bytes:
         """The file at a virtual path: a data file, or the source of a module if it was embedded.
 
-        OSError (ENOENT) for what the registry lacks. Paths outside it are read from disk.
+        OSError (ENOENT) if the registry does not have it. Paths outside it are read from disk.
         """
         relative = self.relative(path)
         if relative is None:
-            # deferred: only for files that are not the registry's
+            # deferred: only for files outside the registry
             from _io import FileIO
 
             with FileIO(path) as file:
@@ -378,7 +381,7 @@ class ClosedFinder(ServingFinder):
         return None if entry is None else self.registry.read_text(entry)
 
     def find_source(self, relative: str) -> "FrozenEntry | None":
-        """The entry of the module whose source was at a path below the root."""
+        """The entry of the module whose source was at a path below the root, or None."""
         name = relative.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         entry = self.registry.find_entry(name, self.tests)
         return None if entry is None or entry.path != relative else entry
@@ -386,8 +389,8 @@ class ClosedFinder(ServingFinder):
     def path_hook(self, path: object) -> "PathEntry":
         """The path entry finder of a virtual directory; ImportError for any other path.
 
-        For `sys.path_hooks`: it is what keeps the search of a frozen package's `__path__` off the
-        file system.
+        With it in `sys.path_hooks`, a search of a frozen package's `__path__` does not use the file
+        system.
         """
         relative = self.relative(path) if isinstance(path, str) else None
         if relative is None:
@@ -399,13 +402,13 @@ class ClosedFinder(ServingFinder):
 
 
 def home(entry: FrozenEntry) -> str:
-    """The folder that a search finds the entry's module in."""
+    """The folder in which a search finds the entry's module."""
     folder = entry.path.rpartition("/")[0]
     return folder.rpartition("/")[0] if entry.is_package and entry.kind in MODULE_KINDS else folder
 
 
 class PathEntry:
-    """The path entry finder of a virtual directory of a registry, as `FileFinder` of a real one."""
+    """The path entry finder of a virtual directory, as `FileFinder` is of a real one."""
 
     def __init__(self, finder: ClosedFinder, folder: str) -> None:
         self._finder = finder
@@ -414,7 +417,7 @@ class PathEntry:
     def find_spec(self, fullname: str, target: "ModuleType | None" = None) -> "ModuleSpec | None":
         """The spec of the module of that name in this directory, or None.
 
-        Only the last part of the name counts: the directory may be on the path of any package.
+        Only the last part of the name matters: the directory may be on the path of any package.
         """
         finder = self._finder
         path = f"{self._folder}/{fullname.rpartition('.')[2]}".lstrip("/")
@@ -428,7 +431,7 @@ class PathEntry:
         return finder.make_spec(fullname, entry) if entry.kind in MODULE_KINDS else None
 
     def iter_modules(self, prefix: str = "") -> "Iterator[tuple[str, bool]]":
-        """What `pkgutil.iter_modules` and `walk_packages` list of this directory."""
+        """The modules that `pkgutil.iter_modules` and `walk_packages` list in this directory."""
         return self._finder.iter_modules(prefix, self._folder)
 
     def invalidate_caches(self) -> None:

@@ -1,4 +1,4 @@
-"""The loaders of closed mode, where the registry is all there is."""
+"""The loaders of closed mode, which load only from the registry."""
 
 import sys
 from _frozen_importlib import ModuleSpec
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class ClosedLoader(SourceLoader, Locked):
-    """Closed mode's loader of an entry; `path` is the virtual path below the registry.
+    """Closed mode's loader for an entry; `path` is the virtual path below the registry.
 
-    Mirrors `zipimport.zipimporter`: `get_source` is None where the source was not embedded, and
-    `get_data` raises OSError for what the registry lacks.
+    Mirrors `zipimport.zipimporter`: `get_source` returns None if the source was not embedded, and
+    `get_data` raises OSError if the registry does not have the file.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ClosedLoader(SourceLoader, Locked):
     def get_source(self, fullname: str) -> "str | None":
         """The embedded source, decoded as PEP 263 says, or None.
 
-        Up to 3.12 `linecache` asks for the source of what `-m` runs under the name `__main__`.
+        Up to 3.12 `linecache` requests the source of the module that `-m` runs as `__main__`.
         """
         if fullname != "__main__":
             self._check_name(fullname)
@@ -82,7 +82,7 @@ class ClosedLoader(SourceLoader, Locked):
         return self.path
 
     def get_data(self, path: str) -> bytes:
-        """The bytes of a file in the registry, by virtual path; of one outside it, from disk."""
+        """The bytes of a file in the registry, by virtual path; other paths are read from disk."""
         return self.server.get_data(path)
 
     def is_package(self, fullname: str) -> bool:
@@ -90,7 +90,7 @@ class ClosedLoader(SourceLoader, Locked):
         return self._entry.is_package
 
     def get_resource_reader(self, fullname: str) -> "TraversableResources":
-        """The reader of what lies in the module's folder; as `FileLoader.get_resource_reader`."""
+        """The reader of the files in the module's folder; as `FileLoader.get_resource_reader`."""
         self._check_name(fullname)
         # deferred: only programs that read resources need it
         from .resources import FrozenReader
@@ -99,7 +99,7 @@ class ClosedLoader(SourceLoader, Locked):
 
 
 class ClosedNamespaceLoader(NamespaceLoader):
-    """Closed mode's loader of a namespace package: its portions lie in the registry or on disk.
+    """Closed mode's loader for a namespace package, with portions in the registry or on disk.
 
     `NamespaceLoader` cannot read the resources of a portion that is not a directory.
     """
@@ -109,7 +109,7 @@ class ClosedNamespaceLoader(NamespaceLoader):
         self.server = server
 
     def create_module(self, spec: ModuleSpec) -> "ModuleType":  # type: ignore[override]
-        """A module whose `__file__` is None, as importlib's `_init_module_attrs` makes them."""
+        """A module whose `__file__` is None, as importlib's `_init_module_attrs` makes it."""
         module = type(sys)(spec.name)
         module.__file__ = None
         return module
@@ -125,10 +125,10 @@ class ClosedNamespaceLoader(NamespaceLoader):
 
 
 class ClosedExtensionLoader(FrozenExtensionLoader):
-    """Closed mode's loader of an extension module; `path` is the file that is loaded.
+    """Closed mode's loader for an extension module; `path` is the file that is loaded.
 
-    A file that the registry embeds is put there, and verified, when the module is created; where no
-    directory will do for it, `path` and the spec's origin then become that of a file in memory.
+    An embedded file is written there, and verified, when the module is created. If no directory can
+    be used, `path` and the spec's origin become the path of a file in memory.
     """
 
     __slots__ = ("_entry", "server")
@@ -143,7 +143,7 @@ class ClosedExtensionLoader(FrozenExtensionLoader):
 
     @importlib_frame
     def create_module(self, spec: ModuleSpec) -> "ModuleType":
-        """As `FrozenExtensionLoader.create_module`; ImportError where the file is not to be had."""
+        """As `FrozenExtensionLoader.create_module`; ImportError if the file cannot be provided."""
         self.path, digest = self.server.extract(self._entry)
         spec.origin = self.path
         return self.create(self.server, spec, digest)

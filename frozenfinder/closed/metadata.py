@@ -1,4 +1,4 @@
-"""The distributions of closed mode: what `importlib.metadata` asks."""
+"""The distributions of closed mode, for `importlib.metadata`."""
 
 import re
 from importlib.metadata import DistributionFinder, PathDistribution
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 def find_distributions(
     finder: "ClosedFinder", context: "DistributionFinder.Context | None"
 ) -> "Iterator[Distribution]":
-    """The distributions in the registry that `context` asks for: all, or those of one name.
+    """The distributions in the registry that `context` requests: all, or those with one name.
 
-    None where it says which directories to look in and the registry is not among them.
+    Yields none if `context` names directories and the registry is not among them.
     """
     asked = {} if context is None else vars(context)
     name = asked.get("name")
@@ -33,5 +33,5 @@ def _name_of(folder: str) -> str:
 
 
 def _prepare(name: str) -> str:
-    """A name as file names have it: `Prepared.normalize` of Lib/importlib/metadata/__init__.py."""
+    """A name as in file names: as `Prepared.normalize` of Lib/importlib/metadata/__init__.py."""
     return re.sub(r"[-_.]+", "_", name).lower()

@@ -1,7 +1,7 @@
-"""`FrozenPath`: what lies in a registry, read as a `pathlib.Path` reads what lies on disk.
+"""`FrozenPath`: reads files in a registry, as a `pathlib.Path` reads files on disk.
 
-It serves `importlib.resources` as a Traversable and `importlib.metadata` as a SimplePath, and it is
-neither's subclass, because each of them would import much that the other's programs do not need.
+It is a Traversable for `importlib.resources` and a SimplePath for `importlib.metadata`. It is not a
+subclass of either, because each of them would import much that users of the other do not need.
 """
 
 import io
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
     Folder = dict[str, FrozenEntry | None]
 
 
-_METADATA_SUFFIXES = (".dist-info", ".egg-info")
+METADATA_SUFFIXES = (".dist-info", ".egg-info")
 
 
 class FileTree:
-    """The folders of a registry, each found out about when it is first asked for."""
+    """The folders of a registry; each is listed when it is first needed. Threads may share it."""
 
     def __init__(self, registry: Registry, tests: bool) -> None:
         self._registry = registry
         self._tests = tests
-        # Each is published by one assignment, and not changed then. Two threads may find it out.
+        # Each is published by one assignment, and never changes. Two threads may list the same one.
         self._folders: "dict[str, dict[str, Folder]]" = {}
         self._metadata: "list[str] | None" = None
 
     @property
     def metadata(self) -> "list[str]":
-        """The folders with the metadata of a distribution each; the first time reads the index."""
+        """The folders with the metadata of distributions; the first call reads the whole index."""
         if self._metadata is None:
             tops = {name.partition("/")[0] for name in self._registry.file_names()}
-            self._metadata = sorted([top for top in tops if top.endswith(_METADATA_SUFFIXES)])
+            self._metadata = sorted([top for top in tops if top.endswith(METADATA_SUFFIXES)])
         return self._metadata
 
     def get_folder(self, path: str) -> "Folder | None":
-        """The entry of each name in the folder at `path`, of a folder None; None without a folder.
+        """The entry of each name in the folder at `path`, or None if there is no such folder.
 
-        A module counts as the file that its source was. The first of a top-level name reads its
-        shards of the indexes; the folder '' reads both indexes.
+        A subfolder has None for its entry. A module counts as its source file. The first call for a
+        top-level name reads its shards of the indexes; the folder '' reads both indexes.
         """
         top = path.partition("/")[0]
         folders = self._folders.get(top)
@@ -55,7 +55,7 @@ class FileTree:
         return folders.get(path)
 
     def _list(self, top: str) -> "dict[str, Folder]":
-        """Every folder below and including `top`."""
+        """`top` and every folder below it."""
         folders: "dict[str, Folder]" = {}
         for entry in self._entries(top):
             if entry.path.partition("/")[0] == top:
@@ -79,7 +79,7 @@ class FileTree:
 
 
 def _enter(folders: "dict[str, Folder]", path: str, entry: "FrozenEntry | None") -> None:
-    """Enter what lies at `path`, None for a folder, and the folders that it is in."""
+    """Add the entry at `path` (None for a folder), and the folders above it."""
     if entry is None:
         folders.setdefault(path, {})
     parent, slash, name = path.rpartition("/")
@@ -90,11 +90,11 @@ def _enter(folders: "dict[str, Folder]", path: str, entry: "FrozenEntry | None")
 
 
 class FrozenPath:
-    """A file or folder of a registry in closed mode, or a path at which there is none.
+    """A path in a registry in closed mode: a file, a folder, or nothing.
 
-    Files are the data files, and the sources that were embedded. OSError where `pathlib.Path` has
-    it, for reading what is not there or a folder. It has no `__fspath__`: where a real file is
-    needed, `importlib.resources.as_file` makes one.
+    Files are the data files, and the embedded sources. Reading a folder, or a file that does not
+    exist, raises the same OSError as with `pathlib.Path`. It has no `__fspath__`; if you need a
+    real file, `importlib.resources.as_file` makes one.
     """
 
     __slots__ = ("_finder", "_path")
@@ -110,11 +110,11 @@ class FrozenPath:
 
     @property
     def parent(self) -> "FrozenPath":
-        """The folder that it lies in; of the root, the root."""
+        """The folder that contains it; the root for the root."""
         return FrozenPath(self._finder, posixpath.dirname(self._path))
 
     def joinpath(self, *descendants: "str | PathLike[str]") -> "FrozenPath":
-        """What lies at these paths from here, of which each may have several parts and `..`."""
+        """The path at these descendants; each of them may have several parts and `..`."""
         path = posixpath.normpath(posixpath.join(self._path, *descendants))
         return FrozenPath(self._finder, "" if path == "." else path)
 
@@ -122,7 +122,7 @@ class FrozenPath:
         return self.joinpath(child)
 
     def iterdir(self) -> "Iterator[FrozenPath]":
-        """What lies in the folder and can be read, by name."""
+        """The readable files and the folders in this folder, by name; OSError if it is none."""
         folder = self._get_folder()
         if folder is None:
             missing = not self.is_file()
@@ -142,15 +142,18 @@ class FrozenPath:
         return entry is not None and _is_readable(entry)
 
     def exists(self) -> bool:
-        """Whether the registry has it in any form, a module without its source too.
+        """Whether the registry has it in any form, even as a module without its source.
 
-        It is what `importlib.metadata` leaves the files of a distribution out by.
+        `importlib.metadata` leaves out the files of a distribution that do not exist.
         """
         folder, name = posixpath.split(self._path)
         return not self._path or name in (self._finder.files.get_folder(folder) or ())
 
     def open(self, mode: str = "r", *args: "Any", **kwargs: "Any") -> "IO[Any]":
-        """A stream of the content: `mode` is "r" or "rb", the rest is for `io.TextIOWrapper`."""
+        """A stream of the content; `mode` is "r" or "rb", else ValueError. OSError.
+
+        Other arguments are for `io.TextIOWrapper`.
+        """
         if mode not in ("r", "rb"):
             raise ValueError(f"mode is {mode!r}, expected 'r' or 'rb'")
         stream = io.BytesIO(self.read_bytes())

@@ -1,9 +1,9 @@
-"""The processes that `multiprocessing` starts anew, from a program in closed mode.
+"""The new processes that `multiprocessing` starts from a program in closed mode.
 
-What they import, the program's functions and classes first of all, may be in the registry alone. So
-spawn, forkserver and its server start them as `frozenfinder run` starts a program: what makes it
-one follows the options of the interpreter, which
-`multiprocessing.util._args_from_interpreter_flags` gives for each of them.
+The modules that they import, such as those of the program, may be in the registry only. So spawn,
+forkserver and its server start them as `frozenfinder run` starts a program: the words for that are
+added to the options of the interpreter, which `multiprocessing.util._args_from_interpreter_flags`
+returns for each of them.
 """
 
 import sys
@@ -35,9 +35,9 @@ SCRIPT = SEPARATOR.join([__file__.rsplit(SEPARATOR, 2)[0], "startup", "run.py"])
 def watch(
     finder: "ClosedFinder", spec: "ModuleSpec | None", path: "Sequence[str] | None"
 ) -> "ModuleSpec | None":
-    """The spec of `MODULE`, whose loader hands the finder on when it has executed it.
+    """The spec of `MODULE`, with a loader that calls `hand_on` after the module was executed.
 
-    It is stock's where the registry has none.
+    It is stock's spec if the registry has none.
     """
     if spec is None and not finder.registry.header.world:
         spec = PathFinder.find_spec(MODULE, path)
@@ -56,14 +56,15 @@ def watch(
 
 
 def hand_on(finder: "ClosedFinder", util: "ModuleType") -> None:
-    """Have `multiprocessing` start its processes by `run`, for as long as `finder` is installed.
+    """Make `multiprocessing` start its processes with `run`, as long as `finder` is installed.
 
-    Not where they get the registry anyway: one that is the whole world would hide `run` from them.
-    Nor where they could not open the registry, or the script that runs them, by its path.
+    Do nothing if they get the registry anyway (a world registry would hide `run` from them), or if
+    they could not open the registry, or the script that runs them, by its path.
     """
     if is_inherited(finder.registry) or not finder.registry.reopens or not is_file(SCRIPT):
         return
     stock: "Callable[[], list[str]]" = getattr(util, INTERPRETER_FLAGS)
+    # Two threads may both make them, and store the same ones.
     options: "list[str]" = []
 
     def make_flags() -> "list[str]":
@@ -90,7 +91,7 @@ def is_inherited(registry: Registry) -> bool:
 
 
 def is_file(path: str) -> bool:
-    """Whether there is a file; what lies in a zip file is none."""
+    """Whether a file exists on disk; a path in a zip file does not."""
     try:
         syscalls.stat(path)
     except OSError:
@@ -99,10 +100,10 @@ def is_file(path: str) -> bool:
 
 
 def make_options(registry: Registry) -> "list[str]":
-    """What makes the command line of an interpreter that of a `run` in closed mode."""
+    """The words that turn the command line of an interpreter into a `run` in closed mode."""
     options = [SCRIPT, "--mode=closed"]
     if registry.pinned:
-        # deferred: only who pins a registry needs it
+        # deferred: only needed for a pinned registry
         from frozenfinder.trust import find_sha256
 
         options.append(f"--sha256={find_sha256()(registry.read_all()).hexdigest()}")

@@ -1,4 +1,4 @@
-"""The resource readers of closed mode: what `importlib.resources` and `importlib_resources` ask."""
+"""The resource readers of closed mode, for `importlib.resources` and `importlib_resources`."""
 
 from importlib.resources.abc import Traversable, TraversableResources
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FrozenReader(TraversableResources):
-    """The resources of a module: what lies in its folder, as `importlib.resources.FileReader`."""
+    """The resources of a module: the files in its folder, as `importlib.resources.FileReader`."""
 
     def __init__(self, folder: "FrozenPath") -> None:
         self._folder = folder
@@ -23,17 +23,14 @@ class FrozenReader(TraversableResources):
 
 
 class FrozenNamespaceReader(TraversableResources):
-    """The resources of a namespace package: what lies in its portions, here or on disk."""
+    """The resources of a namespace package: the files in its portions, frozen or on disk."""
 
     def __init__(self, server: "ClosedFinder", path: "Iterable[str]") -> None:
         self._server = server
         self._path = path
 
     def files(self) -> "Traversable":
-        """All portions merged; those that are no directory are left out.
-
-        FileNotFoundError where none is left.
-        """
+        """All portions that are directories, merged; FileNotFoundError if none is."""
         portions = [portion for portion in self._portions() if portion.is_dir()]
         if not portions:
             raise FileNotFoundError(f"no portion of {[*self._path]} is a directory")
@@ -46,10 +43,10 @@ class FrozenNamespaceReader(TraversableResources):
 
 
 class MergedPath(Traversable):
-    """One folder or more as one; of files with the same name it has the first.
+    """One or more folders as one; of files with the same name, the first one counts.
 
-    Mirrors `MultiplexedPath` of 3.13's Lib/importlib/resources/readers.py. Before 3.13 that takes
-    directories on disk only.
+    Mirrors `MultiplexedPath` of 3.13's Lib/importlib/resources/readers.py. Before 3.13, that only
+    accepts directories on disk.
     """
 
     def __init__(self, folders: "Sequence[Traversable]") -> None:
@@ -85,7 +82,7 @@ class MergedPath(Traversable):
         return (_merge(children[name]) for name in sorted(children))
 
     def joinpath(self, *descendants: str) -> "Traversable":  # type: ignore[override]
-        """What is there of that name; what is not there is so in the first folder."""
+        """The item with that name in the merged folders; if none exists, that of the first one."""
         parts = PurePosixPath(*descendants).parts
         if not parts:
             return self

@@ -1,11 +1,11 @@
 """The modules of a registry in C: the arrays of `struct _frozen` that CPython imports from.
 
-    frozen_modules.h     what an embedding program includes
+    frozen_modules.h     the header for the embedding program
     frozen_modules.c     the array for PyImport_FrozenModules, and the rows for the alias table
     frozen_modules/*.h   the marshalled code of each module, an array of bytes
 
-CPython's own are made the same way (Tools/build/freeze_modules.py, Python/frozen.c), and the struct
-is that of Include/cpython/import.h of the version that the registry was frozen for.
+CPython makes its own tables the same way (Tools/build/freeze_modules.py, Python/frozen.c). The
+struct is the one in Include/cpython/import.h of the version that the registry was frozen for.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _HEADER = """\
 extern "C" {{
 #endif
 
-/* To be assigned to PyImport_FrozenModules. */
+/* Assign it to PyImport_FrozenModules. */
 extern const struct _frozen frozenfinder_modules[];
 
-/* Assigns it, and adds to the alias table where that can be reached; 0, or -1 without memory.
-   To be called before the interpreter is initialised. */
+/* Assigns it, and adds to the alias table if that is accessible; returns 0, or -1 without memory.
+   Call it before the interpreter is initialised. */
 int frozenfinder_set_modules(void);
 
 #ifdef __cplusplus
@@ -67,8 +67,8 @@ const struct _frozen frozenfinder_modules[] = {{
     {{NULL, NULL, 0, 0{end}}}
 }};
 
-/* Include/internal/pycore_import.h has these. A shared libpython does not export the pointer: there
-   an alias is a module of its own, and the others seem to lie in the standard library's folder. */
+/* Include/internal/pycore_import.h has these. A shared libpython does not export the pointer: then
+   an alias is a separate module, and the others appear to be in the standard library's folder. */
 #ifdef __ELF__
 struct _module_alias {{
     const char *name;
@@ -124,7 +124,7 @@ frozenfinder_set_modules(void)
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What was written: how many rows, and the names that a row cannot hold, with the reason."""
+    """The result of `emit_c`: how many rows were written, and which names were left out and why."""
 
     output: str
     modules: int
@@ -132,10 +132,10 @@ class Tables:
 
 
 def emit_c(registry: Registry, output: str | os.PathLike[str]) -> Tables:
-    """Write the modules of a registry as C to the folder `output`, which is made.
+    """Write the modules of a registry as C to the folder `output`, which is made if missing.
 
-    FreezeError where that cannot be written to, RegistryVersionError for a registry that was frozen
-    for another interpreter, RegistryError for one that is damaged.
+    FreezeError if that cannot be written, RegistryVersionError for a registry that was frozen for
+    another interpreter, RegistryError for a damaged one.
     """
     if registry.mismatch is not None:
         raise registry.version_error()
@@ -159,7 +159,7 @@ def emit_c(registry: Registry, output: str | os.PathLike[str]) -> Tables:
 
 
 def _refuse(entry: FrozenEntry) -> str | None:
-    """Why a row of `struct _frozen` cannot be the entry's, or None."""
+    """Why a row of `struct _frozen` cannot represent the entry, or None."""
     if entry.kind == "extension":
         return "is an extension module; link it, and add it with PyImport_AppendInittab"
     if not entry.name.isascii():
@@ -196,14 +196,14 @@ def _code(registry: Registry, entry: FrozenEntry) -> str:
 
 
 def _has_array(entry: FrozenEntry, names: Container[str]) -> bool:
-    """Whether the code of an entry is its own: an alias shares that of the module it stands for."""
+    """Whether an entry has its own code: an alias shares the code of its original module."""
     return entry.kind != "excluded" and (
         entry.origname == entry.name or entry.origname not in names
     )
 
 
 def _version(registry: Registry) -> tuple[int, int]:
-    """The version of CPython that a registry's cache tag names: `cpython-313`."""
+    """The version of CPython in a registry's cache tag: (3, 13) for `cpython-313`."""
     digits = registry.header.cache_tag.rpartition("-")[2]
     return int(digits[0]), int(digits[1:])
 
@@ -218,7 +218,7 @@ def _header(version: tuple[int, int], modules: int) -> str:
 def _source(version: tuple[int, int], entries: list[FrozenEntry]) -> str:
     names = {entry.name for entry in entries}
     own = [entry for entry in entries if _has_array(entry, names)]
-    end = ", NULL" if version < (3, 13) else ""  # `get_code`, of modules that are not marshalled
+    end = ", NULL" if version < (3, 13) else ""  # `get_code`, for modules that are not marshalled
     return _SOURCE.format(
         name=NAME,
         includes="\n".join(f'#include "{_path(entry.name)}"' for entry in own),
@@ -239,7 +239,7 @@ def _row(entry: FrozenEntry, names: Container[str]) -> str:
 def _aliases(entries: Iterable[FrozenEntry]) -> Iterator[str]:
     """The rows of `struct _module_alias`.
 
-    A module that has no original name is not taken to lie in the standard library's folder.
+    CPython does not look in the standard library's folder for a module without an original name.
     """
     for entry in entries:
         if entry.origname != entry.name:

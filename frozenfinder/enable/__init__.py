@@ -1,1 +1,1 @@
-"""The files that have an environment install a registry at its start."""
+"""The files that make the interpreters of an environment install a registry when they start."""

@@ -1,9 +1,9 @@
-"""The files that have every interpreter of an environment install a registry at its start.
+"""The files that make every interpreter of an environment install a registry when it starts.
 
-They lie in the environment's site-packages. The module holds what is enabled; the trigger has
-`site` call it: a `.pth` file up to 3.14, a `.start` file (PEP 829) from 3.15 on, where the import
-lines of `.pth` files are deprecated. The module asks the package for everything else, so that a
-newer one needs no new module, and does nothing once the package is gone.
+They are in the environment's site-packages. The module contains the settings. The trigger makes
+`site` call the module: a `.pth` file up to 3.14, and a `.start` file (PEP 829) from 3.15 on, where
+import lines of `.pth` files are deprecated. The module uses the package for everything else, so it
+also works with a newer package, and does nothing once the package is uninstalled.
 """
 
 import ast
@@ -48,8 +48,8 @@ _TRIGGERS = {
 
 @dataclass(frozen=True)
 class Enabled:
-    """What is enabled: `registry` as `system.locate` takes it, and the `options` that
-    `frozenfinder.install` gets.
+    """The settings: `registry` as for `system.locate`, and the `options` for
+    `frozenfinder.install`.
     """
 
     registry: str
@@ -62,16 +62,16 @@ class ActivationFiles:
     def __init__(self, directory: Path, suffix: str = SUFFIX) -> None:
         self.directory = directory
         self.module = directory / f"{MODULE}.py"
-        # `.pth` files are read in the order of their names: this one after those that give the path
+        # `.pth` files are read in the order of their names: this one after those that set the path
         self.trigger = directory / f"zz{MODULE}{suffix}"
 
     @classmethod
     def of_environment(cls) -> "ActivationFiles":
-        """Those of the environment that this interpreter belongs to."""
+        """The files of the environment of this interpreter."""
         return cls(Path(sysconfig.get_path("purelib")))
 
     def read(self) -> Enabled | None:
-        """What is enabled, or None; OSError, ValueError for a module that was edited."""
+        """The settings, or None if nothing is enabled; OSError, ValueError for an edited module."""
         if not self.trigger.is_file():
             return None
         try:
@@ -83,21 +83,21 @@ class ActivationFiles:
             return Enabled(values["REGISTRY"], values["OPTIONS"])
         except (KeyError, SyntaxError, ValueError) as error:
             raise ValueError(
-                f"{str(self.module)!r} is not as 'frozenfinder enable' writes it: {error!r}; "
-                "enable the registry again"
+                f"{str(self.module)!r} was changed after 'frozenfinder enable' wrote it: "
+                f"{error!r}; enable the registry again"
             ) from error
 
     def write(self, enabled: Enabled) -> None:
-        """Have interpreters that start from now on install it, in place of any other; OSError.
+        """Make interpreters that start from now on install it, instead of any other; OSError.
 
-        Each file is replaced as a whole, and the trigger comes last.
+        Each file is replaced in one step, and the trigger comes last.
         """
         source = _SOURCE.format(registry=ascii(enabled.registry), options=ascii(enabled.options))
         _replace(self.module, source.encode())
         _replace(self.trigger, _TRIGGERS[self.trigger.suffix].encode())
 
     def remove(self) -> bool:
-        """Take the files away, and say whether there were any; OSError."""
+        """Remove the files; return whether any existed. OSError."""
         there = self.trigger.exists() or self.module.exists()
         self.trigger.unlink(missing_ok=True)
         self.module.unlink(missing_ok=True)
@@ -124,8 +124,8 @@ def _replace(path: Path, content: bytes) -> None:
 def _later_second(path: Path) -> int:
     """The current second, or a later one if the file at `path` was already modified in it.
 
-    A `.pyc` knows its source by its size and the second of its mtime. Without this, the `.pyc` of
-    a file that was replaced within the same second would pass for that of the new one.
+    A `.pyc` identifies its source by size and mtime in seconds. Without this, the `.pyc` of a file
+    that was replaced within the same second could be used for the new one.
     """
     now = int(time.time())
     try:

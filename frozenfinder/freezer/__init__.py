@@ -1,10 +1,10 @@
-"""The freezer: from what is asked for to a registry.
+"""The freezer: from a manifest to a registry.
 
-A `Manifest` says what to freeze, `discover` finds it and makes a `Plan`, and `freeze` compiles what
-is planned, writes the registry and reports. Nothing that is frozen is executed, but by `trace`.
+A `Manifest` says what to freeze, `discover` finds it and makes a `Plan`, and `freeze` compiles the
+modules of the plan, writes the registry and returns a `Report`. Only `trace` executes frozen code.
 
-What is here is imported when it is first asked for: the processes that compile import this package
-too, and need next to nothing of it.
+The names are imported when they are first used: the processes that compile import this package,
+too, and need very little of it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # a checker would take any name for one of the package's
+if not TYPE_CHECKING:  # a type checker would accept any name
     __getattr__, __dir__ = lazy_names(__name__, globals(), _HOMES)
 
 
@@ -92,13 +92,13 @@ def freeze(
     sign: str | os.PathLike[str] | None = None,
     page: str | os.PathLike[str] | None = None,
 ) -> Report:
-    """Freeze what is planned to the file `output`; FreezeError if it cannot be written.
+    """Write the modules and files of a plan to the registry `output`; FreezeError if that fails.
 
-    What cannot be compiled or read is left out and reported, but for what was asked for by name:
-    that is a FreezeError. `jobs` is the number of processes, by default one for each CPU.
-    `progress` is called with how many modules are done, of how many, and the name of the last.
-    `sign` is a PEM file with the Ed25519 key to sign with, and `page` the file that the report is
-    written to as HTML. Where an error is raised nothing was written.
+    Files that cannot be compiled or read are left out and reported. For a module that was requested
+    by name, that is a FreezeError. `jobs` is the number of processes, by default one for each CPU.
+    `progress` is called with the number of modules that are done, the number of all modules, and
+    the name of the last one. `sign` is a PEM file with the private Ed25519 key to sign with, and
+    `page` a file for the report as HTML. If an error is raised, nothing was written.
     """
     # deferred: see above
     from dataclasses import replace
@@ -139,7 +139,7 @@ def freeze(
 def _write_with_page(
     path: str, pieces: Sequence[bytes], scanned_ns: int, page: str, report: Report
 ) -> bool:
-    """As `write`, and the report at `page`: both or neither."""
+    """As `write`, and write the report to `page`: both or neither."""
     # deferred: see above
     from frozenfinder.freezer.write.output import replacing, sync, write
 

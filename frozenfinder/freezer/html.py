@@ -1,7 +1,7 @@
-"""Pages of HTML that need nothing but themselves: their elements, their style, their frame.
+"""HTML pages that load no other files: elements, style, and the whole document.
 
-Text is escaped as it becomes part of an element. Only what `element` made is taken for HTML, so a
-page cannot forget to escape.
+Text is escaped when it becomes part of an element. Only the results of `element` are treated as
+HTML, so a page cannot forget to escape.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ summary { cursor: pointer; font-weight: 600; }
 
 
 class Html(str):
-    """Text that is HTML already; `element` makes it."""
+    """Text that is already HTML; `element` makes it."""
 
     __slots__ = ()
 
 
 def element(name: str, *content: str, **attributes: str) -> Html:
-    """An element. What of its content is not `Html` is escaped, and so are its attributes.
+    """An element. Content that is not `Html` is escaped, and so are attributes.
 
-    An attribute may have an underscore after its name, to be no keyword of Python, and underscores
-    for the hyphens in it.
+    The name of an attribute may end with an underscore if it is a Python keyword, and has
+    underscores instead of hyphens.
     """
     settings = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
@@ -60,7 +60,7 @@ def element(name: str, *content: str, **attributes: str) -> Html:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: range) -> Html:
-    """A table; `numbers` are the columns that hold numbers."""
+    """A table; `numbers` are the columns with numbers."""
     return element(
         "table",
         element("thead", _row("th", head, numbers)),
@@ -79,7 +79,7 @@ def _row(kind: str, cells: Iterable[str], numbers: range) -> Html:
 
 
 def document(title: str, *body: Html) -> str:
-    """A whole document."""
+    """A complete document."""
     parts = "\n".join(body)
     return f"""\
 <!DOCTYPE html>

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when somebody first asks for them."""
+"""Names of a package that are imported at their first use."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -9,9 +9,9 @@ def lazy_names(
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """The `__getattr__` and `__dir__` of a package (PEP 562).
 
-    `homes` gives for each name the module that defines it, relative to the package. A name that was
-    asked for once is in `namespace`, the package's globals, from then on: two threads that ask at
-    once store the same object.
+    `homes` has for each name the module that defines it, relative to the package. After its first
+    use, a name is in `namespace`, the package's globals: two threads that use it at once store the
+    same object.
     """
 
     def get_attribute(name: str) -> object:

@@ -1,27 +1,27 @@
-"""The manifest: what a freeze is asked for, as a text file that reproduces it exactly.
+"""The manifest: a text file that says what to freeze, and reproduces a freeze exactly.
 
-One line asks for one thing; `#` at the start of a word starts a comment, and blank lines are
-nothing. A folder is relative to the manifest's own.
+Each line asks for one thing; `#` at the start of a word starts a comment, and blank lines are
+ignored. A folder is relative to the manifest's own.
 
     stdlib                  # the standard library
     stdlib-tests            # and its test packages, in the table `test`
-    entry flask.cli:main    # what a module imports, as far as the code says, and what that imports
+    entry flask.cli:main    # a module and everything it imports, found statically
     recorded click          # one module, in the order in which a recorded run imported them
     pattern 2 '[a-z]+'      # a regular expression that it compiled: its flags, and its text
-    package flask           # a package or module that can be imported, with everything below it
+    package flask           # an importable package or module, with everything below it
     distribution SQLAlchemy # the files of an installed distribution
     with-dependencies       # and those of the installed distributions that it requires
-    metadata click          # the metadata alone of an installed distribution
+    metadata click          # only the metadata of an installed distribution
     path src                # everything below a folder
-    search src              # look here first for what is named
-    include-data certifi/*  # the data files whose paths below a folder of `sys.path` match
-    exclude *.tests         # but nothing of these names
-    lay-out django          # a package that closed mode has to give real files
+    search src              # look for the named modules here first
+    include-data certifi/*  # the data files whose paths relative to an item of `sys.path` match
+    exclude *.tests         # leave out these names
+    lay-out django          # a package whose files closed mode writes to disk
     optimize 1              # as `python -O` compiles
-    strip-docstrings        # no docstrings
-    with-source             # the sources too
+    strip-docstrings        # leave out docstrings
+    with-source             # include the sources
     world                   # in closed mode nothing else can be imported
-    extensions embed        # extension modules and shared libraries too, not only where they are
+    extensions embed        # include extension modules and shared libraries, not only their paths
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from frozenfinder.freezer.compile.expressions import format_key, parse_key
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What to freeze and how; `optimize` is None for the level of the interpreter that freezes."""
+    """What to freeze and how; `optimize` is None for the level of the running interpreter."""
 
     stdlib: bool = False
     stdlib_tests: bool = False
@@ -89,7 +89,7 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """Read a manifest from a file; FreezeError where it cannot be read or does not say how."""
+    """Read a manifest from a file; FreezeError if it cannot be read or has an invalid line."""
     where = os.fspath(path)
     try:
         with open(where, encoding="utf-8") as file:
@@ -101,7 +101,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
 
 
 def parse_manifest(text: str, folder: str, where: str = "<manifest>") -> Manifest:
-    """The manifest that `text` is, with folders relative to `folder`; FreezeError as above."""
+    """Parse a manifest, with folders relative to `folder`; FreezeError for an invalid line."""
     lines = [_COMMENT.sub("", line).strip() for line in text.splitlines()]
     return merge_manifests(
         _parse_line(line, folder, f"manifest {where!r} line {number}")
@@ -131,7 +131,7 @@ def _parse_line(line: str, folder: str, where: str) -> Manifest:
         known = ", ".join(sorted([*_FLAGS, *_LISTS, "extensions", "optimize"]))
         raise FreezeError(f"{where}: begins with {word!r}, expected one of {known}")
     if not argument:
-        raise FreezeError(f"{where}: {word!r} is followed by nothing, expected what to freeze")
+        raise FreezeError(f"{where}: {word!r} is followed by nothing, expected an argument")
     return Manifest(**{_LISTS[word]: (_normalise(word, argument, folder, where),)})  # type: ignore[arg-type]
 
 
@@ -149,9 +149,9 @@ def _normalise(word: str, argument: str, folder: str, where: str) -> str:
 
 
 def write_manifest(path: str | os.PathLike[str], manifest: Manifest, optimize: int) -> None:
-    """Write a manifest that asks for the same, folders relative to its own.
+    """Write a manifest that freezes the same, with folders relative to its own.
 
-    FreezeError where it cannot be written, or cannot say what is asked for.
+    FreezeError if the file cannot be written, or a value cannot be written as a line.
     """
     where = os.path.abspath(path)
     folder = os.path.dirname(where)
@@ -165,7 +165,7 @@ def write_manifest(path: str | os.PathLike[str], manifest: Manifest, optimize: i
     lines = format_manifest(manifest, optimize, name_path)
     for line in lines:
         if _COMMENT.sub("", line).split() != line.split() or line.splitlines() != [line]:
-            raise FreezeError(f"manifest {where!r}: {line!r} cannot be a line of it")
+            raise FreezeError(f"manifest {where!r}: {line!r} cannot be written as one line")
     try:
         with open(where, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{line}\n" for line in lines)
@@ -175,7 +175,7 @@ def write_manifest(path: str | os.PathLike[str], manifest: Manifest, optimize: i
 
 
 def merge_manifests(manifests: Iterable[Manifest]) -> Manifest:
-    """One manifest that asks for all that these ask for; a later `optimize` wins."""
+    """One manifest that asks for everything in these; a later `optimize` wins."""
     merged: dict[str, object] = {}
     for manifest in manifests:
         for asked in fields(manifest):
@@ -192,10 +192,10 @@ def merge_manifests(manifests: Iterable[Manifest]) -> Manifest:
 def format_manifest(
     manifest: Manifest, optimize: int, name_path: Callable[[str], str] = str
 ) -> tuple[str, ...]:
-    """The lines of a manifest that asks for the same; `name_path` says how folders are written.
+    """The lines of a manifest that freezes the same; `name_path` formats folders.
 
-    Folders keep their order, in which a search finds what lies in several, and so does a recorded
-    boot. That of other names says nothing.
+    Folders keep their order, because a search finds the first of several, and so do the modules of
+    a recorded boot. Other names are sorted.
     """
     lines = [flag for flag in _FLAGS if getattr(manifest, flag.replace("-", "_"))]
     for word, attribute in _LISTS.items():

@@ -1,4 +1,4 @@
-"""The page of a report."""
+"""The HTML page of a report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .report import Report, Share
 
 
 def format_page(report: Report) -> str:
-    """A whole document of HTML that loads nothing."""
+    """An HTML document that loads no other files."""
     return document(report.output, *_format_parts(report))
 
 
@@ -17,8 +17,8 @@ def _format_parts(report: Report) -> Iterator[Html]:
     yield element("h1", report.output)
     yield _format_summary(report)
     for title, names in (
-        ("Recorded only: hidden imports, which the code does not tell", report.recorded_only),
-        ("Static only: not imported in the recorded run, perhaps droppable", report.static_only),
+        ("Recorded only: hidden imports, which the code does not show", report.recorded_only),
+        ("Static only: not imported in the recorded run, possibly not needed", report.static_only),
         ("Not recorded", report.unseen),
     ):
         if names:

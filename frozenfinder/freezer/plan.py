@@ -1,8 +1,8 @@
 """The plan of a freeze: what goes into a registry, why, and from which root. Pure data.
 
-A root is a directory that imports are searched in. The registry holds its anchor and the path below
-that, never the directory on this machine, so that the same tree frozen at another place gives the
-same bytes; a root with anchor `absolute` is the exception.
+A root is a directory in which imports are searched. The registry has its anchor and the path below
+that, not the directory on this machine, so the same tree at another place gives the same bytes. A
+root with the anchor `absolute` is the exception.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A directory as `layout.ANCHORS` has it: `path` below the anchor, with `/` between its parts.
+    """A directory, as `path` below an anchor of `layout.ANCHORS`, with `/` between its parts.
 
-    `directory` is where it is on this machine.
+    `directory` is its path on this machine.
     """
 
     anchor: Anchor
@@ -47,8 +47,8 @@ class Module:
     """A module.
 
     `kind` is `source`, `sourceless`, `extension`, `namespace`, `excluded` or `alias`. `path` is
-    relative to the root, and a namespace's is its folder. `origname` names what an alias stands
-    for, and `why` what asked for the module.
+    relative to the root; for a namespace package it is the folder. `origname` is the name of an
+    alias's target, and `why` says what asked for the module.
     """
 
     name: str
@@ -79,7 +79,7 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Omission:
-    """What was found at `location` and left out; `name` is the module's, or else a path."""
+    """A module or file at `location` that was left out; `name` is a module's name, or a path."""
 
     name: str
     location: str
@@ -90,18 +90,19 @@ class Omission:
 class Plan:
     """What to freeze.
 
-    `roots` come in the order of precedence; their places here are their numbers in the registry.
-    `excluded` is what `excludes` kept out, without what is below it; `omitted` is the rest that was
-    found and is left out. With `embed`, extension modules and the shared `libraries` become part of
-    the registry.
-    `boot` names the modules that a recorded run imported, in that order, and `reached` those that
-    the import graph of an entry has; `missing` are names that it lacks, with a module that imports
-    them; the standard library counts as complete. `lay_out` names top-level packages that closed
-    mode has to give real files. `patterns` are regular expressions of a recorded run, as a manifest
-    has them. `named` are modules that were asked for by name: they are not left out, but the freeze
-    fails where one cannot be frozen. `unseen` says in words what a recorded run did not record.
-    `asked` says in words what was asked for. `scanned_ns` is the time before which the directories
-    were not looked at, 0 where nothing was: what a directory came to hold after it is not planned.
+    `roots` are in the order of precedence; their positions are their numbers in the registry.
+    `excluded` are the modules that `excludes` kept out, without those below them; `omitted` are
+    other modules and files that were found but left out. With `embed`, extension modules and the
+    shared `libraries` become part of the registry.
+    `boot` names the modules that a recorded run imported, in that order, and `reached` those in the
+    import graph of the entries. `missing` has names that were not found, each with a module that
+    imports it; the standard library counts as complete. `lay_out` names top-level packages whose
+    files closed mode writes to disk. `patterns` are regular expressions of
+    a recorded run, as in a manifest. `named` are modules that were requested by name: if one cannot
+    be frozen, the freeze fails. `unseen` has sentences about what a recorded run did not record.
+    `asked` are the lines of a manifest that asks for the same. `scanned_ns` is the time before the
+    directories were read, in nanoseconds since the epoch, or 0 if none was: later changes in a
+    directory are not in the plan.
     """
 
     roots: tuple[Root, ...] = ()
@@ -130,8 +131,8 @@ class Plan:
 def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
     """The union of plans, without what they exclude, in an order that depends on nothing else.
 
-    Of several modules with one name the one is kept that a search would find: roots that are not on
-    `search_path` come first, in the order of the plans, and then those that are, in its order.
+    Of several modules with one name, the one is kept that a search would find: roots that are not
+    on `search_path` come first, in the order of the plans, and then those on it, in its order.
     """
     plans = tuple(plans)
     excludes = _distinct(chain.from_iterable(plan.excludes for plan in plans))
@@ -202,12 +203,12 @@ def path_below(path: str, folder: str) -> str | None:
 
 
 def is_excluded(name: str, globs: Iterable[str]) -> bool:
-    """Whether a glob matches the dotted name or a package that it is in."""
+    """Whether a glob matches the dotted name, or a package that it is in."""
     return any(fnmatchcase(name, glob) or fnmatchcase(name, f"{glob}.*") for glob in globs)
 
 
 def _explain_excluded(modules: Iterable[Module], globs: Sequence[str]) -> Iterator[Omission]:
-    """What the globs keep out, without what is below it."""
+    """The modules that the globs exclude, without those below them."""
     for module in modules:
         glob = next((glob for glob in globs if is_excluded(module.name, [glob])), None)
         if glob is not None and not is_excluded(module.name.rpartition(".")[0], globs):
@@ -227,7 +228,7 @@ def _order(roots: tuple[Root, ...], search_path: Sequence[str]) -> tuple[Root, .
 def _resolve(
     modules: list[Module], roots: tuple[Root, ...]
 ) -> tuple[tuple[Module, ...], list[Omission]]:
-    """The modules that a search would find, by table and name, and what they shadow."""
+    """The modules that a search would find, by table and name, and those that they shadow."""
     places = {root: place for place, root in enumerate(roots)}
     candidates: dict[str, list[Module]] = {}
     for module in modules:
@@ -249,10 +250,10 @@ def _resolve(
 def _is_reachable(
     module: Module, parent: str, found: Mapping[str, Module], candidates: Mapping[str, object]
 ) -> bool:
-    """Whether the package that the module is in is the one that an import of its name finds.
+    """Whether an import of the parent's name finds the package that the module is in.
 
     The portions of a namespace package may come from any root. A parent that is not in the plan is
-    taken to be the right one.
+    assumed to be the right one.
     """
     package = found.get(parent)
     if package is None:
@@ -261,7 +262,7 @@ def _is_reachable(
 
 
 def _rank(module: Module, places: Mapping[Root, int]) -> tuple[bool, int, int]:
-    """As a search ranks them: any other kind before a namespace, then the earlier root."""
+    """The rank in a search: other kinds before a namespace, then by the order of the roots."""
     return module.kind == "namespace", places[module.root], TABLES.index(module.table)
 
 

@@ -1,4 +1,4 @@
-"""The report of a freeze: what went into the registry, and what was left out and why."""
+"""The report of a freeze: the content of the registry, and what was left out and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from .plan import Omission, Plan
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a top-level name has of a registry: how many modules and data files, and their bytes."""
+    """The share of a top-level name in a registry: how many modules and data files it has.
+
+    `code`, `source` and `data` are in bytes.
+    """
 
     name: str
     modules: int = 0
@@ -30,19 +33,19 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a freeze went.
+    """The result of a freeze.
 
-    Of the modules that have code, `compiled` were compiled, `from_pyc` read from a `.pyc`, and
-    `reused` taken over from the registry that was there before. `warnings` has a module's name and
-    what the compiler warned of; modules that were not compiled have none. `size` is in bytes, and
-    `written` tells whether the registry differs from what was there before. `verify_key` is what
-    `install` has to be given for a signed one. Of `clamped` modules the files are newer than
-    SOURCE_DATE_EPOCH, which the registry has in their times' place.
+    Of the modules with code, `compiled` were compiled, `from_pyc` were read from a `.pyc`, and
+    `reused` were taken from the previous registry. `warnings` has the names of compiled modules,
+    each with a warning of the compiler. `size` is in bytes, and `written` says whether the registry
+    differs from the previous file. `verify_key` is the argument that `install` needs for a signed
+    registry. The files of `clamped` modules are newer than SOURCE_DATE_EPOCH, and the registry has
+    that time for them.
 
     `shares` has the largest top-level name first. `recorded_only` names modules that a recorded run
-    imported and no import statement does, and `static_only` the opposite; both are empty where
-    there was but one of the two. `missing` has names that are imported and not found, with a
-    module that imports them. `unseen` is what could not be recorded, in words.
+    imported but that were not found statically, and `static_only` the opposite; both are empty
+    unless there were both a recorded run and entries. `missing` has imported names that were not
+    found, each with a module that imports it. `unseen` has sentences about what was not recorded.
     """
 
     output: str
@@ -78,7 +81,7 @@ def make_report(
     size: int,
     verify_key: str | None = None,
 ) -> Report:
-    """The report of what is yet to be written, in no time."""
+    """The report before writing: `seconds` is 0, and `written` is True."""
     names = {frozen.entry.name for frozen in content.modules}
     recorded, reached = set(plan.boot), set(plan.reached)
     both = bool(recorded and reached)

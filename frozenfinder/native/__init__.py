@@ -1,1 +1,1 @@
-"""Extension modules, and other files of a registry that have to be on disk."""
+"""Extension modules, and other files of a registry that must be on disk."""

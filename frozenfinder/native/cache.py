@@ -1,12 +1,12 @@
-"""`ExtensionCache`: the directory in which embedded extension modules lie, to be loaded from there.
+"""`ExtensionCache`: the directory from which embedded extension modules are loaded.
 
-Rules, besides those of `folder`
-  1. A file is loaded only after its content was read through an open descriptor, and was what the
-     registry says: in this process, or in an earlier one, and unchanged since then (`marks`).
-  2. A file is never written to again once it has its name: processes may have it mapped. One that
-     is damaged is replaced.
-  3. A file is never a link to another: the dynamic loader treats two names of one file as the same
-     library, and gives both the same C variables.
+Rules, in addition to those of `folder`
+  1. A file is loaded only after its content was read through an open descriptor and matched the
+     registry: in this process, or in an earlier one if it is unchanged since then (`marks`).
+  2. Once a file has its final name, it is never written again: processes may have mapped it. A
+     damaged file is replaced.
+  3. A file is never a hard link to another: the dynamic loader treats two names of one file as the
+     same library, and gives both the same C variables.
 
 A file is at `<directory>/<abi>/<digest of its parcel>/<path below the root>`, so that shared
 libraries find each other as they did where they were installed (`$ORIGIN/../numpy.libs`).
@@ -36,33 +36,33 @@ if TYPE_CHECKING:
     from .parcel import Parcel, ParcelFile
 
     class FileSource(Protocol):
-        """Where the content of a file comes from."""
+        """The content of a file, from the registry."""
 
         def prepare(self) -> None:
-            """Import what the others need: no import may happen while the lock is held."""
+            """Import what the other methods need: no import may happen while the lock is held."""
             ...
 
         def read(self) -> bytes | memoryview: ...
 
         def matches(self, pieces: Iterator[bytes]) -> bool:
-            """Whether these are the content, taken together."""
+            """Whether these pieces together are the content."""
             ...
 
 
-_PIECE = 1 << 16  # bytes that are read at once: larger buffers are mapped anew each time
+_PIECE = 1 << 16  # bytes read at once: larger buffers would be mapped again each time
 
 
 def abi() -> str:
-    """What extension modules of this interpreter are built for: `cpython-313-x86_64-linux-gnu`."""
+    """The ABI of this interpreter's extension modules: `cpython-313-x86_64-linux-gnu`."""
     return extension_suffixes()[0].strip(".").partition(".")[0]
 
 
 class ExtensionCache:
-    """The files below one directory, which need not exist yet."""
+    """The files below one directory, which need not exist yet. Threads may share it."""
 
     def __init__(self, directory: str) -> None:
         self.folder = PrivateFolder(directory)
-        self._is_usable = False  # two threads may both find out
+        self._is_usable = False  # two threads may both check
         # The marks of each parcel. One `setdefault` publishes an item.
         self._marks: "dict[str, Marks]" = {}
 
@@ -71,9 +71,9 @@ class ExtensionCache:
         return os.path.join(self.folder.path, abi(), parcel.digest, *file.path.split("/"))
 
     def provide(self, parcel: "Parcel", file: "ParcelFile", source: "FileSource") -> str:
-        """The path of a file of a parcel, which is there and was verified.
+        """Write a file of a parcel if it is missing, verify it, and return its path.
 
-        UnusableError, OSError (no space, no permission), and what `source` raises.
+        UnusableError, OSError (no space, no permission), and the exceptions of `source`.
         """
         self.check()
         names = (abi(), parcel.digest, *file.path.split("/")[:-1])
@@ -92,10 +92,10 @@ class ExtensionCache:
                     try:
                         _write(path, source.read())
                     except PermissionError:
-                        # Windows: another process has been first, and has it loaded
+                        # Windows: another process was faster, and has loaded it
                         if not _is_intact(path, file, source, marks):
                             raise
-        raise UnusableError(f"{path!r} is changed by others while it is written")
+        raise UnusableError(f"{path!r} was changed by other processes while it was written")
 
     def check(self) -> None:
         """Make the directory if it is missing, and check once whether modules load from there.
@@ -120,7 +120,7 @@ class ExtensionCache:
 
 
 def _is_intact(path: str, file: "ParcelFile", source: "FileSource", marks: Marks) -> bool:
-    """Whether the file at `path` is there, a file of its own, the user's, and has that content."""
+    """Whether the file at `path` exists, belongs to the user, is no link, and has that content."""
     try:
         descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     except FileNotFoundError:
@@ -149,10 +149,10 @@ def _read_pieces(descriptor: int) -> "Iterator[bytes]":
 
 
 def _write(path: str, content: "bytes | memoryview") -> None:
-    """Put a file into place in one step; nothing is left behind where that fails.
+    """Put a file into place in one step; leave nothing behind if that fails.
 
-    Another process may take the temporary file for a dead one's, and remove it: then there is
-    nothing at `path`.
+    Another process may remove the temporary file, if it thinks that this process is dead: then
+    nothing is written to `path`.
     """
     temporary = make_temporary_name(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o500)
@@ -173,6 +173,6 @@ def _write(path: str, content: "bytes | memoryview") -> None:
 
 
 def _is_noexec(folder: str) -> bool:
-    """Whether nothing can be mapped from there to be executed, as far as the system says."""
-    noexec = getattr(os, "ST_NOEXEC", 0)  # Linux alone has the constant; macOS has the call
+    """Whether the system says that nothing can be executed from there."""
+    noexec = getattr(os, "ST_NOEXEC", 0)  # only Linux has the constant; macOS has the call
     return noexec != 0 and bool(os.statvfs(folder).f_flag & noexec)

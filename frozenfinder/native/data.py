@@ -1,14 +1,14 @@
 """`DataCache`: real files for packages of a closed registry that open their data by path.
 
-Rules, besides those of `folder`
+Rules, in addition to those of `folder`
   1. A package's folder is trusted once its line is in COMPLETE. The line is written last, and names
      the folder's device and inode. A folder without a line is compared with the registry, and
      replaced if something is missing.
-  2. A package's folder is not written to again once it has its name.
+  2. Once a package's folder has its final name, it is not written again.
 
 A package is at `<directory>/data/<fingerprint of the registry>/<package>`. `frozenfinder cache
---prune` leaves it alone while a process uses it. Where that cannot be, the package is in a
-temporary directory, which goes with the process that made it.
+--prune` keeps it while a process uses it. If the cache cannot be used, the package is in a
+temporary directory, which is removed when the process that made it ends.
 """
 
 import os
@@ -42,7 +42,7 @@ DATA = "data"
 COMPLETE = ".complete"
 """The file that lists the complete packages beside it; no package has that name."""
 
-_LIMIT = 1 << 20  # bytes of it; what comes after them counts as not listed
+_LIMIT = 1 << 20  # bytes of it that are read; later lines are ignored
 
 
 class DataCache:
@@ -54,10 +54,10 @@ class DataCache:
         self._folder = None if directory is None else PrivateFolder(directory)
 
     def provide(self, package: "FrozenPath") -> str:
-        """The directory in which the package's folder lies, with all that can be read of it.
+        """The directory that contains the package's folder, with all its readable files.
 
-        Some calls for each folder on the way where it was written before. OSError where there is
-        not even a temporary directory.
+        If it was written before, this costs a few calls for each folder on the way. OSError if not
+        even a temporary directory can be written.
         """
         try:
             return self._provide(package)
@@ -66,7 +66,7 @@ class DataCache:
 
     def _provide(self, package: "FrozenPath") -> str:
         if self._folder is None:
-            raise UnusableError("there is no home directory to have a cache in")
+            raise UnusableError("no home directory was found for the cache")
         home = self._folder.use(DATA, self._fingerprint)
         note_use(home)
         target = os.path.join(home, package.name)
@@ -78,7 +78,7 @@ class DataCache:
                     remove_temporaries(home)
                 if not _is_complete(package, target):
                     _put(package, target)
-        raise UnusableError(f"{target!r} is changed by others while it is written")
+        raise UnusableError(f"{target!r} was changed by other processes while it was written")
 
 
 def _provide_temporary(package: "FrozenPath") -> str:
@@ -89,10 +89,10 @@ def _provide_temporary(package: "FrozenPath") -> str:
 
 
 def _remove_at_exit(folder: str) -> None:
-    """Remove a folder when this process ends, and not when a fork of it does.
+    """Remove a folder when this process ends, but not when a fork of it ends.
 
-    The processes that `multiprocessing` forks run its finalizers, and not always those of `atexit`.
-    Their parent runs the finalizers of that priority after it has joined them.
+    Processes that `multiprocessing` forks run its finalizers, and not always those of `atexit`.
+    Their parent runs finalizers of this priority after it has joined them.
     """
     finalize = getattr(get_module("multiprocessing.util"), "Finalize", None)
     if finalize is not None:
@@ -110,9 +110,9 @@ def _remove_own(folder: str, maker: int) -> None:
 
 
 def _is_complete(package: "FrozenPath", target: str) -> bool:
-    """Whether a package's folder is there with all of its files; one that is not listed is now.
+    """Whether a package's folder exists with all of its files. If so, list it in COMPLETE.
 
-    UnusableError where something else is in its place.
+    UnusableError if something else is in its place.
     """
     try:
         line = _make_line(target)
@@ -140,7 +140,7 @@ def _read_lines(path: str) -> "list[bytes]":
         return []
     try:
         if is_own_file(os.fstat(descriptor)):
-            return os.read(descriptor, _LIMIT).split(b"\n")[:-1]  # the last may not be whole
+            return os.read(descriptor, _LIMIT).split(b"\n")[:-1]  # the last may be incomplete
     finally:
         os.close(descriptor)
     return []
@@ -161,13 +161,13 @@ def _append_line(path: str, line: bytes) -> None:
 def _put(package: "FrozenPath", target: str) -> None:
     """Put the package into place in one step.
 
-    Another process may take the temporary folder for a dead one's, and remove it: then there is
-    nothing at `target`.
+    Another process may remove the temporary folder, if it thinks that this process is dead: then
+    nothing is written to `target`.
     """
     temporary = make_temporary_name(target)
     try:
         _write(package, temporary)
-        if not _has_all(package, target):  # or another process has been faster
+        if not _has_all(package, target):  # otherwise another process was faster
             remove(target)
             os.rename(temporary, target)
     except FileNotFoundError:
@@ -180,7 +180,7 @@ def _put(package: "FrozenPath", target: str) -> None:
 
 
 def _has_all(source: "FrozenPath", path: str) -> bool:
-    """Whether each file and folder of the source is there, whatever else is there."""
+    """Whether each file and folder of the source exists at `path`; other files do not matter."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -201,4 +201,4 @@ def _write(source: "FrozenPath", path: str) -> None:
         with open(path, "xb") as file:
             file.write(source.read_bytes())
             file.flush()
-            os.fsync(file.fileno())  # a name that survives a power failure promises the content
+            os.fsync(file.fileno())  # the name may survive a power failure: so must the content

@@ -1,18 +1,18 @@
-"""`Extractor`: gives the extension modules that a registry embeds a file to be loaded from.
+"""`Extractor`: writes embedded extension modules to files, from which they are loaded.
 
-The file is in the user's cache. Where that cannot be used, it is a file in memory (Linux), whose
-descriptor stays open for the life of the process: the dynamic loader knows a library by the name
-that it was opened by, and takes the next file of the same number for the same library. Shared
-libraries that the module needs are loaded first then, through links that lie as the files would and
-are removed again: the libraries find each other by their paths, and the module finds them by the
-names that they give themselves.
+The file is in the user's cache. If that cannot be used, it is a file in memory (Linux only), whose
+descriptor stays open as long as the process lives: the dynamic loader identifies a library by the
+name that it was opened with, and would take the next file with the same number for the same
+library. In this case, shared libraries that the module needs are loaded first, through temporary
+links with the same layout as the files: the libraries find each other by their paths, and the
+module finds them by the names that they contain.
 
-A file is verified by its SHA-256. What computes that may be an embedded extension module itself:
+A file is verified by its SHA-256. The module that computes it may be an embedded extension module:
 its own file is compared with the registry's bytes.
 
-Threads extract without a lock: the import of a module that another thread is importing could wait
-for the lock's holder, while the holder waits for that module. What they share is published by one
-`setdefault`, so that all of them have the same file; the file of the slower thread is closed.
+Threads extract without a lock: a thread that imports a module could wait for the lock's holder,
+while the holder waits for that module. Shared data is published by one `setdefault`, so all threads
+use the same file; the slower thread closes its own.
 """
 
 import os
@@ -39,34 +39,34 @@ _HASH_MODULES = ("_hashlib", "_sha2", "_sha256")
 
 
 class Extractor:
-    """The embedded extension modules of one registry."""
+    """The embedded extension modules of one registry. Threads may share it."""
 
     def __init__(self, registry: "Registry") -> None:
         self.registry = registry
-        # By the name of a module. An item is published by one assignment; who iterates has a copy.
+        # By the name of a module. An item is published by one assignment. Iterate over a copy.
         self._in_memory: "dict[str, str]" = {}
         directory = default_directory(environment("FROZENFINDER_CACHE"))
         self._cache = None if directory is None else ExtensionCache(directory)
-        # By offset. Two threads may unpack the same parcel; nobody changes one.
+        # By offset. Two threads may unpack the same parcel; parcels never change.
         self._parcels: "dict[int, Parcel]" = {}
         # Paths of files. Two threads may verify the same file.
         self._verified: "set[str]" = set()
 
     @property
     def in_memory(self) -> "dict[str, str]":
-        """For each module that was not loaded from the cache, the reason; a copy."""
+        """A copy: the names of modules that were loaded from memory, with the reasons."""
         return self._in_memory.copy()
 
     def locate(self, entry: "FrozenEntry") -> "str | None":
-        """Where the module's file is to be; None where there is no place for a cache."""
+        """The path of the module's file in the cache; None if there is no place for a cache."""
         parcel, own = self._find_parcel(entry)
         return None if self._cache is None else self._cache.locate(parcel, own)
 
     def extract(self, entry: "FrozenEntry") -> "tuple[str, str]":
-        """The path and the SHA-256 of the module's file, which is there and was verified.
+        """Write and verify the module's file; return its path and its SHA-256 in hexadecimal.
 
-        ImportError where there is neither a usable cache nor memory, RegistryError where the
-        registry is damaged.
+        ImportError if neither a cache nor memory can be used, RegistryError if the registry is
+        damaged.
         """
         parcel, own = self._find_parcel(entry)
         module = _EmbeddedFile(self.registry, own, entry)
@@ -107,14 +107,14 @@ class Extractor:
             if entry is not None and entry.path == file.path:
                 return entry
         raise registry.error(
-            f"a parcel lists the library {file.path!r}, expected it among the files; "
+            f"a parcel lists the library {file.path!r}, which the registry does not contain; "
             "freeze it again"
         )
 
     def _provide(self, parcel: "Parcel", source: "_EmbeddedFile") -> str:
         cache = self._cache
         if cache is None:
-            raise UnusableError("there is no home directory to have a cache in")
+            raise UnusableError("no home directory was found for the cache")
         path = cache.locate(parcel, source.file)
         if path not in self._verified or not os.path.lexists(path):  # it may have been pruned
             cache.provide(parcel, source.file, source)
@@ -128,13 +128,13 @@ class Extractor:
         libraries: "list[_EmbeddedFile]",
         reason: str,
     ) -> str:
-        """The path of a file in memory, after the libraries that the module needs were loaded."""
+        """Load the libraries that the module needs, and return the path of a file in memory."""
         if not _memory_files.usable:
             raise self._error(entry, f"cannot be put into the cache: {reason}")
         for each in libraries:
             if not each.is_loadable():
-                complaint = f"cannot be put into the cache: {reason}, and not into memory either"
-                raise self._error(entry, f"{complaint}: it looks for {each.file.path!r} beside it")
+                complaint = f"can neither be put into the cache: {reason}, nor loaded from memory"
+                raise self._error(entry, f"{complaint}: it needs {each.file.path!r} beside it")
         if entry.name not in self._in_memory:
             self._in_memory[entry.name] = reason
             if environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
@@ -158,7 +158,7 @@ class Extractor:
 
 
 class _EmbeddedFile:
-    """A file of a module's parcel, as the registry has it."""
+    """A file of a module's parcel, as it is in the registry."""
 
     def __init__(self, registry: "Registry", file: "ParcelFile", entry: "FrozenEntry") -> None:
         self.file = file
@@ -166,27 +166,27 @@ class _EmbeddedFile:
         self._entry = entry
 
     def prepare(self) -> None:
-        """Import what computes a SHA-256, if it is needed."""
+        """Import the module that computes a SHA-256, if it is needed."""
         if self._entry.name not in _HASH_MODULES:
             find_sha256()
 
     def read(self) -> memoryview:
-        """The registry's bytes; RegistryError where they are not the file's."""
+        """The registry's bytes; RegistryError if they do not match the parcel."""
         registry = self._registry
         data = registry.read_blob(self._entry)
         if len(data) != self.file.size or not self.matches([data]):
             raise registry.error(
-                f"file {self.file.path!r} is not the one that its parcel lists, "
-                f"of {self.file.size} bytes and SHA-256 {self.file.digest}; freeze it again"
+                f"file {self.file.path!r} differs from its parcel, expected {self.file.size} bytes "
+                f"with SHA-256 {self.file.digest}; freeze it again"
             )
         return data
 
     def is_loadable(self) -> bool:
-        """Whether it is a library (of Linux), and not data that a module looks for."""
+        """Whether it is a library (for Linux), and not a data file."""
         return bytes(self._registry.read_blob(self._entry)[:4]) == b"\x7fELF"
 
     def matches(self, pieces: "Iterable[bytes | memoryview]") -> bool:
-        """Whether these are together what the parcel says of the file."""
+        """Whether these pieces together have the digest that the parcel lists."""
         if self._entry.name in _HASH_MODULES:
             return b"".join(pieces) == self._registry.read_blob(self._entry)
         computed = find_sha256()()
@@ -197,18 +197,18 @@ class _EmbeddedFile:
 
 
 class _MemoryFiles:
-    """Files in memory, with a path each for as long as the process lives.
+    """Files in memory, each with a path that is valid as long as the process lives.
 
-    There is one for all registries: a library in two files would be two libraries.
+    All registries share one object: a library in two files would be two libraries.
     """
 
     def __init__(self) -> None:
-        # The path and the inode of a file, by its digest and the path that it had before: that is
-        # "" for the first one. Items are published by `setdefault`, and never change.
+        # The path and the inode of a file, by its digest and the path of the file that it replaces
+        # ("" for the first one). Items are published by `setdefault`, and never change.
         self._held: "dict[tuple[str, str], tuple[str, int]]" = {}
-        # Of descriptors. A thread adds a number while it has the descriptor open.
+        # Descriptors. A thread adds a number while it has the descriptor open.
         self._numbers: "set[int]" = set()
-        # By digest. Two threads may load the same file: the dynamic loader sees that it is one.
+        # Digests. Two threads may load the same file: the dynamic loader loads it once.
         self._loaded: "set[str]" = set()
 
     @property
@@ -216,7 +216,7 @@ class _MemoryFiles:
         return hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
 
     def hold(self, source: _EmbeddedFile) -> str:
-        """The path of a file with that content, made when it is first asked for."""
+        """The path of a file with that content, which is made at the first call."""
         before, held = "", self._held.get((source.file.digest, ""))
         while held is not None:
             path, inode = held
@@ -228,11 +228,11 @@ class _MemoryFiles:
         made = path, _find_inode(path)
         if self._held.setdefault((source.file.digest, before), made) is made:
             return path
-        os.close(descriptor)  # another thread has been faster; nobody has seen this path
+        os.close(descriptor)  # another thread was faster; nobody has seen this path
         return self.hold(source)
 
     def _make(self, source: _EmbeddedFile) -> int:
-        """A descriptor of a new file with that content, with a number that no file had here."""
+        """A descriptor of a new file with that content, with a number that no file here had."""
         view = source.read()
         descriptor = os.memfd_create(source.file.path.rpartition("/")[2][:200])
         try:
@@ -251,7 +251,7 @@ class _MemoryFiles:
             self._loaded.update(each.file.digest for each in missing)
 
     def _renumber(self, descriptor: int) -> int:
-        """Give a descriptor a number that no file here had: the program may have closed one."""
+        """Give a descriptor a number that no file here had: the program may have closed a file."""
         given_up = []
         descriptor = raise_number(descriptor)
         while descriptor in self._numbers:
@@ -263,7 +263,7 @@ class _MemoryFiles:
         return descriptor
 
 
-_memory_files = _MemoryFiles()  # the descriptors are the process's, whichever registry they are for
+_memory_files = _MemoryFiles()  # the descriptors belong to the process, not to a registry
 
 
 def _find_inode(path: str) -> int:
@@ -274,18 +274,18 @@ def _find_inode(path: str) -> int:
 
 
 def _let_load_from(folder: str) -> None:
-    """Windows: have the DLLs in a folder found, as packages do for folders beside them."""
+    """Windows: let DLLs in a folder be found, as packages do for folders beside them."""
     add_dll_directory = getattr(os, "add_dll_directory", None)
     if add_dll_directory is not None:
         add_dll_directory(folder)
 
 
 def _load_libraries(files: "dict[str, str]") -> None:
-    """Load libraries, by the paths that they ought to lie at and those that they are at. OSError.
+    """Load libraries; `files` maps the paths where they belong to those where they are. OSError.
 
-    Without a folder for links they are found by the names that they give themselves alone.
+    Without a folder for links, they find each other only by the names that they contain.
     """
-    # deferred: only where the cache cannot be used
+    # deferred: only needed if the cache cannot be used
     import shutil
 
     folder = _make_private_folder()
@@ -305,7 +305,7 @@ def _load_libraries(files: "dict[str, str]") -> None:
 
 
 def _make_private_folder() -> "str | None":
-    """A temporary folder that nobody else can put anything into; None where there is none."""
+    """A temporary folder that only the user can write to, or None if none can be made."""
     # deferred: as above
     import tempfile
 
@@ -318,7 +318,7 @@ def _make_private_folder() -> "str | None":
 
 
 def _load_in_any_order(paths: "list[str]") -> None:
-    """Load libraries; those that fail are tried again after the others."""
+    """Load libraries; those that fail are tried again after the others. OSError."""
     # deferred: as above
     from _ctypes import dlopen
 

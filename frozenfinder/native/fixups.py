@@ -1,31 +1,31 @@
-"""`FixupTable`: what is known of the extension modules that were created in this interpreter.
+"""`FixupTable`: records of the extension modules that were created in this interpreter.
 
 Rules
-  1. CPython's own table (`EXTENSIONS` in Python/import.c) decides every creation. This one is fed
-     right after `_imp.create_dynamic` returns, before importlib sets attributes, and never keeps
-     CPython from being asked.
-  2. One table for each interpreter: objects cannot be shared between them from Python.
-  3. A key is (path, name), as in CPython: the spec's origin and name, or of a built-in module its
+  1. CPython's own table (`EXTENSIONS` in Python/import.c) decides every creation. This table gets a
+     record right after `_imp.create_dynamic` returns, before importlib sets attributes. CPython is
+     always asked, whatever is in this table.
+  2. There is one table for each interpreter: Python code cannot share objects between them.
+  3. A key is (path, name), as in CPython: the spec's origin and name, or for a built-in module its
      name twice.
 
 Theory of operation
-  How a module was initialised is not told from Python, but it shows in what creation leaves behind:
+  Python code cannot ask how a module was initialised, but the effects of creation show it:
 
     multi-phase                    creation does not put the module into `sys.modules`
     single-phase                   creation does
-    single-phase basic             a second creation gives back the contents of the first: CPython
-                                   keeps a copy of the module's dict (`m_copy`), and none of state
+    single-phase basic             a second creation returns the contents of the first: CPython
+                                   keeps a copy of the module's dict (`m_copy`), and no state
     single-phase re-initialising   a second creation runs the init function again
 
-  Whether a single-phase module is one or the other is not known until something creates it a second
+  Which of the two a single-phase module is becomes known only when something creates it a second
   time; until then its kind is unknown. A second creation is never provoked, because it may run the
-  init function. The two are told apart by the string under `__name__`, which is the very object of
-  the first creation where the contents were copied, and a new one where they were made anew.
+  init function. The string under `__name__` distinguishes the two: it is the same object as after
+  the first creation if the contents were copied, and a new one if they were made again.
 
-  The snapshot is the counterpart of `m_copy`: a shallow copy of the module's dict as creation left
-  it. It is kept while the kind may still be basic. Two limits: modules that share one definition
-  share one `m_copy` in CPython and have a snapshot each here; and what other interpreters and
-  loaders do to CPython's table is not seen.
+  The snapshot corresponds to `m_copy`: a shallow copy of the module's dict after creation. It is
+  kept while the kind may still be basic. There are two limits. Modules that share one definition
+  share one `m_copy` in CPython, but each has its own snapshot here. And changes that other
+  interpreters and loaders make to CPython's table are not seen.
 """
 
 import sys
@@ -46,10 +46,11 @@ UNKNOWN = "unknown"
 
 
 class Fixup:
-    """One extension module, by `name` and `origin`, the file that it comes from.
+    """One extension module: its `name`, and `origin`, the file that it comes from.
 
-    `digest` is the SHA-256 of the file in hexadecimal where it was verified, else None. `snapshot`
-    is the module's dict as creation left it, or None where CPython would not copy it.
+    `kind` is one of the constants of this module. `digest` is the SHA-256 of the file in
+    hexadecimal if it was verified, else None. `snapshot` is a copy of the module's dict after
+    creation, or None if CPython would not copy it.
     """
 
     __slots__ = ("_table", "digest", "kind", "name", "origin", "snapshot")
@@ -77,7 +78,7 @@ class FixupTable:
     """The records of one interpreter.
 
     importlib's lock on the module of that name protects a record: `fixup` is called with it held.
-    The table changes by single assignments, so that others may read it.
+    The table changes by single assignments, so other threads may read it at any time.
     """
 
     __slots__ = ("_interpreter", "_records")
@@ -88,21 +89,21 @@ class FixupTable:
 
     @property
     def interpreter(self) -> int:
-        """The identifier of the interpreter that this is the table of; 0 is the main one."""
+        """The identifier of this table's interpreter; 0 is the main one."""
         if self._interpreter is None:
             self._interpreter = _get_interpreter()
         return self._interpreter
 
     def records(self) -> "list[Fixup]":
-        """Every record, in the order of first creation."""
+        """A list of all records, in the order of first creation."""
         return list(self._records.values())
 
     def find(self, path: str, name: str) -> "Fixup | None":
         """The record of a module that CPython would create again from its table, without its file.
 
-        None for the others: multi-phase modules are in no table, and re-initialising ones in that
-        of the main interpreter alone. Mirrors `import_find_extension()` of Python/import.c, which
-        was `_PyImport_FindExtensionObject()`.
+        None for other modules: multi-phase ones are in no table, and re-initialising ones only in
+        that of the main interpreter. Mirrors `import_find_extension()` of Python/import.c, formerly
+        `_PyImport_FindExtensionObject()`.
         """
         found = self._records.get((path, name))
         if found is None or found.kind == MULTI:
@@ -119,10 +120,10 @@ class FixupTable:
         previous: object = None,
         digest: "str | None" = None,
     ) -> Fixup:
-        """Record what creating the module of that name from `path` has just given.
+        """Record `module`, which was just created under `name` from `path`; return the record.
 
-        `previous` is what `sys.modules` had under the name before. Mirrors
-        `_PyImport_FixupExtensionObject()` of Python/import.c, later
+        `previous` is the value that `sys.modules[name]` had before, and `digest` the file's SHA-256
+        if it was verified. Mirrors `_PyImport_FixupExtensionObject()` of Python/import.c, later
         `update_global_state_for_extension()`.
         """
         known = self._records.get((path, name))
@@ -138,9 +139,10 @@ class FixupTable:
         return known
 
     def reload(self, path: str, name: str) -> "ModuleType | None":
-        """Give a basic module its snapshot back: the one in `sys.modules`, or a new one put there.
+        """Restore the snapshot of a basic module in `sys.modules[name]`, and return the module.
 
-        None for every other kind. Neither runs code nor sets import attributes. Mirrors
+        A missing module is created there. None for every other kind. It neither runs code nor sets
+        import attributes. ImportError as from `check_allowed`. Mirrors
         `reload_singlephase_extension()` of Python/import.c.
         """
         found = self.find(path, name)
@@ -159,10 +161,10 @@ class FixupTable:
             self._records.pop((path, name), None)
 
     def check_allowed(self, name: str) -> None:
-        """ImportError, in CPython's words, where this interpreter takes no single-phase modules.
+        """ImportError, in CPython's words, if this interpreter refuses single-phase modules.
 
-        Only says what CPython would decide. On 3.12 an interpreter's configuration does not show
-        from Python, and one without daemon threads is taken for an isolated one. Mirrors
+        It only predicts CPython's decision. On 3.12, Python code cannot read an interpreter's
+        configuration; one without daemon threads is assumed to be isolated. Mirrors
         `_PyImport_CheckSubinterpIncompatibleExtensionAllowed()` of Python/import.c.
         """
         if sys.version_info >= (3, 12) and _is_refused(self):  # 3.11 checks nothing
@@ -170,10 +172,10 @@ class FixupTable:
 
 
 def _classify(path: str, name: str, module: object, previous: object) -> str:
-    """The kind, as far as a first creation tells it.
+    """The kind, as far as a first creation shows it.
 
-    A module that was in `sys.modules` before tells nothing: a multi-phase one may give itself
-    back, and a single-phase one was created before this table looked.
+    If the module was in `sys.modules` before, nothing is known: a multi-phase one may return that
+    module, and a single-phase one was created before this table existed.
     """
     if path == name:
         return BUILTIN
@@ -220,4 +222,4 @@ def _get_interpreter() -> int:
 
 
 table = FixupTable()
-"""The interpreter's."""
+"""The table of this interpreter."""

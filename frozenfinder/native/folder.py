@@ -1,31 +1,31 @@
-"""`PrivateFolder`: one folder of the user's, in which programs of the user's share files.
+"""`PrivateFolder`: a folder of the user, in which the user's programs share files.
 
 Rules
   1. The folder belongs to the user, and nobody else can write there. Each folder is checked before
      it is used. A folder that fails the check is not used.
-  2. What has its final name is complete. It is written under a temporary name, and renamed.
-  3. A temporary name holds the number of the process that fills it. A process never removes a
-     temporary with its own number: another of its threads may be filling it.
-  4. Nothing is removed under a name that another process may be filling. A folder is renamed first.
-     So a removal that comes too soon costs the other process a second attempt, and nothing else.
-  5. A folder that `use` gave stays until the process ends, and the forks of it: `remove_unused`
-     leaves it alone.
+  2. A file or folder with its final name is complete. It is written under a temporary name, and
+     then renamed.
+  3. A temporary name contains the number of the process that writes it. A process never removes a
+     temporary file with its own number: another of its threads may be writing it.
+  4. Nothing is removed under a name that another process may be writing. A folder is renamed first.
+     So a premature removal only costs the other process a second attempt.
+  5. A folder from `use` stays until the process and its forks end: `remove_unused` keeps it.
 
 Theory of operation
-  `Lock` lets one thread of one process write at a time. Processes keep each other out by `lockf`,
-  which the kernel releases when a process ends, however it ends. So a temporary of another process
-  that the holder of the lock finds is a dead one's, and is removed. POSIX releases the lock of a
-  process when the process closes any descriptor of the file. So a second lock, `_threads`, is
-  held for as long as the file is open: no other thread opens it then.
+  `Lock` lets one thread of one process write at a time. Between processes it uses `lockf`, which
+  the kernel releases when a process ends, however it ends. So if the holder of the lock finds a
+  temporary file of another process, that process is dead, and the file is removed. POSIX releases
+  the lock of a process when the process closes any descriptor of the file. So a second lock,
+  `_threads`, is held as long as the file is open: no other thread opens it then.
 
-  Nobody waits longer than PATIENCE, and where the file system has no locks nobody waits at all.
-  Then several processes may write the same thing. One rename comes last, with the same content.
-  By rules 3 and 4 the lock saves work, and nothing depends on it: interpreters of one process have
-  a `_threads` each, and containers may share a folder and have the same process numbers.
+  Nobody waits longer than PATIENCE, and without file locks nobody waits at all. Then several
+  processes may write the same thing; the last rename wins, with the same content. Because of rules
+  3 and 4, the lock only saves work, and nothing depends on it: each interpreter of a process has
+  its own `_threads`, and containers may share a folder and have the same process numbers.
 
   `use` keeps a descriptor of the folder open, with a shared `flock` on it. A fork inherits the
-  descriptor and so the lock. The kernel releases the lock with the last of these processes. Where
-  there is no `flock`, or a program closes descriptors that it does not know, only the day of the
+  descriptor, and with it the lock. The kernel releases the lock with the last of these processes.
+  Without `flock`, or if a program closes descriptors that it does not know, only the day of the
   last use (`note_use`) protects the folder.
 """
 
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 PATIENCE = 10.0
-"""Seconds after which a process no longer waits for another that writes."""
+"""Seconds that a process waits for another one that writes."""
 
 ATTEMPTS = 3
-"""How often a process tries again when others remove what it writes, or wants to use."""
+"""How often a process tries if others remove what it writes or wants to use."""
 
 DAY = 86400
 TEMPORARY = ".tmp"
@@ -66,8 +66,8 @@ _threads = RLock()
 # Whether a lock file is open. Guarded by `_threads`.
 _is_open = False
 
-# The descriptor of each folder in use, by path: it is never closed here. One `setdefault` or
-# assignment publishes an item. A second descriptor of a folder does no harm.
+# The descriptor of each folder in use, by path: it is never closed here. One assignment publishes
+# an item. A second descriptor of a folder does no harm.
 _used: "dict[str, int]" = {}
 
 
@@ -76,7 +76,7 @@ class UnusableError(Exception):
 
 
 def default_directory(override: "str | None") -> "str | None":
-    """The directory of the user's cache, or None where the user has no home.
+    """The directory of the user's cache, or None if the user has no home directory.
 
     `override` is the value of FROZENFINDER_CACHE.
     """
@@ -91,7 +91,7 @@ def default_directory(override: "str | None") -> "str | None":
 
 
 class PrivateFolder:
-    """A folder of the user's, which need not exist yet; `path` is where it is."""
+    """A folder of the user, at `path`; it need not exist yet. Threads may share it."""
 
     def __init__(self, directory: str) -> None:
         parent, name = os.path.split(os.path.abspath(directory))
@@ -100,7 +100,7 @@ class PrivateFolder:
         self._checked: "set[str]" = set()
 
     def check(self) -> None:
-        """Make the folder if it is missing, and check it and what is above it once.
+        """Make the folder if it is missing, and check it and the folders above it once.
 
         UnusableError, OSError.
         """
@@ -112,16 +112,16 @@ class PrivateFolder:
             self._checked.add(self.path)
 
     def make(self, *names: str, check_again: bool = False) -> str:
-        """The path of the folder that these names lead to; each is made if it is missing.
+        """The path of the folder at these names; missing folders are made.
 
-        Each folder on the way is checked once, and once more with `check_again`. UnusableError,
+        Each folder on the way is checked once, and again with `check_again`. UnusableError,
         OSError.
         """
         if check_again:
             self._checked.clear()
         try:
             return self._make(names)
-        except FileNotFoundError:  # another process has removed one that was checked
+        except FileNotFoundError:  # another process removed a folder that was checked
             self._checked.clear()
             return self._make(names)
 
@@ -136,29 +136,32 @@ class PrivateFolder:
         return folder
 
     def use(self, *names: str) -> str:
-        """As `make`; the folder then stays for as long as this process and the forks of it live."""
+        """As `make`; the folder then stays as long as this process or a fork of it lives."""
         for _ in range(ATTEMPTS):
             path = self.make(*names, check_again=True)
             if _hold(path):
                 return path
             time.sleep(_SLICE)
-        raise UnusableError(f"{path!r} is removed by others while it is used")
+        raise UnusableError(f"{path!r} was removed by other processes while it was used")
 
     def lock(self) -> "Lock":
-        """The right to write, for a `with`; the folder has to be there."""
+        """The right to write, for a `with` statement; the folder must exist."""
         return Lock(self.path)
 
 
 def check_ancestors(folder: str) -> None:
-    """UnusableError where others could put another directory in the place of the user's."""
-    if not hasattr(os, "geteuid"):  # Windows: the user's own folders are nobody else's
+    """UnusableError if others could replace `folder` with another directory; OSError."""
+    if not hasattr(os, "geteuid"):  # Windows: nobody else can write to the user's folders
         return
     while True:
         status = os.lstat(folder)
         if status.st_uid not in (0, os.geteuid()):
-            raise UnusableError(f"{folder!r}, above it, belongs to user {status.st_uid}")
+            raise UnusableError(
+                f"the folder {folder!r} above it is owned by uid {status.st_uid}, expected root or "
+                f"uid {os.geteuid()}"
+            )
         if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-            raise UnusableError(f"{folder!r}, above it, is writable by everybody")
+            raise UnusableError(f"the folder {folder!r} above it is writable by everybody")
         above = os.path.dirname(folder)
         if above == folder:
             return
@@ -166,7 +169,10 @@ def check_ancestors(folder: str) -> None:
 
 
 def make_folder(folder: str) -> None:
-    """Make a folder, or check that one that is there is the user's and nobody else's."""
+    """Make a folder, or check that only the user can write to an existing one.
+
+    UnusableError, OSError.
+    """
     try:
         status = os.lstat(folder)
     except FileNotFoundError:
@@ -181,7 +187,9 @@ def make_folder(folder: str) -> None:
     if not hasattr(os, "geteuid"):
         return
     if status.st_uid != os.geteuid():
-        raise UnusableError(f"{folder!r} belongs to user {status.st_uid}, expected {os.geteuid()}")
+        raise UnusableError(
+            f"{folder!r} is owned by uid {status.st_uid}, expected uid {os.geteuid()}"
+        )
     if status.st_mode & 0o022:
         mode = stat.S_IMODE(status.st_mode)
         raise UnusableError(
@@ -190,7 +198,7 @@ def make_folder(folder: str) -> None:
 
 
 def is_own_file(status: os.stat_result) -> bool:
-    """Whether it is a regular file with one name, the user's, and nobody else's to write to."""
+    """Whether it is a regular file with one name, owned by the user and writable only for them."""
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         return False
     return not hasattr(os, "geteuid") or (
@@ -199,36 +207,36 @@ def is_own_file(status: os.stat_result) -> bool:
 
 
 def note_use(folder: str) -> None:
-    """Let the mtime of a folder say on which day it was last used; for `remove_unused`."""
+    """Record the day of the last use in the mtime of a folder, for `remove_unused`."""
     now = time.time()
     try:
         if now - os.stat(folder).st_mtime > DAY:
             os.utime(folder, (now, now))
     except OSError:
-        pass  # read-only: what is there can be used all the same
+        pass  # read-only: its files can be used anyway
 
 
 def make_temporary_name(path: str) -> str:
-    """A new name beside `path`, for what this process is about to write there."""
+    """A new name beside `path`, for a file or folder that this process will write."""
     return f"{path}.{os.urandom(8).hex()}{_own_ending()}"
 
 
 def remove_temporaries(folder: str) -> None:
-    """Remove what other processes have left in a folder, best effort; for who has the lock."""
+    """Remove leftovers of other processes from a folder, best effort. The caller has the lock."""
     for name in os.listdir(folder):
         if name.endswith(TEMPORARY) and not name.endswith(_own_ending()):
             remove(os.path.join(folder, name))
 
 
 def remove(path: str) -> bool:
-    """Remove a file, or a folder and all that is in it; whether the name is free now."""
+    """Remove a file, or a folder and its content; return whether the name is free now."""
     hidden = path
     try:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             os.unlink(path)
             return True
         if not path.endswith(_own_ending()):
-            # not beside `path` plus an ending: what is left behind may be renamed many times
+            # not `path` plus an ending: a leftover may be renamed many times
             hidden = make_temporary_name(os.path.join(os.path.dirname(path), "removed"))
             os.rename(path, hidden)
     except FileNotFoundError:
@@ -240,9 +248,10 @@ def remove(path: str) -> bool:
 
 
 def remove_unused(path: str, before: float) -> bool:
-    """Remove a folder that no process uses and that was last used before a time; whether it did.
+    """Remove a folder that no process uses and that was last used before `before`.
 
-    `before` is in seconds since the epoch. For who has the lock. OSError.
+    Returns whether it was removed. `before` is in seconds since the epoch. The caller has the lock.
+    OSError.
     """
     descriptor = _lock_folder(path, "LOCK_EX")
     if descriptor is None:
@@ -259,7 +268,7 @@ def _own_ending() -> str:
 
 
 def _hold(path: str) -> bool:
-    """Keep a folder from being removed; False where it is being removed just now."""
+    """Protect a folder from being removed; False if it is being removed just now."""
     held = _used.get(path)
     if held is None or not _names(held, path):
         try:
@@ -274,9 +283,8 @@ def _hold(path: str) -> bool:
 
 
 def _lock_folder(path: str, kind: str) -> "int | None":
-    """A descriptor of the folder with a lock; -1 where there are no locks, None where it is taken.
-
-    It is taken, too, if another folder has come to its place meanwhile. OSError.
+    """A descriptor of the folder with a lock; -1 without file locks, None if another process has
+    the lock or another folder was put in its place. OSError.
     """
     try:
         # deferred: it may be an extension module that is embedded itself
@@ -302,7 +310,7 @@ def _lock_folder(path: str, kind: str) -> "int | None":
 
 
 def _names(descriptor: int, path: str) -> bool:
-    """Whether a descriptor is open, and of what is at `path`."""
+    """Whether a descriptor is open, and names the same folder as `path`."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except OSError:
@@ -312,9 +320,9 @@ def _names(descriptor: int, path: str) -> bool:
 class Lock:
     """The right to write to a folder, which one thread of one process has at a time.
 
-    Inside the `with`, `held` says whether this thread has it, and `is_busy` whether another has it
-    and kept it for PATIENCE seconds. Neither is true where the system has no locks, and in what a
-    signal handler or a finalizer does while its own thread has the lock.
+    Inside the `with`, `held` says whether this thread has it, and `is_busy` whether another one has
+    had it for PATIENCE seconds. Both are false if the system has no locks, or in a signal handler
+    or finalizer that runs while its own thread has the lock.
     """
 
     def __init__(self, directory: str) -> None:
@@ -385,7 +393,7 @@ class Lock:
 
 
 def _renew_lock() -> None:
-    """In a forked child: the thread that had the lock may not exist here."""
+    """In a forked child, renew the lock: the thread that held it may not exist here."""
     global _threads, _is_open
     _threads = RLock()
     _is_open = False

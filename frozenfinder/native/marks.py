@@ -1,15 +1,15 @@
-"""`Marks`: the files of one parcel that were verified, and how to see that they are unchanged.
+"""`Marks`: which files of a parcel were verified, and how to see that they are unchanged.
 
-A mark is a line with a file's SHA-256 and what the system knows of it: device, inode, size, mtime
-and ctime. Whatever writes to a file sets its ctime, and no call can set it to a value of one's
-choosing. A file with a mark is therefore the one that was verified.
+A mark is a line with a file's SHA-256 and its status: device, inode, size, mtime and ctime. Each
+write to a file sets its ctime, and no call can set it to a chosen value. So a file that matches its
+mark is unchanged since it was verified.
 
 Rules
-  1. Marks lie beside the files, in a folder that the user alone can write to: whoever could forge
-     one could as well change the program that reads it.
-  2. A file is marked only once its ctime lies SETTLED back. Within one tick of the file system's
-     clock a file could be changed and keep its ctime.
-  3. A line is appended in one write. One that is not whole is no mark.
+  1. Marks are beside the files, in a folder that only the user can write to: whoever could forge a
+     mark could as well change the program that reads it.
+  2. A file is marked only if its ctime is older than SETTLED. Within one tick of the file system's
+     clock, a file could change and keep its ctime.
+  3. A line is appended in one write. An incomplete line is not a mark.
 """
 
 import os
@@ -18,17 +18,17 @@ import time
 from .folder import OPEN_FLAGS, is_own_file
 
 MARKS = ".verified"
-"""The file's name; no module and no library has it."""
+"""The file's name; no module or library has this name."""
 
 SETTLED = 2_000_000_000
-"""Nanoseconds: no file system that knows owners has a coarser clock."""
+"""Nanoseconds: no file system with owners has a coarser clock."""
 
 LIMIT = 1 << 20
-"""Bytes of marks, most of them of files that are gone, at which they are begun anew."""
+"""Bytes of marks: a larger file is deleted, because most of its marks are of removed files."""
 
 
 class Marks:
-    """The marks in one folder; on Windows, where ctime is another thing, there are none."""
+    """The marks in one folder. There are none on Windows, where ctime has another meaning."""
 
     def __init__(self, folder: str) -> None:
         self._path = os.path.join(folder, MARKS)
@@ -36,14 +36,14 @@ class Marks:
         self._lines: "set[str] | None" = None
 
     def find(self, digest: str, status: os.stat_result) -> bool:
-        """Whether the file of that status was verified to have that digest."""
+        """Whether a file with that status was verified to have that digest."""
         lines = self._lines
         if lines is None:
             lines = self._lines = self._read()
         return _line(digest, status) in lines
 
     def add(self, digest: str, before: os.stat_result, after: os.stat_result) -> None:
-        """Mark a file, by its status before and after it was read; best effort."""
+        """Mark a file if its status before and after it was read is the same; best effort."""
         line = _line(digest, after)
         settled = time.time_ns() - after.st_ctime_ns > SETTLED
         if not settled or line != _line(digest, before) or not hasattr(os, "geteuid"):

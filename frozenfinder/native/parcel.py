@@ -1,7 +1,7 @@
-"""`Parcel`: the files that have to lie together for an extension module to load.
+"""`Parcel`: the files that must be in the same directory for an extension module to load.
 
-A parcel is text that the registry holds with an embedded extension module, in the place where it
-holds the source of a source module: `docs/reference/format.md` describes it.
+A parcel is a text. The registry stores it with an embedded extension module, where it stores the
+source of a source module: `docs/reference/format.md` describes it.
 """
 
 import sys
@@ -12,16 +12,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_SIZE_DIGITS = 20  # of 2**64; int() refuses thousands of them
+_SIZE_DIGITS = 20  # as 2**64 has; int() refuses thousands of digits
 _KINDS = ("module", "library")
 _SEPARATORS = "/\\:" if sys.platform == "win32" else "/"
 
 
 class ParcelFile:
-    """A file of a parcel: its SHA-256 in hexadecimal, its size, and its path below the root.
+    """A file of a parcel: its SHA-256 in hexadecimal, its size in bytes, and its path below the
+    root.
 
-    `is_library` tells a shared library, which is a data file of the registry, from an extension
-    module, which is one of its modules.
+    `is_library` is true for a shared library, which is a data file of the registry, and false for
+    an extension module.
     """
 
     __slots__ = ("digest", "is_library", "path", "size")
@@ -34,10 +35,9 @@ class ParcelFile:
 
 
 class Parcel:
-    """Extension modules and the shared libraries that they load from beside them.
+    """Extension modules and the shared libraries beside them that they load.
 
-    `digest` names the directory in which the files lie at their paths: it is the SHA-256 of the
-    text that lists them.
+    `digest` is the name of the directory with the files: the SHA-256 of the text that lists them.
     """
 
     __slots__ = ("digest", "files")
@@ -48,7 +48,7 @@ class Parcel:
 
 
 def pack_parcel(files: "Iterable[ParcelFile]") -> bytes:
-    """One line for the parcel, and one for each file."""
+    """The bytes of a parcel: one line for itself, and one for each file."""
     # deferred: only the freezer packs
     from hashlib import sha256
 
@@ -60,7 +60,7 @@ def pack_parcel(files: "Iterable[ParcelFile]") -> bytes:
 def unpack_parcel(data: "bytes | memoryview", path: str, offset: int) -> Parcel:
     """The inverse of `pack_parcel`, for a parcel at `offset` of the registry `path`.
 
-    No path in it leads out of the directory that it is put into. RegistryError.
+    No path in the result leads out of the parcel's directory. RegistryError if it is malformed.
     """
     head, *lines = str(data, "utf-8", "surrogateescape").removesuffix("\n").split("\n")
     kind, _, digest = head.partition(" ")
@@ -89,7 +89,7 @@ def _is_digest(text: str) -> bool:
 
 
 def _is_below(path: str) -> bool:
-    """Whether a path leads nowhere but down."""
+    """Whether a relative path stays below its directory."""
     for separator in _SEPARATORS:
         path = path.replace(separator, "/")
     return "\0" not in path and not {"", ".", ".."}.intersection(path.split("/"))

@@ -1,1 +1,1 @@
-"""What every boot imports: built-in modules only, and its own lower layers."""
+"""The modules that every boot imports; they import only built-in modules and each other."""

@@ -1,19 +1,19 @@
-"""`Collector`: the cyclic garbage collector, kept out of the way while modules are imported.
+"""`Collector`: fewer runs of the cyclic garbage collector while modules are imported.
 
-An import allocates containers by the thousand and frees almost none, so the collector keeps running
-to find nothing. While the outermost import of a thread runs, its first threshold is raised; it is
-never switched off, so an import that does make garbage is collected, if later. When the import is
-done, what it left goes to the oldest generation at once, as it would after a few collections, so
-that the next collection does not go through all of it. In a long import that happens from time to
-time: the one collection that would come in the end takes as long as all those that were put off.
-A collection that comes all the same shows a body that allocates much and imports nothing: it may be
-the program's main loop, and has the usual threshold from then on.
-What the program sets meanwhile stands. Builds without a GIL have no generations to
-promote to: `install` makes no collector there.
+An import allocates thousands of containers and frees almost none, so the collector runs often and
+finds nothing. While the outermost import of a thread runs, the first threshold is raised. The
+collector is never switched off, so garbage of an import is collected, only later. When the import
+ends, its objects go to the oldest generation at once, as they would after a few collections, so
+that the next collection need not visit all of them. A long import does this from time to time:
+otherwise the one collection at its end would take as long as all the collections that were saved.
+If a collection starts in spite of that, a body allocates much and imports nothing. It may be the
+program's main loop, and gets the usual threshold back.
+Thresholds that the program sets meanwhile stay. Builds without a GIL have no generations, and
+`install` makes no collector there.
 
-The collector does not count what is promoted, and so would never come to look for the garbage in
-it. A program that keeps importing the same modules anew has its limit: from then on all that its
-imports leave is collected as ever.
+CPython does not count promoted objects, and so would never look for garbage among them. So a
+program that imports the same modules again and again reaches a limit: after that, the objects of
+its imports are collected as usual.
 """
 
 from .system import builtin_from_name, get_module
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 RELAXED = 100_003
-"""Containers allocated, less those freed, before a collection; 700 or 2,000 is usual. No program
-chooses this number: where it is set, `relax` has set it."""
+"""Containers allocated minus those freed before a collection; 700 or 2,000 is usual. No program
+chooses this number: if it is set, `relax` has set it."""
 
 PROMOTED = RELAXED // 2
-"""Containers that wait, at most, for the import in progress to end."""
+"""During an import, promote when more than this many containers are pending."""
 
 LIMIT = 500_000
-"""Containers that are promoted in all; of a large application's start, most."""
+"""Stop promoting after this many containers in total; most of a large application's start fits."""
 
 FROZEN_AT_START = 1_000
-"""More frozen objects than CPython has of its own: 3.12 starts with a few hundred, others none."""
+"""CPython itself freezes fewer objects: 3.12 starts with a few hundred, others with none."""
 
 
 class Collector:
-    """Raises the collector's first threshold, and puts it back.
+    """Raises the collector's first threshold, and restores it.
 
     Threads share it without a lock. `_usual` is the last threshold that `relax` has found, never
-    `RELAXED`. A thread that sets `RELAXED` calls `restore` later, and any thread's `restore` puts
-    back the same: when all imports are done, nothing has stayed. `_allowance` is lossy: of two
-    threads that promote at once, one may not be counted.
+    `RELAXED`. A thread that sets `RELAXED` calls `restore` later, and each thread's `restore` sets
+    the same value: when all imports are done, `RELAXED` is gone. `_allowance` is not exact: if two
+    threads promote at once, one may not be counted.
     """
 
     __slots__ = ("_allowance", "_gc", "_usual")
@@ -53,10 +53,10 @@ class Collector:
         self._allowance = LIMIT
 
     def relax(self) -> None:
-        """Raise the threshold, unless the program has the collector off or later already."""
+        """Raise the threshold, unless the program has disabled the collector or set it higher."""
         gc = self._gc
         if gc is None:
-            # as importlib gets its own: an import statement would ask the finders on the meta path
+            # as importlib does: an import statement would ask the finders on the meta path
             gc = self._gc = get_module("gc") or builtin_from_name("gc")
         thresholds = gc.get_threshold()
         if 0 < thresholds[0] < RELAXED:
@@ -66,10 +66,12 @@ class Collector:
                 gc.callbacks.append(self._note_collection)
 
     def promote(self, beyond: int = PROMOTED) -> None:
-        """Move all objects to the oldest generation, if `relax` lets the young one grow `beyond`.
+        """Move all objects to the oldest generation, if more than `beyond` containers are pending
+        and `relax` has raised the threshold.
 
-        `gc.freeze` and `gc.unfreeze` move objects by whole generations, so that promoting them
-        takes the same time for any number. A program that freezes objects of its own is left alone.
+        `gc.freeze` and `gc.unfreeze` move whole generations, so the cost does not depend on their
+        number. On 3.11 to 3.15 the objects are in generation 2 afterwards. If the program freezes
+        its own objects, nothing is promoted from then on.
         """
         gc = self._gc
         if gc is None or self._allowance <= 0:
@@ -84,7 +86,7 @@ class Collector:
                 self._allowance = 0
 
     def restore(self) -> None:
-        """Put back what `relax` found, unless the program has set another threshold since."""
+        """Restore the threshold that `relax` found, unless the program has set another since."""
         gc, usual = self._gc, self._usual
         if gc is None or usual is None:
             return

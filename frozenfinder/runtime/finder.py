@@ -1,7 +1,7 @@
-"""`FrozenFinder`, overlay's: which names a registry answers, and with what spec.
+"""`FrozenFinder`, the finder of overlay mode: which names it serves, and with which spec.
 
-It stands on `sys.meta_path` directly before `PathFinder`. `find_spec` takes no lock: what it reads
-is published by single assignments.
+It is on `sys.meta_path` directly before `PathFinder`. `find_spec` takes no lock: the data that it
+reads is published by single assignments.
 """
 
 import sys
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def _get_cached_ending() -> str:
-    """How a `.pyc`'s name goes on after the module's; "" where modules have no `__cached__`."""
+    """The part of a `.pyc`'s name after the module's; "" if modules have no `__cached__`."""
     tag = sys.implementation.cache_tag
     if sys.version_info < (3, 15) and tag is not None:
         return f".{tag}.opt-{sys.flags.optimize}.pyc" if sys.flags.optimize else f".{tag}.pyc"
@@ -44,7 +44,10 @@ _CACHED_ENDING = _get_cached_ending()
 
 
 class ServingFinder:
-    """What both modes share: the registry, the lock, and the account of what was served."""
+    """The base of both modes' finders: the registry, the lock, and what was served and bypassed.
+
+    Threads may share a finder.
+    """
 
     def __init__(
         self,
@@ -58,27 +61,27 @@ class ServingFinder:
         self.registry = registry
         self.lock = lock
         self.collector = collector
-        self.patterns: "Patterns | None" = None  # until a module that is served has some
+        self.patterns: "Patterns | None" = None  # until a served module has some
         self._uses_patterns = patterns
         self.tests = tests
         self._bypassed: "dict[str, str]" = {}
-        self._served: "list[str]" = []  # append is atomic, an integer's += is not
+        self._served: "list[str]" = []  # append is atomic; `+=` of an integer is not
         self._report = report
         self._set_up()
 
     def _set_up(self) -> None:
-        """What a mode adds."""
+        """The part of `__init__` that depends on the mode."""
 
     @property
     def served(self) -> int:
-        """How many modules were executed from the registry, a reloaded one each time."""
+        """How many modules were executed from the registry; each reload counts."""
         return len(self._served)
 
     @property
     def bypassed(self) -> "dict[str, str]":
-        """The names that the registry holds and that were not served so far, with the reason.
+        """The names that the registry contains but that were not served, with the reasons.
 
-        A copy: a thread may read it while others import.
+        It is a copy: a thread may read it while others import.
         """
         return self._bypassed.copy()
 
@@ -103,7 +106,7 @@ class ServingFinder:
             try:
                 # deferred: many programs import no module that compiles regular expressions
                 from frozenfinder.patterns import shared
-            except ImportError:  # the program has hidden this package: `re` compiles
+            except ImportError:  # the program has hidden this package: `re` compiles itself
                 self._uses_patterns = False
                 return
             self.patterns = shared
@@ -118,7 +121,7 @@ class ServingFinder:
         self._served.append(name)
 
     def note_bypassed(self, name: str, reason: str) -> None:
-        """Note why the registry holds `name` and does not serve it."""
+        """Note why `name`, which the registry contains, is not served."""
         self._bypassed[name] = reason
         if self._report is not None:
             self._report(name, reason)
@@ -130,8 +133,8 @@ class ServingFinder:
 class FrozenFinder(ServingFinder):
     """Overlay: a name is served if the stock search would end at the file that was frozen.
 
-    For every other name `find_spec` is None, and the search goes on as if this finder were not
-    there; `bypassed` tells why, for names that the registry holds.
+    For every other name, `find_spec` returns None and the search goes on as if this finder did not
+    exist; `bypassed` has the reason, for names that the registry contains.
     """
 
     mode = "overlay"
@@ -146,17 +149,18 @@ class FrozenFinder(ServingFinder):
         path: "Sequence[str] | None" = None,
         target: "ModuleType | None" = None,
     ) -> "ModuleSpec | None":
-        """The spec that `PathFinder.find_spec` would give but for its loader, or None.
+        """The spec that `PathFinder.find_spec` would return, with another loader; or None.
 
-        The loader of an extension module that nobody is importing is stock's, too.
-        Costs a `stat` of the source; one of each directory on the way for every outermost import.
-        A damaged registry serves nothing more, with one warning.
+        If nobody is importing the module and it is an extension module, the loader is stock's, too.
+        Costs a `stat` of the source, and one of each directory on the way for every outermost
+        import. After damage to the registry, one RuntimeWarning is given, and the result is always
+        None.
         """
         if self._damaged:
             return None
         try:
             entry = self.registry.find_entry(fullname, self.tests)
-            if entry is None or entry.kind == "namespace":  # whose portions only the path knows
+            if entry is None or entry.kind == "namespace":  # only the path knows all its portions
                 return None
             self._check_following(fullname)
             return self._find_spec(fullname, path, entry)
@@ -166,15 +170,12 @@ class FrozenFinder(ServingFinder):
         except RegistryError as error:
             self._give_up(fullname, error)
             return None
-        except (
-            AttributeError,
-            TypeError,
-        ) as error:  # `sys.path` is None, or a cache: stock's to say
-            self.note_bypassed(fullname, f"importlib's state in sys is not what it was: {error}")
+        except (AttributeError, TypeError) as error:  # `sys.path` is None, or a cache is
+            self.note_bypassed(fullname, f"importlib's state in sys was changed: {error}")
             return None
-        except ValueError as error:  # as stock has it for a NUL, or a lone surrogate
+        except ValueError as error:  # stock raises it for a NUL or a lone surrogate
             self.note_bypassed(
-                fullname, f"an item before its root on the path cannot be a path: {error}"
+                fullname, f"an item before its root on the path is not a valid path: {error}"
             )
             return None
         return None
@@ -203,7 +204,7 @@ class FrozenFinder(ServingFinder):
         self, fullname: str, path: "Iterable[str] | None", entry: FrozenEntry
     ) -> ModuleSpec:
         if entry.kind not in OVERLAY_KINDS:
-            raise Bypass(f"entries of kind {entry.kind!r} are left to the normal path")
+            raise Bypass(f"overlay mode does not serve entries of kind {entry.kind!r}")
         if not is_stock():
             raise Bypass("importlib's finders or loaders were patched")
         lock = self.lock
@@ -225,12 +226,12 @@ class FrozenFinder(ServingFinder):
         if entry.is_package:
             spec.submodule_search_locations = [folder]
         if _CACHED_ENDING and entry.kind == "source" and sys.pycache_prefix is None:  # before 3.15
-            # what the property would work out as soon as the module is created
+            # the property would compute the same when the module is created
             spec.cached = f"{folder}{SEPARATOR}__pycache__{SEPARATOR}{file[:-3]}{_CACHED_ENDING}"
         return spec
 
     def load_code(self, entry: FrozenEntry) -> "CodeType | None":
-        """The entry's code, newly unmarshalled, or None where the registry is damaged."""
+        """The entry's code, newly unmarshalled, or None if the registry is damaged."""
         try:
             return self.unmarshal(entry)
         except RegistryError as error:
@@ -240,18 +241,20 @@ class FrozenFinder(ServingFinder):
     def _give_up(self, name: str, error: RegistryError) -> None:
         self._damaged = True
         self.note_bypassed(name, str(error))
-        # deferred: the registry is damaged, which happens once
+        # deferred: needed only once, for a damaged registry
         import warnings
 
-        warnings.warn(f"frozenfinder serves nothing more: {error}", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"frozenfinder uses normal imports from now on: {error}", RuntimeWarning, stacklevel=2
+        )
 
     def invalidate_caches(self) -> None:
-        """Look at every directory anew; costs the same whatever was imported."""
+        """Check every directory again; costs the same whatever was imported."""
         self._roots.invalidate()
 
 
 def check_fresh(entry: FrozenEntry, location: str) -> None:
-    """Bypass unless the source at `location` has the mtime and size that were frozen."""
+    """Bypass unless the source at `location` has the frozen mtime and size. Costs one `stat`."""
     try:
         status = syscalls.stat(location)
     except (OSError, ValueError) as error:
@@ -260,5 +263,5 @@ def check_fresh(entry: FrozenEntry, location: str) -> None:
     if mtime != entry.mtime or size != entry.source_size:
         raise Bypass(
             f"its source {location!r} has mtime {mtime} and size {size}, "
-            f"frozen were {entry.mtime} and {entry.source_size}"
+            f"but was frozen with {entry.mtime} and {entry.source_size}"
         )

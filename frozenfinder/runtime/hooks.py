@@ -1,7 +1,7 @@
 """`install` and `uninstall`: the only editor of `sys.meta_path` and `sys.path_hooks`.
 
-The global state is here too, one set for each interpreter: its import lock, and what is installed
-in it.
+It also has the global state, one set for each interpreter: the import lock, and the list of
+installed finders.
 """
 
 import sys
@@ -57,14 +57,14 @@ def install(
     """Serve modules from a registry; return the finder that does.
 
     `registry` is a path, the bytes of a registry, an open `Registry`, or None for the one that
-    `default_registry` names. `mode` is "overlay" (the same results as without it, sooner) or
-    "closed" (the registry alone answers for what it holds). The table `test` is searched only
-    with `tests`. Installing the same registry in the same mode again returns the same finder, from
-    whichever thread.
+    `default_registry` names. `mode` is "overlay" (the same results as without a registry, but
+    faster) or "closed" (the registry is self-contained: its names come from nowhere else). The
+    table `test` is searched only with `tests`. Installing the same registry in the same mode again
+    returns the same finder. Any thread may call it.
 
-    A file that others can write to, or that another user owns, is refused unless `trusted` is
-    True, or the registry is pinned: by its SHA-256, or by the Ed25519 key that signed it, each in
-    hexadecimal. A pinned registry is read into memory.
+    A file that others can write to, or that another user owns, is refused unless `trusted=True`
+    is given or the registry is pinned: by its SHA-256 (`sha256`), or by the Ed25519 public key of
+    its signature (`verify_key`), each in hexadecimal. A pinned registry is read into memory.
 
     RegistryNotFoundError, RegistryVersionError (closed mode only; overlay warns, and serves
     nothing), RegistryTrustError, RegistryError (malformed or unreadable), ValueError (the mode, or
@@ -74,7 +74,7 @@ def install(
     if mode not in ("overlay", "closed"):
         raise ValueError(f"mode is {mode!r}, expected 'overlay' or 'closed'")
     if environment("FROZENFINDER") == "off":
-        # deferred: only where nothing is served
+        # deferred: needed only if nothing is served
         from frozenfinder.null_finder import NullFinder
 
         return NullFinder(None, mode)
@@ -87,9 +87,10 @@ def install(
 
 
 def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":
-    """Install an open registry, whoever owns its file and whatever FROZENFINDER says.
+    """Install an open registry without looking at its owner or at FROZENFINDER.
 
     It is for a program whose modules are nowhere else. A warning names the caller's caller.
+    RegistryVersionError as from `install`.
     """
     found = _find_installed(opened, mode)
     if found is not None:
@@ -111,7 +112,7 @@ def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":
     finder = finder_type(opened, import_lock, report, tests, collector, "patterns" not in without)
     with _changing:
         found = _find_installed(opened, mode)
-        if found is not None:  # another thread has been first
+        if found is not None:  # another thread was faster
             return found
         _insert(finder)
         _prepare_fork()
@@ -126,10 +127,10 @@ def _find_installed(registry: Registry, mode: str) -> "Finder | None":
 
 
 def uninstall(finder: "Finder | None" = None) -> None:
-    """Take a finder off `sys.meta_path`, or every finder that was installed.
+    """Take a finder off `sys.meta_path`; without an argument, every finder that was installed.
 
-    Modules that were served stay, and so do their loaders. A finder that is not installed is left
-    as it is.
+    Modules that were served stay, with their loaders. A finder that is not installed is ignored.
+    Any thread may call it.
     """
     with _changing:
         for each in list(_installed) if finder is None else [finder]:
@@ -146,8 +147,8 @@ def installed() -> "list[Finder]":
 def default_registry() -> str:
     """The path of the registry that `install()` without an argument opens.
 
-    It is the environment variable FROZENFINDER_REGISTRY, or the registry of the environment: one
-    below `sys.prefix` for every cache tag and optimisation level.
+    It is the value of the environment variable FROZENFINDER_REGISTRY, or else a path below
+    `sys.prefix`, one for each cache tag and optimisation level. The file need not exist.
     """
     named = environment("FROZENFINDER_REGISTRY")
     if named:
@@ -160,7 +161,10 @@ def default_registry() -> str:
 def open_registry(
     registry: "str | PathLike[str] | bytes | Registry | None",
 ) -> Registry:
-    """What `install` accepts, opened; an open registry of the same file is used again."""
+    """An open registry for any argument that `install` accepts; an open one is returned as it is.
+
+    Raises as `Registry.open` does.
+    """
     if isinstance(registry, Registry):
         return registry
     if isinstance(registry, (bytes, bytearray, memoryview)):
@@ -171,7 +175,9 @@ def open_registry(
             return Registry.open(registry)
         except RegistryNotFoundError as error:
             raise RegistryNotFoundError(
-                f"there is no default registry: {error}", path=error.path
+                f"there is no default registry {error.path!r}; make one with: "
+                f"{sys.executable or 'python'} -m frozenfinder freeze --stdlib -o {error.path}",
+                path=error.path,
             ) from None
     return Registry.open(registry)
 
@@ -179,12 +185,11 @@ def open_registry(
 def _insert(finder: "FrozenFinder | ClosedFinder") -> None:
     """Put a finder directly before PathFinder, so that every other one keeps its precedence.
 
-    A registry that was frozen as the whole world takes PathFinder's place: nothing searches for
-    what it lacks.
+    In closed mode, a world registry replaces PathFinder: names that it lacks are searched nowhere.
     """
     path = sys.meta_path
     at = path.index(PathFinder) if PathFinder in path else len(path)
-    hook = getattr(finder, "path_hook", None)  # of closed mode alone
+    hook = getattr(finder, "path_hook", None)  # only in closed mode
     if hook is not None:
         sys.path_hooks.insert(0, hook)
     replaced = int(hook is not None and finder.registry.header.world)
@@ -193,7 +198,7 @@ def _insert(finder: "FrozenFinder | ClosedFinder") -> None:
 
 
 def _take_out(finder: "Finder") -> None:
-    """Undo `_insert`; the lists are None when the interpreter ends."""
+    """Undo `_insert`; at the end of the interpreter, the lists are None."""
     path: "list[Any]" = getattr(sys, "meta_path", None) or []
     hook = getattr(finder, "path_hook", None)
     if finder in path and finder.registry is not None:
@@ -215,7 +220,7 @@ def _forget_path_hook(finder: "ClosedFinder") -> None:
 
 
 def _install_null_finder(registry: Registry, mode: "Mode") -> "NullFinder":
-    # deferred: only where nothing is served
+    # deferred: needed only if nothing is served
     from frozenfinder.null_finder import refuse
 
     finder = refuse(registry, mode)
@@ -238,7 +243,7 @@ def _repair_child() -> None:
     system.numbering = allocate_lock()
     import_lock.reinit(Locked)
     if import_lock.held():
-        return  # the outermost import of the calling thread will restore it
+        return  # the outermost import of the calling thread restores it later
     for finder in _installed:
         if finder.collector is not None:
             finder.collector.restore()

@@ -1,14 +1,14 @@
 """The wire format of a registry: every byte constant once, and pure functions that unpack it.
 
-`docs/reference/format.md` is the normative description; `freezer.pack` packs. All integers are
+`docs/reference/format.md` is the normative description; `write.pack` packs. All integers are
 little-endian; most are 64-bit words, because a run of words unpacks in one call. Section offsets
 count from the first byte of the registry, blob offsets from the first byte of the `blobs` section,
 and shard offsets from the first byte of their own section, so no part needs to know the size of a
 later one.
 
-Unpacking never trusts a number: each offset and size is bounded by what is there before it is used,
-and the only exceptions are `RegistryError` and `RegistryVersionError`. `path` is how they name the
-registry.
+Unpacking never trusts a number: each offset and size is checked against the available bytes before
+it is used, and the only exceptions are `RegistryError` and `RegistryVersionError`. They name the
+registry by `path`.
 """
 
 import sys
@@ -44,28 +44,28 @@ SECTIONS = (
     "blobs",
     "signature",
 )
-PIECEWISE = ("module_shards", "file_shards", "blobs")  # read, and so digested, in pieces
-UNGUARDED = (*PIECEWISE, "signature")  # the header has no digest of them
+PIECEWISE = ("module_shards", "file_shards", "blobs")  # each piece is read alone, and has a digest
+UNGUARDED = (*PIECEWISE, "signature")  # the header has no digest of these sections, but 0
 SIGNATURE_SIZE = 64  # of Ed25519
-SIGNED_AS = b"frozenfinder registry\0"  # what a signed message begins with
+SIGNED_AS = b"frozenfinder registry\0"  # the start of a signed message
 SECTION_WORD = 11  # the header's word where the section table starts, three words a section
 WORLD = 1  # header flag: nothing outside the registry is importable in closed mode
 
-BOOT_SIZE = 24  # of the words that this format gives a meaning; others may follow
+BOOT_SIZE = 24  # bytes of the words that this format defines; others may follow
 RECORD_SIZE = 72
-MAX_SHARDS = 256  # bounds the directory, and so the cost of opening, whatever the registry holds
-SHARD_TARGET = 8192  # bytes of records a shard is planned for
+MAX_SHARDS = 256  # bounds the directory, and so the cost of opening, for any number of entries
+SHARD_TARGET = 8192  # bytes of records that a shard should have
 NAME_LIMIT = 0xFFFF  # bytes of a name or a path in UTF-8
 
 # the tables in the order of search
 TABLES = ("bootstrap", "app", "stdlib", "test")  # type: tuple[Table, ...]
 ANCHORS = ("stdlib", "prefix", "registry", "absolute")  # type: tuple[Anchor, ...]
 
-# the kinds of entries in the order of their numbers, and what some have in common
+# the kinds of entries in the order of their numbers, and groups of them
 KINDS = ("source", "sourceless", "extension", "namespace", "excluded", "data")  # type: tuple[Kind, ...]
 CODE_KINDS = ("source", "sourceless")  # the blob is marshalled code
 MODULE_KINDS = ("source", "sourceless", "extension")  # served as a module
-OVERLAY_KINDS = ("source", "extension")  # served by overlay, which compares the file
+OVERLAY_KINDS = ("source", "extension")  # served by overlay, which compares the stamp of the file
 BARE_KINDS = ("namespace", "excluded")  # no blob, no file
 
 # record flags; the kind is in bits 8-15 and the table in bits 16-23
@@ -73,7 +73,7 @@ PACKAGE, TEXT, LAY_OUT = 1, 2, 4
 
 
 def digest(data: "bytes | memoryview") -> int:
-    """The 64-bit keyed hash that guards a piece of the registry against accident (not forgery)."""
+    """The 64-bit keyed hash that detects accidental damage (not forgery) of a piece."""
     return int.from_bytes(source_hash(DIGEST_KEY, data), "little")
 
 
@@ -96,10 +96,13 @@ view_words = _view_words_natively if _NATIVE else unpack_words_portably  # witho
 
 
 class Header:
-    """What the first `HEADER_SIZE` bytes say.
+    """The content of the first `HEADER_SIZE` bytes.
 
-    `magic` is the interpreter's `.pyc` magic number as an integer, `sections` maps each name of
-    `SECTIONS` to its (offset, size, digest).
+    `magic` is the interpreter's `.pyc` magic number as an integer. `sections` maps each name of
+    `SECTIONS` to its (offset, size, digest): offset and size in bytes, digest as from `digest`. The
+    digest is 0 for the sections in `UNGUARDED`: the pieces of those in `PIECEWISE` have their own
+    digests, in the directory (shards) or in the entries (blobs). `size` is that of the whole
+    registry in bytes; `modules` and `files` count entries.
     """
 
     __slots__ = (
@@ -139,11 +142,12 @@ class Header:
 
 
 def unpack_header(data: bytes, size: int, path: str, *, embedded: bool = False) -> Header:
-    """The header of a registry, of which `data` holds at least the first 320 bytes.
+    """The header of a registry; `data` has at least its first 320 bytes.
 
-    `size` is how many bytes there are from the registry's first to the end of the file; something
-    else may come after an embedded registry, nothing after one that is a file. The format's version
-    is judged before the digest, so that a registry of a later format is refused as what it is.
+    `size` is the number of bytes from the first one of the registry to the end of the file. Other
+    bytes may follow an embedded registry, but not one that is a file of its own. The version of the
+    format is checked before the digest, so that a later format gives RegistryVersionError.
+    RegistryError for anything malformed.
     """
     if len(data) < HEADER_SIZE:
         complaint = f"has {len(data)} bytes, a registry has at least {HEADER_SIZE}"
@@ -184,10 +188,10 @@ def unpack_header(data: bytes, size: int, path: str, *, embedded: bool = False) 
 
 
 def _check_sections(sections: "dict[str, tuple[int, int, int]]", limit: int, path: str) -> None:
-    """RegistryError unless each lies in the registry, and a signature at its end."""
+    """RegistryError unless each section is within the registry, and a signature at its end."""
     for name, (offset, size, _) in sections.items():
         if name == "signature" and not offset and not size:
-            continue  # there is none
+            continue  # not signed
         if offset < HEADER_SIZE or offset + size > limit:
             raise _error(
                 path,
@@ -199,13 +203,13 @@ def _check_sections(sections: "dict[str, tuple[int, int, int]]", limit: int, pat
             raise _error(
                 path,
                 f"section {name!r} goes from {offset} to {offset + size}, "
-                f"expected the last {SIGNATURE_SIZE} bytes, or zeros where there is none",
+                f"expected the last {SIGNATURE_SIZE} bytes, or zeros if there is no signature",
                 offset,
             )
 
 
 def check(data: "bytes | memoryview", expected: int, path: str, what: str, offset: int) -> None:
-    """RegistryError unless `data`, the registry's `what` at `offset`, has the digest expected."""
+    """RegistryError unless `data`, the registry's `what` at `offset`, has the expected digest."""
     found = digest(data)
     if found != expected:
         raise _error(
@@ -223,13 +227,14 @@ def _error(path: str, complaint: str, offset: int) -> RegistryError:
 class FrozenEntry:
     """One entry of a registry: `struct _frozen` and its alias (Include/cpython/import.h), and more.
 
-    `offset`, `size` and `digest` locate the marshalled code (of data, the content) among the blobs;
-    the last `patterns_size` bytes of it are the module's regular expressions.
-    `mtime` and `source_size` are the source's stamp, as a `.pyc` holds it: whole seconds and bytes,
-    the low 32 bits of each. `root` numbers the registry's roots, `path` is relative to that root,
-    with `/` between its parts. `origname` differs from `name` where the entry is an alias.
-    `lay_out` marks a top-level package whose files closed mode puts on disk before it is imported.
-    `text_offset`, `text_size` and `text_digest` locate the embedded source; the size is -1 without.
+    `offset`, `size` and `digest` locate the marshalled code (of a data file, the content) among the
+    blobs; its last `patterns_size` bytes are the module's regular expressions.
+    `mtime` and `source_size` are the source's stamp as in a `.pyc`: whole seconds and bytes, the
+    low 32 bits of each. `root` is the number of a root of the registry, and `path` is relative to
+    that root, with `/` between its parts. `origname` differs from `name` if the entry is an alias.
+    `lay_out` marks a top-level package whose files closed mode writes to disk before it is
+    imported. `text_offset`, `text_size` and `text_digest` locate the embedded source, or the parcel
+    of an embedded extension module; the size is -1 without one. Offsets and sizes are in bytes.
     """
 
     __slots__ = (
@@ -295,7 +300,7 @@ class FrozenEntry:
 
 
 def unpack_roots(data: bytes, path: str, offset: int = 0) -> "list[tuple[Anchor, str]]":
-    """The roots as (anchor, path), from a section that lies at `offset` of the registry."""
+    """The roots as (anchor, path) pairs, from the section at `offset` of the registry."""
     roots: "list[tuple[Anchor, str]]" = []
     at = 0
     while at < len(data):
@@ -305,7 +310,7 @@ def unpack_roots(data: bytes, path: str, offset: int = 0) -> "list[tuple[Anchor,
             raise _error(
                 path,
                 f"root {len(roots)} at {offset + at} has anchor {anchor} and {size} bytes, "
-                f"expected an anchor below {len(ANCHORS)} and no byte from {offset + len(data)} on",
+                f"expected an anchor below {len(ANCHORS)} and an end up to {offset + len(data)}",
                 offset + at,
             )
         roots.append((ANCHORS[anchor], str(data[at + 16 : end], "utf-8", "surrogateescape")))
@@ -326,9 +331,10 @@ def find_piece(header: Header, path: str, section: str, offset: int, size: int, 
 
 
 def unpack_boot(data: bytes, limit: int, path: str, at: int = 0) -> "tuple[int, int, int]":
-    """The (offset, size, count) of the blobs of a recorded boot; the section lies `at` this offset.
+    """The (offset, size, count) of the blobs of a recorded boot, from the section at offset `at`.
 
-    All 0 for an empty section. The range lies in the first `limit` bytes of the blobs.
+    Offset and size are in bytes; all are 0 for an empty section. RegistryError unless the range is
+    within the first `limit` bytes of the blobs.
     """
     if not data:
         return 0, 0, 0
@@ -339,14 +345,14 @@ def unpack_boot(data: bytes, limit: int, path: str, at: int = 0) -> "tuple[int, 
         raise _error(
             path,
             f"section 'boot' names the blobs from {offset} to {offset + size}, "
-            f"expected none from {limit} on",
+            f"expected an end up to {limit}",
             at,
         )
     return offset, size, count
 
 
 def shard_key(name: str) -> str:
-    """What decides an entry's shard: the top-level package, or a file's first folder."""
+    """The part of a name that decides its shard: the top-level package, or the first folder."""
     return name.partition("/" if "/" in name else ".")[0]
 
 
@@ -355,9 +361,9 @@ def name_hash(encoded: bytes) -> int:
 
 
 class Shard:
-    """One shard's bytes, whose digest the caller has checked, and lookup by name in them.
+    """The bytes of one shard, whose digest the caller has checked, and look-ups by name in them.
 
-    `offset` is where it lies in the registry.
+    `offset` is its place in the registry. It never changes, so threads may share it.
     """
 
     __slots__ = ("_data", "_offset", "_path", "_slots")
@@ -365,7 +371,10 @@ class Shard:
     def __init__(self, data: bytes, path: str, offset: int = 0) -> None:
         count = int.from_bytes(data[:8], "little")
         if count & count - 1 or not count or 8 + 8 * count > len(data):
-            complaint = f"the shard of {len(data)} bytes at {offset} says it has {count} slots"
+            complaint = (
+                f"the shard at {offset} has {len(data)} bytes and claims {count} slots, "
+                "expected a power of two of slots of 8 bytes"
+            )
             raise _error(path, complaint, offset)
         self._data = data
         self._offset = offset
@@ -373,7 +382,10 @@ class Shard:
         self._slots = view_words(memoryview(data)[8 : 8 + 8 * count])
 
     def find(self, name: str, tests: bool = False) -> "FrozenEntry | None":
-        """The first entry of that name in the order of `TABLES`; of table `test` only if asked."""
+        """The first entry of that name in the order of `TABLES`; table `test` only with `tests`.
+
+        RegistryError if its record is malformed.
+        """
         encoded = name.encode()
         data, slots = self._data, self._slots
         mask = len(slots) - 1
@@ -390,7 +402,10 @@ class Shard:
         return None
 
     def entries(self) -> "list[FrozenEntry]":
-        """Every entry, in the order of search; by the records, whatever the slots say."""
+        """Every entry, in the order of search. It reads the records and ignores the slots.
+
+        RegistryError if a record is malformed; then no entry is returned.
+        """
         found = []
         at = 8 + 8 * len(self._slots)
         while at < len(self._data):
@@ -408,7 +423,7 @@ class Shard:
             at += _measure_record(sizes)
 
     def _unpack(self, at: int, name: str = "", size: int = -1) -> FrozenEntry:
-        """The entry of the record at `at`, whose name is `name` if that is of `size` bytes."""
+        """The entry of the record at `at`; its name is `name`, if its size is `size` bytes."""
         data = self._data
         words = unpack_words(data[at : at + RECORD_SIZE].ljust(RECORD_SIZE, b"\xff"))
         sizes, flags, offset, blob_size, digest, stamp, text_offset, text_size, text_digest = words
@@ -455,7 +470,7 @@ class Shard:
 
 
 def _measure_record(sizes: int) -> int:
-    """The size of a record, whose first word is `sizes`."""
+    """The size in bytes of a record whose first word is `sizes`."""
     used = RECORD_SIZE + (sizes & 0xFFFF) + (sizes >> 16 & 0xFFFF) + (sizes >> 32 & 0xFFFF)
     return used + -used % 8
 

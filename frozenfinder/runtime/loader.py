@@ -1,9 +1,9 @@
 """The loaders: they turn an entry's blob into a module, and run its body under the import lock.
 
-`FrozenLoader` serves overlay. It is a `SourceFileLoader` of the source on disk whose first
-`get_code` is answered from the registry, as the finder has found the source to be the one that was
-frozen; everything after that, and everything else, is stock. A module that has been executed is
-left with stock's own loader, because programs test for its class.
+`FrozenLoader` is for overlay. It is a `SourceFileLoader` of the source on disk, but its first
+`get_code` takes the code from the registry, because the finder has checked that the source is
+unchanged. Everything after that, and everything else, is stock. An executed module gets stock's own
+loader, because programs test for its class.
 """
 
 import sys
@@ -43,10 +43,10 @@ def importlib_frame(function: "_F") -> "_F":
 
 @importlib_frame
 def call_locked(server: "ServingFinder", function: "Callable[..., _T]", *arguments: object) -> "_T":
-    """Call what runs a module's body, under the import lock.
+    """Call a function that runs a module's body, under the import lock.
 
-    The depth is put back twice, because a KeyboardInterrupt can arrive inside the first time.
-    For as long as the depth is over zero, the collector is relaxed, and promotes what is made.
+    The depth is restored twice, because a KeyboardInterrupt can arrive inside the first `rewind`.
+    While the depth is above zero, the collector is relaxed, and new objects are promoted.
     """
     lock = server.lock
     collector = server.collector
@@ -80,17 +80,17 @@ def run_body(
     call_locked(server, call_with_frames_removed, exec, code, module.__dict__)
     patterns = server.patterns
     if patterns is not None and patterns.pending:
-        patterns.flush()  # it may have been `re` that was imported
+        patterns.flush()  # the module may be `re`
 
 
 def hand_over(module: "ModuleType", loader: "SourceFileLoader | ExtensionFileLoader") -> None:
-    """Leave an executed module with stock's loader in place of overlay's, of that very class.
+    """Replace overlay's loader of an executed module with stock's.
 
-    To be called when the body is done: an import that a fork cuts short is known by its loader.
+    Call it after the body has run: an import that a fork cuts short is recognised by its loader.
     """
     namespace = getattr(module, "__dict__", None)
     if not isinstance(namespace, dict):
-        return  # C code may create anything
+        return  # C code may create any object
     if type(namespace.get("__loader__")) in _OVERLAY:
         namespace["__loader__"] = loader
     spec = namespace.get("__spec__")
@@ -99,9 +99,9 @@ def hand_over(module: "ModuleType", loader: "SourceFileLoader | ExtensionFileLoa
 
 
 class Locked:
-    """What every loader of this package is: it runs bodies under the import lock of its server.
+    """The base of every loader that runs bodies under the import lock of its server (finder).
 
-    Pickled and copied, one of overlay's loses its server: it becomes a loader that reads the file.
+    A pickled or copied loader of overlay has no server: it reads the file.
     """
 
     __slots__ = ("_server",)
@@ -117,10 +117,10 @@ class Locked:
 
 
 class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed and its own bases
-    """Overlay's loader of a source file that was found to be the one that was frozen.
+    """Overlay's loader for a source file that is unchanged since the freeze.
 
-    It compares, hashes and pickles as the `SourceFileLoader` of that name and path does; a pickled
-    one comes back as a loader that reads the file.
+    It compares, hashes and pickles as the `SourceFileLoader` of that name and path does; an
+    unpickled one reads the file. One thread uses it at a time: importlib holds the module's lock.
     """
 
     __slots__ = ("_entry",)
@@ -141,9 +141,9 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
         self._entry = entry
 
     def get_code(self, fullname: str) -> "CodeType | None":
-        """The frozen code the first time, `SourceFileLoader.get_code` after that.
+        """The frozen code at the first call, later `SourceFileLoader.get_code`.
 
-        Code that was handed out may have been changed, and the source may have been since.
+        A caller may have changed the code object, and the source may have changed since.
         """
         return self._load(fullname) if self._stands_in() else super().get_code(fullname)
 
@@ -168,7 +168,7 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
         return code
 
     def create_module(self, spec: ModuleSpec) -> "ModuleType | None":
-        """The default semantics, but in a forked child take up what another thread had begun."""
+        """None, for a default module; in a forked child, the module that another thread began."""
         server = self._server
         begun = None if server is None else server.lock.abandoned.pop(spec.name, None)
         return super().create_module(spec) if begun is None else begun
@@ -190,10 +190,10 @@ class FrozenLoader(SourceFileLoader, Locked):  # type: ignore[misc]  # typeshed 
 
 
 class FrozenExtensionLoader(ExtensionFileLoader, Locked):
-    """Overlay's loader of an extension module, from the file that was recorded.
+    """Overlay's loader for an extension module, from the file that was recorded.
 
     It compares, hashes and pickles as `FrozenLoader` does. CPython creates the module, and the
-    finder's `FixupTable` hears of it.
+    finder's `FixupTable` records it.
     """
 
     __slots__ = ()
@@ -215,7 +215,7 @@ class FrozenExtensionLoader(ExtensionFileLoader, Locked):
         self, server: "ServingFinder", spec: ModuleSpec, digest: "str | None"
     ) -> "ModuleType":
         name = spec.name
-        # what another thread had begun before a fork: C code is not taken up half way
+        # another thread had begun it before a fork: C code cannot be resumed half way
         server.lock.abandoned.pop(name, None)
         previous = get_module(name)
         module = call_locked(server, super().create_module, spec)

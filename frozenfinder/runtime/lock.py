@@ -1,33 +1,33 @@
 """`ImportLock`: the recursive lock under which the loader runs the bodies of frozen modules.
 
 Rules
-  1. A thread takes it to run a module's body and for nothing else: `find_spec` takes no lock, and
-     fork waits for none.
-  2. Every wait for it is bounded; a waiter that may not wait goes on without it.
-  3. The victim of a deadlock is the thread that waits for this lock, never one that waits for one
-     of importlib's module locks.
+  1. A thread takes it only to run a module's body: `find_spec` takes no lock, and a fork waits for
+     no lock.
+  2. Every wait for it is bounded; a waiter whose time is over goes on without it.
+  3. In a deadlock, the thread that waits for this lock gives way, never one that waits for one of
+     importlib's module locks.
 
 Theory of operation
-  importlib runs a body while it holds that module's own `_ModuleLock`. So whoever waits for the
-  import lock holds a module lock already, and the thread that holds the import lock may come to
-  wait for that very one: no order of taking them can be kept. importlib sees cycles of module
-  locks alone, and where it is told of this one it resolves the cycle by handing out a module that
-  has not begun to execute. The waiter here can always give way: importlib's lock on its module
-  already makes that body run once, and hides what is half-made. All that it gives up is that no
-  other body runs meanwhile.
+  importlib runs a body while it holds that module's own `_ModuleLock`. So a thread that waits for
+  the import lock already holds a module lock, and the thread that holds the import lock may have
+  to wait for exactly that one: no fixed order of taking them is possible. importlib detects only
+  cycles of module locks. If it knew about this lock, it would resolve the cycle by returning a
+  module whose body has not started. The waiter here can always give way: importlib's lock on its
+  module already makes its body run once, and hides the half-made module. All that it loses is that
+  no other body runs meanwhile.
 
-  A waiter therefore sleeps a slice at a time, and before each slice asks for a reason to go on:
+  A waiter therefore sleeps a slice at a time, and before each slice looks for a reason to go on:
     cycle       the threads and module locks in importlib's wait graph lead from the owner back
                 to the waiter;
     timeout     it has waited PATIENCE for this hold, or another waiter has: the owner's body
-                waits for a thread that imports, or runs long. A hold is waited for once;
+                waits for a thread that imports, or runs long. Each hold is waited for only once;
     finalizing  the interpreter is shutting down, and the owner may never run again.
-  The graph is read while other threads change it. A wrong answer costs one needless wait, or one
-  body that runs beside another, and nothing else.
+  The graph is read while other threads change it. A wrong answer only costs one needless wait, or
+  lets one body run beside another.
 
-  The recursion count of a C `RLock` is the one record of depth: no interrupt can split its
-  changes. `owner` and `generation` follow it. So a body is run, with the depth as before at
-  whatever instruction a KeyboardInterrupt strikes; the second `rewind` is for one in the first:
+  Only the recursion count of a C `RLock` records the depth: no interrupt can split its changes.
+  `owner` and `generation` follow it. A body is run as below, so that the depth is restored
+  wherever a KeyboardInterrupt strikes; the second `rewind` is for one inside the first:
 
       mark = lock.mark()
       try:
@@ -64,11 +64,12 @@ SLICE = 0.002
 """Seconds between two looks at importlib's wait graph."""
 
 PATIENCE = 0.1
-"""Seconds after which a waiter goes on without the lock; in slices, so more on a coarse clock."""
+"""Seconds after which a waiter goes on without the lock; counted in slices, so longer on a coarse
+clock."""
 
 
 def _count_from_repr(lock: RLock) -> int:
-    """`RLock._recursion_count()`, which 3.11.0 to 3.11.5 and 3.12.0 lack; as atomic."""
+    """`RLock._recursion_count()` for 3.11.0 to 3.11.5 and 3.12.0; equally atomic."""
     if not is_owned(lock):
         return 0
     return int(repr(lock).partition(" count=")[2].partition(" ")[0])
@@ -78,30 +79,31 @@ _count: "Callable[[RLock], int]" = recursion_count or _count_from_repr
 
 
 class ImportLock:
-    """A recursive lock that nobody waits for in vain; the module's docstring says how.
+    """A recursive lock for which nobody waits forever; the module's docstring explains it.
 
-    `owner` is the identifier of the thread that holds it, None while it is free or changing hands.
-    `generation` counts outermost acquisitions: a thread that holds the lock sees the same number
-    until it has released it altogether. `yielded` says how often a waiter went on without the
-    lock, by reason (lossy where threads run free of the GIL). `abandoned` holds, in a forked
-    child, the modules that `reinit` took out of `sys.modules`.
+    `owner` is the identifier of the thread that holds it, or None while it is free or changes
+    hands. `generation` counts outermost acquisitions: a thread that holds the lock sees the same
+    number until it has fully released it. `yielded` counts by reason how often a waiter went on
+    without the lock (without the GIL, some may not be counted). `abandoned` has, in a forked child,
+    the modules that `reinit` took out of `sys.modules`.
     """
 
     __slots__ = ("abandoned", "generation", "owner", "yielded", "_inner", "_outwaited")
 
     def __init__(self) -> None:
         self._inner = RLock()
-        self._outwaited = -1  # the generation that a waiter has lost patience with
+        self._outwaited = -1  # the generation that a waiter has given up waiting for
         self.owner: int | None = None
         self.generation = 0
         self.yielded = {"cycle": 0, "timeout": 0, "finalizing": 0}
         self.abandoned: dict[str, ModuleType] = {}
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take the lock; True when it is held, False when the caller is to go on without it.
+        """Take the lock; True if it is held, False if the caller shall go on without it.
 
-        Waits `PATIENCE` at most, and `timeout` if that is shorter. Mirrors
-        `_PyImport_AcquireLock()` of `Python/import.c`.
+        Waits at most `PATIENCE` or `timeout` seconds, whichever is shorter. ValueError for a
+        negative timeout, or one with blocking=False. Mirrors `_PyImport_AcquireLock()` of
+        `Python/import.c`.
         """
         if timeout != -1 and (timeout < 0 or not blocking):
             raise ValueError(f"timeout {timeout!r} needs blocking=True and may not be negative")
@@ -114,27 +116,30 @@ class ImportLock:
         return True
 
     def release(self) -> None:
-        """Give back one acquisition. Mirrors `_PyImport_ReleaseLock()` of `Python/import.c`."""
+        """Undo one acquisition; RuntimeError if the calling thread does not hold the lock.
+
+        Mirrors `_PyImport_ReleaseLock()` of `Python/import.c`.
+        """
         depth = _count(self._inner)
         if not depth:
             raise RuntimeError("not holding the import lock")
         self.rewind(depth - 1)
 
     def mark(self) -> int:
-        """What `rewind` needs to undo every acquisition that the calling thread makes from here."""
+        """The argument for `rewind` to undo each later acquisition of the calling thread."""
         return self.depth
 
     def rewind(self, mark: int) -> None:
-        """Release until the calling thread is no deeper than `mark`; nothing where it is not."""
+        """Release until the calling thread's depth is at most `mark`."""
         inner = self._inner
         while (depth := _count(inner)) > mark:
             if depth == 1:
-                self.owner = None  # while it is still held: afterwards it may be another's
+                self.owner = None  # while it is still held: later it may belong to another thread
             inner.release()
 
     @property
     def depth(self) -> int:
-        """How often the calling thread holds the lock; 0 for every other thread."""
+        """How often the calling thread holds the lock; 0 if it does not."""
         return _count(self._inner)
 
     def held(self) -> bool:
@@ -151,13 +156,13 @@ class ImportLock:
     def reinit(self, loaders: "type | tuple[type, ...]" = ()) -> None:
         """Make imports work in a forked child, where the calling thread is the only one left.
 
-        What it held it still holds; what others held is free. Modules that the others were
-        importing through one of the `loaders` go to `abandoned`: the loader's `create_module`
-        hands each out again, and its body runs anew in the same namespace. So whatever holds the
-        module already sees it completed, and submodules stay bound on it.
+        The calling thread keeps its hold; the holds of other threads are released. Modules that
+        they were importing through one of the `loaders` go to `abandoned`: the loader's
+        `create_module` returns each of them again, and its body runs again in the same namespace.
+        So existing references to the module see it completed, and submodules stay bound to it.
 
-        To be called by `os.register_at_fork(after_in_child=...)`, once importlib's own lock is
-        back in order. Mirrors `_PyImport_ReInitLock()` of `Python/import.c`.
+        Call it in `os.register_at_fork(after_in_child=...)`, after importlib has repaired its own
+        lock. Mirrors `_PyImport_ReInitLock()` of `Python/import.c`.
         """
         depth = self.depth
         at_fork_reinit(self._inner)
@@ -176,13 +181,13 @@ class ImportLock:
         value: "BaseException | None",
         traceback: "TracebackType | None",
     ) -> None:
-        # Statements nest: whoever entered one without the lock held it in none around it, and
-        # holds it in none by now.
+        # Statements nest: a thread that entered one without the lock did not hold it in the outer
+        # ones, and does not hold it now.
         if self.held():
             self.release()
 
     def _wait(self, timeout: float) -> bool:
-        """Wait for another thread's hold to end; True when the lock is acquired."""
+        """Wait for another thread's hold to end; True if the lock is then acquired."""
         generation = self.generation
         limit = timeout if timeout >= 0 else float("inf")
         waited = 0.0
@@ -209,9 +214,9 @@ class ImportLock:
 
 
 def is_importing(name: str) -> bool:
-    """Whether the calling thread imports that module or reloads it, and does not just look for it.
+    """Whether the calling thread is importing or reloading that module, not just looking for it.
 
-    It holds the module's lock then, as `_find_and_load()` of `Lib/importlib/_bootstrap.py` does.
+    If so, it holds the module's lock, as in `_find_and_load()` of `Lib/importlib/_bootstrap.py`.
     """
     reference = module_locks.get(name)
     lock = None if reference is None else reference()
@@ -221,8 +226,8 @@ def is_importing(name: str) -> bool:
 def _leads_to(target: int, thread: "int | None") -> bool:
     """Whether `thread` waits, through importlib's module locks and their owners, for `target`.
 
-    Follows what `_ModuleLock.has_deadlock()` of `Lib/importlib/_bootstrap.py` follows, without a
-    lock as it does.
+    It follows the same graph as `_ModuleLock.has_deadlock()` of `Lib/importlib/_bootstrap.py`, and
+    like that takes no lock.
     """
     seen = set()
     found = [thread]
@@ -247,11 +252,11 @@ def _get_awaited_locks(thread: int) -> "Iterable[Any]":
 
 
 def _forget_other_threads(loaders: "type | tuple[type, ...]") -> "dict[str, ModuleType]":
-    """Undo, in importlib's tables, what threads that a fork left behind were importing.
+    """Undo, in importlib's tables, the imports of threads that do not exist after a fork.
 
-    A module lock of such a thread is dropped when nothing of its module has been executed, or when
-    one of the `loaders` was executing it: those modules are taken out of `sys.modules` and
-    returned. Every other keeps its lock, and CPython's behaviour.
+    The module lock of such a thread is dropped if its module has not started to execute, or if one
+    of the `loaders` was executing it: those modules are taken out of `sys.modules` and returned.
+    Every other module keeps its lock, as in CPython.
     """
     me = get_ident()
     waiting = getattr(blocking_on, "data", blocking_on)  # a dict of weak references from 3.12.1 on

@@ -1,11 +1,11 @@
-"""The registry: a file of marshalled code, opened by its header and read where it is asked.
+"""The registry: a file of marshalled code. Opening reads its header, and look-ups read the rest.
 
-This is the only module that reads the file. Opening reads one block, whatever the file holds; the
-index is read a shard at a time and the blobs in windows. Every piece is checked against its digest
-before it is used, in particular before `marshal.loads`, which corrupt bytes can crash.
+This is the only module that reads the file. Opening reads one block, whatever the size of the file;
+the index is read a shard at a time and the blobs in windows. Every piece is checked against its
+digest before it is used, in particular before `marshal.loads`, which corrupt bytes can crash.
 
-A `Registry` may be shared between threads: a shard or a window is read aside and published by one
-assignment, and two threads that read the same one do no more than that.
+Threads may share a `Registry`: a shard or a window is published by one assignment after it was
+read. Two threads may read the same one twice, and nothing else happens.
 """
 
 import marshal
@@ -35,27 +35,27 @@ if TYPE_CHECKING:
 
 __all__ = ["FrozenEntry", "Registry"]
 
-HEAD_SIZE = 8192  # what opening reads: the header, the roots and the directories nearly always fit
-INDEX_WINDOW = 1 << 16  # what a shard outside the last window reads, at least
+# Sizes of reads, in bytes.
+HEAD_SIZE = 8192  # for opening: the header, the roots and the directories nearly always fit
+INDEX_WINDOW = 1 << 16  # at least, for a shard outside the last window
 BLOB_WINDOW = 16384
-BOOT_WINDOW = 1 << 18  # of what a recorded boot will ask for next
+BOOT_WINDOW = 1 << 18  # of the blobs that a recorded boot needs next
 
 
 class _File:
     """The bytes of an open file, by position.
 
-    The descriptor stays open, so that a registry replaced on disk keeps serving what it was opened
-    with. It is moved to a high number, out of the way of programs that count on low ones. A program
-    that closes descriptors it does not know (a daemon) may close it, and the number may come to
-    name another file: `recover` opens the path once more and makes sure that the registry there is
-    the same.
+    The descriptor stays open, so a registry that is replaced on disk still serves its old content.
+    The descriptor gets a high number, because some programs rely on the low ones. A program that
+    closes descriptors it does not know (a daemon) may close it, and the number may then belong to
+    another file: `recover` opens the path again and checks that the registry there is the same.
 
-    Threads share it. `_opened` is replaced by one assignment. Of threads that recover at once, the
-    first to enter its opening into `_successors` wins (`dict.setdefault` is atomic), and the others
-    close theirs. No lock: a fork would have to free it.
+    Threads share it. `_opened` is replaced by one assignment. If several threads recover at once,
+    the first one that enters its opening into `_successors` wins (`dict.setdefault` is atomic), and
+    the others close theirs. There is no lock, because a fork would have to release it.
 
-    `distrust` says why others can change what is in the file, or is None. It is of the open file,
-    so that nothing that happens to the path meanwhile matters.
+    `distrust` says why others can change the content of the file, or is None. It is found for the
+    open file, so later changes to the path do not matter.
     """
 
     __slots__ = (
@@ -94,8 +94,8 @@ class _File:
             descriptor = syscalls.open(path, _OPEN_FLAGS)
         except FileNotFoundError:
             raise RegistryNotFoundError(
-                f"registry {path!r} does not exist; make one with: "
-                f"{sys.executable or 'python'} -m frozenfinder freeze --stdlib -o {path}",
+                f"registry {path!r} does not exist; check the path, or freeze one with: "
+                f"{sys.executable or 'python'} -m frozenfinder freeze --help",
                 path=path,
             ) from None
         except (OSError, ValueError) as error:
@@ -120,7 +120,7 @@ class _File:
         return RegistryError(f"registry {self.path!r} cannot be read: {reason}", path=self.path)
 
     def read(self, offset: int, size: int) -> bytes:
-        """The `size` bytes at `offset`, or as many as there are."""
+        """The `size` bytes at `offset`, or fewer at the end of the file. OSError."""
         return self._read(self._opened[1], offset, min(size, self.size - offset))
 
     def _read(self, descriptor: int, offset: int, size: int) -> bytes:
@@ -142,19 +142,19 @@ class _File:
 
     @property
     def reopens(self) -> bool:
-        """Whether opening the path again gives the same: it does not of a part of a file."""
+        """Whether opening the path again gives the same bytes: not for a part of a file."""
         return self.base == 0
 
     def measure(self) -> int:
-        """How many bytes there are by now; OSError."""
+        """The current number of bytes; OSError."""
         return syscalls.fstat(self._opened[1]).st_size - self.base
 
     def recover(self, header: bytes) -> None:
         """Open the path again if the descriptor no longer names the file.
 
-        RegistryError where a registry with another header has taken its place; a header vouches for
-        all that comes after it, but for what is made to fit it. So RegistryTrustError where others
-        can write there and could not before. OSError.
+        RegistryError if the path now has a registry with another header. The digests in a header
+        guard everything after it against accidents, but not against forgery, so RegistryTrustError
+        if others can write to the new file and could not write to the old one. OSError.
         """
         opened = self._opened
         if _is_open(opened):
@@ -166,8 +166,8 @@ class _File:
                 raise RegistryTrustError(distrust, path=self.path)
             if self._read(descriptor, 0, len(header)) != header:
                 raise RegistryError(
-                    f"registry {self.path!r} was replaced while its descriptor was closed by the "
-                    "program; start the program again",
+                    f"registry {self.path!r} was replaced on disk after the program closed its "
+                    "descriptor; restart the program",
                     path=self.path,
                 )
             mine = (opened[0] + 1, descriptor, (status.st_dev, status.st_ino))
@@ -175,7 +175,7 @@ class _File:
             if self._opened[1] == descriptor:
                 descriptor = -1
         finally:
-            if descriptor >= 0:  # it is not to be used, or another thread has been first
+            if descriptor >= 0:  # it cannot be used, or another thread was faster
                 close(descriptor)
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ class _File:
 
 
 def _is_open(opened: "_Opened") -> bool:
-    """Whether the descriptor still names the file that was opened, and not another or none."""
+    """Whether the descriptor is still open and still names the file that was opened."""
     _, descriptor, identity = opened
     try:
         status = syscalls.fstat(descriptor)
@@ -198,7 +198,7 @@ def _is_open(opened: "_Opened") -> bool:
 
 
 class _Memory:
-    """The same for bytes in memory, which may be those of a file."""
+    """The same interface for bytes in memory, which may come from a file."""
 
     __slots__ = ("_data", "modified_ns", "path", "reopens", "size")
 
@@ -236,23 +236,24 @@ _pread: "Callable[[int, int, int], bytes] | None" = getattr(
 
 
 def _find_distrust(status: "stat_result", path: str) -> "str | None":
-    """Why others than those who are trusted anyway can write to a file, or None.
+    """Why users who are not trusted can write to a file, or None.
 
-    Trusted are root, the user, and the owner of the environment, who can change what runs in it.
+    Trusted are root, the current user, and the owner of the environment, who can change its
+    programs anyway.
     """
     if _geteuid is None:  # Windows: st_mode and st_uid say nothing
         return None
     if status.st_mode & 0o022:
         return (
-            f"registry {path!r} has mode {status.st_mode & 0o7777:04o}: others can put code into "
-            f"it; take that from them with: chmod go-w {path}, or install it with trusted=True"
+            f"registry {path!r} has mode {status.st_mode & 0o7777:04o}, so others can put code "
+            f'into it; run "chmod go-w {path}", or trust it with --trusted or trusted=True'
         )
     owner = status.st_uid
     if owner in (0, _geteuid()) or owner == _find_owner(sys.prefix):
         return None
     return (
-        f"registry {path!r} belongs to user {owner}, who can put code into it, expected "
-        f"{_geteuid()} or root; freeze it again, pin its SHA-256, or install it with trusted=True"
+        f"registry {path!r} is owned by uid {owner}, who can put code into it, expected root or "
+        f"uid {_geteuid()}; freeze it again, pin its SHA-256, or install it with trusted=True"
     )
 
 
@@ -267,7 +268,7 @@ _geteuid: "Callable[[], int] | None" = getattr(syscalls, "geteuid", None)
 
 
 class _Window:
-    """The last stretch of the file that was read: what is asked for next is often in it."""
+    """The last range of the file that was read: the next look-up often needs bytes from it."""
 
     __slots__ = ("_content", "_path", "_size", "_source")
 
@@ -278,14 +279,14 @@ class _Window:
         self._content: "tuple[int, bytes]" = (0, b"")
 
     def view(self, offset: int, size: int, digest: int, what: str) -> memoryview:
-        """The bytes at `offset`, after they were checked against their digest.
+        """The bytes at `offset`, checked against their digest. RegistryError, OSError.
 
-        The caller has made sure that the registry is said to have them. RegistryError, OSError.
+        The caller has checked that they lie within the size that the header states.
         """
         start, data = self._content
         if offset < start or offset + size > start + len(data):
             data = b""
-            self.forget()  # two windows at once would be the process's peak of memory
+            self.forget()  # two windows at once would raise the process's peak memory
             start, data = offset, self._source.read(offset, max(size, self._size))
             if len(data) < size:
                 raise RegistryError(
@@ -304,16 +305,17 @@ class _Window:
         self._content = (0, b"")
 
     def narrow(self, size: int) -> None:
+        """Read at most `size` bytes ahead from now on."""
         self._size = min(size, self._size)
 
 
 class Registry:
-    """A registry open for reading: tables of entries and the code behind them.
+    """A registry open for reading: tables of entries and their code. Threads may share it.
 
-    `path` is absolute, `header` a `layout.Header`, `roots` the (anchor, path) pairs that the
-    entries' `root` numbers. `mismatch` says why this interpreter may not run the code, `distrust`
-    why others than its user could have put code into it; each is None where there is no reason.
-    `pinned` says that it is in memory, as it was when it was checked.
+    `path` is absolute and `header` is a `layout.Header`. `roots` has (anchor, path) pairs; the
+    `root` of an entry is an index into it. `mismatch` says why this interpreter may not run the
+    code, and `distrust` why other users could have put code into it; each is None if there is no
+    such reason. `pinned` says that it is in memory, unchanged since it was checked.
     """
 
     pinned = False
@@ -346,10 +348,10 @@ class Registry:
     def open(cls, path: "str | PathLike[str]", *, offset: int = 0) -> "Registry":
         """Open the file at `path`, in which the registry starts at byte `offset` (in a `.pyz`).
 
-        One `open` and `pread`, whatever the number of entries, and what it takes to give the
+        Costs one `open` and one `pread`, for any number of entries, and a few calls that give the
         descriptor a high number. RegistryNotFoundError, RegistryVersionError (another version of
-        the format), RegistryError (malformed, unreadable). A registry of another interpreter opens:
-        see `mismatch`.
+        the format), RegistryError (malformed or unreadable), TypeError. A registry for another
+        interpreter can be opened: see `mismatch`.
         """
         text = syscalls.fspath(path)
         if not isinstance(text, str):
@@ -362,7 +364,7 @@ class Registry:
         return cls(_Memory(bytes(data), path))
 
     def close(self) -> None:
-        """Give up the descriptor; what is still to be read after that is read by path."""
+        """Close the descriptor; a later read opens the path again."""
         self._source.close()
 
     def __enter__(self) -> "Self":
@@ -372,7 +374,7 @@ class Registry:
         self.close()
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are the same registry: one path, one content, both pinned or neither."""
+        """Whether both have the same path and content, and are both pinned or both not."""
         return (
             isinstance(other, Registry)
             and self.path == other.path
@@ -388,12 +390,12 @@ class Registry:
 
     @property
     def fingerprint(self) -> str:
-        """What tells it from a registry of any other content, by the digest of its header."""
+        """The digest of its header in hexadecimal: registries with other content have another."""
         return self._head[layout.HEADER_SIZE - 8 : layout.HEADER_SIZE].hex()
 
     @property
     def distrust(self) -> "str | None":
-        """By the owner and the permissions of the file that is open; None in memory."""
+        """Why others can change the open file, by its owner and permissions; None in memory."""
         return self._source.distrust
 
     @property
@@ -403,7 +405,7 @@ class Registry:
 
     @property
     def reopens(self) -> bool:
-        """Whether another process can open it by its path: it has a file, and that to itself."""
+        """Whether another process can open it by its path: it is a file and not a part of one."""
         return self._source.reopens
 
     def _find_mismatch(self) -> "str | None":
@@ -426,26 +428,26 @@ class Registry:
         return f"{self.where} was frozen for {'; '.join(differing)}"
 
     def version_error(self) -> RegistryVersionError:
-        """The error for a registry that `mismatch`es; it says how to freeze again."""
+        """The error for a registry with a `mismatch`; it says how to freeze it again."""
         option = f" -{'O' * sys.flags.optimize}" if sys.flags.optimize else ""
         return RegistryVersionError(
-            f"{self.mismatch}; freeze it again with: {sys.executable or 'python'}{option} "
-            "-m frozenfinder freeze",
+            f"{self.mismatch}; freeze it again with {sys.executable or 'python'}{option}; "
+            "'frozenfinder info' shows how it was frozen",
             path=self.path,
         )
 
     def trust_error(self) -> RegistryTrustError:
-        """The error for a registry that there is reason to `distrust`; it says what to do."""
+        """The error for a registry with a reason for `distrust`; it says what to do."""
         return RegistryTrustError(str(self.distrust), path=self.path)
 
     def pin(self, *, sha256: "str | None" = None, verify_key: "str | None" = None) -> "Registry":
-        """The same registry in memory, after all of it was checked; nobody can change it there.
+        """The same registry in memory, where nobody can change it, after all of it was checked.
 
-        `sha256` is that of its bytes, `verify_key` the Ed25519 key that it has to be signed with:
-        each 32 bytes in hexadecimal. RegistryTrustError, ValueError (not hexadecimal),
-        RegistryError (unreadable). Costs a read of the whole.
+        `sha256` is the digest that its bytes must have, and `verify_key` the Ed25519 public key
+        that it must be signed with: each 32 bytes in hexadecimal. RegistryTrustError, ValueError
+        (not hexadecimal), RegistryError (unreadable). Costs a read of the whole file.
         """
-        # deferred: only who pins a registry needs it
+        # deferred: only needed to pin a registry
         from frozenfinder.trust import check_sha256, check_signature
 
         data = self.read_all()
@@ -460,19 +462,23 @@ class Registry:
     # -- reading
 
     def narrow(self, window: int) -> None:
-        """From now on read that many bytes at once at most, but what was asked for in any case."""
+        """From now on read at most `window` bytes at once, or one piece if that is larger.
+
+        Windows only get smaller: at first they are INDEX_WINDOW, BLOB_WINDOW and BOOT_WINDOW bytes.
+        With 0, nothing is read ahead.
+        """
         for each in (self._index_window, self._blob_window, self._boot_window):
             each.narrow(window)
 
     def read_all(self) -> bytes:
-        """Every byte, unchecked."""
+        """All bytes of the registry, not checked against digests; RegistryError."""
         size = self.header.size
         try:
             data = self._source.read(0, size)
         except OSError as error:
             raise self._unreadable("the whole", 0, error) from error
         if len(data) < size:
-            raise self.error(f"ends at {size}, file has {len(data)} bytes")
+            raise self.error(f"has {len(data)} bytes, its header says {size}")
         return data
 
     def _section(self, name: str) -> bytes:
@@ -485,10 +491,10 @@ class Registry:
         return bytes(self._fetch(self._index_window, offset, size, digest, what))
 
     def _fetch(self, window: _Window, offset: int, size: int, digest: int, what: str) -> memoryview:
-        """The bytes at `offset` of the registry, checked.
+        """The checked bytes at `offset` of the registry.
 
-        A failure is tried once more, because the program may have closed the descriptor. Another
-        thread may then have been first to open it again.
+        After a failure it tries once more, because the program may have closed the descriptor.
+        Another thread may have opened it again first.
         """
         try:
             return window.view(offset, size, digest, what)
@@ -506,15 +512,21 @@ class Registry:
     def error(
         self, complaint: str, name: "str | None" = None, offset: "int | None" = None
     ) -> RegistryError:
-        """The error for damage in this registry."""
+        """The RegistryError for damage in this registry; `offset` is in bytes."""
         return RegistryError(f"{self.where}: {complaint}", name=name, path=self.path, offset=offset)
 
     def read_blob(self, entry: FrozenEntry) -> memoryview:
-        """The marshalled code of `entry` (of a data entry, its content), checked."""
+        """The checked blob of `entry`: marshalled code, or the content of a data file.
+
+        RegistryError if it is damaged. A module's regular expressions follow its code.
+        """
         return self._blob(entry, entry.offset, entry.size, entry.digest, "entry")
 
     def read_text(self, entry: FrozenEntry) -> "memoryview | None":
-        """The bytes of the source embedded with `entry`, checked, or None without one."""
+        """The checked bytes of the source (or parcel) embedded with `entry`, or None.
+
+        RegistryError if they are damaged.
+        """
         if entry.text_size < 0:
             return None
         return self._blob(
@@ -538,22 +550,26 @@ class Registry:
     # -- looking up
 
     def find_entry(self, name: str, tests: bool = False) -> "FrozenEntry | None":
-        """The first entry of that name in the order of the tables; of `test` only if asked.
+        """The first entry of that name in the order of the tables; table `test` only with `tests`.
 
-        A few microseconds; the first of a top-level package reads its shard of the index.
+        Costs a few microseconds; the first look-up in a top-level package reads its shard of the
+        index. RegistryError if that is damaged.
         """
         return self._modules.find(name, tests)
 
     def find_file(self, path: str) -> "FrozenEntry | None":
-        """The data file at `path`, relative to its root, with `/` between its parts."""
+        """The data file at `path`, relative to its root, with `/` between its parts, or None.
+
+        RegistryError if its shard of the index is damaged.
+        """
         return self._files.find(path, False)
 
     def find_root(self, entry: FrozenEntry) -> "tuple[layout.Anchor, str]":
-        """The (anchor, path) of the root that an entry lies below; RegistryError without one."""
+        """The (anchor, path) of an entry's root; RegistryError if the registry has no such root."""
         if entry.root >= len(self.roots):
             raise self.error(
-                f"entry {entry.name!r} lies below root {entry.root}, "
-                f"expected one below {len(self.roots)}",
+                f"entry {entry.name!r} has root number {entry.root}, "
+                f"expected a number below {len(self.roots)}",
                 entry.name,
             )
         return self.roots[entry.root]
@@ -561,21 +577,26 @@ class Registry:
     def entries(self, top: "str | None" = None) -> "Iterator[FrozenEntry]":
         """Every entry of every table, by table and name within a shard; reads the whole index.
 
-        With `top`, those of the shard that has all of that top-level name, and perhaps of others.
+        With `top`, only those of the shard with that top-level name, which may have others, too. It
+        is a generator, and reads a shard when it gets there: a damaged one raises RegistryError
+        after the entries of the shards before it, and no entry of a damaged shard is yielded.
         """
         return self._modules.entries(top)
 
     def files(self, top: "str | None" = None) -> "Iterator[FrozenEntry]":
-        """Every data file, or with `top` those of the shard that has all of that folder."""
+        """Every data file, or with `top` those of the shard with that folder; as `entries`."""
         return self._files.entries(top)
 
     def file_names(self) -> "Iterator[str]":
-        """The name, that is the path, of every data file; for each about a microsecond."""
+        """The name (which is the path) of every data file; about a microsecond for each."""
         return self._files.names()
 
     def info(self) -> "dict[str, object]":
-        """What the freezer recorded of the freeze, for people: options and what was asked for."""
-        # deferred: only the command line asks
+        """A record for people: `frozenfinder`, the freezer's version, and `asked`, manifest lines.
+
+        RegistryError if it is damaged.
+        """
+        # deferred: only the command line calls it
         import json
 
         try:
@@ -586,34 +607,34 @@ class Registry:
             raise self.error("section 'info' is not a JSON object")
         return info
 
-    # -- CPython's functions of these names: `frozen_api` has them
+    # -- CPython's functions with these names, implemented in `frozen_api`
 
     def find_frozen(
         self, name: str, withdata: bool = False
     ) -> "tuple[memoryview | None, bool, str] | None":
         """(code or None, whether a package, original name), or None; as `_imp.find_frozen`."""
-        # deferred: no boot asks
+        # deferred: no boot calls it
         from frozenfinder import frozen_api
 
         return frozen_api.find_frozen(self, name, withdata)
 
     def get_frozen_object(self, name: str) -> "CodeType":
         """The code object of that name, as `_imp.get_frozen_object`; ImportError without one."""
-        # deferred: no boot asks
+        # deferred: no boot calls it
         from frozenfinder import frozen_api
 
         return frozen_api.get_frozen_object(self, name)
 
     def is_frozen(self, name: str) -> bool:
         """Whether there is such an entry with code, as `_imp.is_frozen`."""
-        # deferred: no boot asks
+        # deferred: no boot calls it
         from frozenfinder import frozen_api
 
         return frozen_api.is_frozen(self, name)
 
     def is_frozen_package(self, name: str) -> bool:
         """Whether that entry is a package, as `_imp.is_frozen_package`; ImportError without one."""
-        # deferred: no boot asks
+        # deferred: no boot calls it
         from frozenfinder import frozen_api
 
         return frozen_api.is_frozen_package(self, name)
@@ -621,7 +642,7 @@ class Registry:
     # -- code
 
     def load_code(self, entry: FrozenEntry, blob: memoryview) -> "CodeType":
-        """Unmarshal a blob that `read_blob` gave.
+        """Unmarshal a blob from `read_blob`; the result is a new code object each time.
 
         RegistryError, in the words of `unmarshal_frozen_code` in Python/import.c.
         """
@@ -657,7 +678,7 @@ class _Index:
         self._shards_section = shards_section
         self._directory: "list[int]" = []
         self._shards: "list[layout.Shard | None]" = []
-        self._tops: "dict[str, layout.Shard]" = {}  # of what was found
+        self._tops: "dict[str, layout.Shard]" = {}  # shards by the top-level names found in them
 
     def find(self, name: str, tests: bool) -> "FrozenEntry | None":
         top = layout.shard_key(name)
@@ -693,8 +714,8 @@ class _Index:
         count = size // 24
         if not 0 < count <= layout.MAX_SHARDS or count & count - 1 or size % 24:
             raise registry.error(
-                f"section {self._section!r} has {size} bytes, expected 24 for each of a power of "
-                f"two of shards, {layout.MAX_SHARDS} at most",
+                f"section {self._section!r} has {size} bytes, expected 24 for each shard, and a "
+                f"power of two of shards up to {layout.MAX_SHARDS}",
                 offset=offset,
             )
         self._directory = layout.unpack_words(registry._section(self._section))

@@ -1,22 +1,22 @@
-"""Where a registry's roots are on this machine, and what on a path comes before them.
+"""Where a registry's roots are on this machine, and which items on a path come before them.
 
-Overlay may serve a frozen module only if the stock search would end at the very file that was
-frozen. `Roots.locate` decides that for the price of a comparison with the entries of the path:
+Overlay may serve a frozen module only if the stock search would end at exactly the frozen file.
+`Roots.locate` decides that at the cost of comparing it with the items of the path:
 
-- An entry of the path is a root if it is spelled as the root's directory, or is the same directory
-  under another spelling. The spelling decides `__file__`, as it does for stock.
-- What the entries before it could supply is the set of names in their listings, taken once and
-  tested with one look-up. A name that is in it is left to the normal search.
-- A listing holds for as long as the directory's mtime does, which is looked at once for every
-  outermost import. Stock looks at every import.
+- An item of the path is a root if it is spelled as the root's directory, or is the same directory
+  with another spelling. The spelling decides `__file__`, as it does for stock.
+- The items before it may supply the names in their listings. A listing is read once, and tested
+  with one look-up. A name in it is left to the normal search.
+- A listing is valid as long as the directory's mtime does not change. The mtime is checked once for
+  every outermost import, and once a second in a long one; stock checks it at every import.
 - `sys.path_importer_cache` is filled as stock fills it: with the path entry finder of each item
   that the search reaches, up to the item at which it ends.
-- The directory of the frozen file itself may have come to hold a package or an extension module of
-  the same name, which stock would prefer. A directory not written since the registry was cannot
-  have; of one that was, the listing tells.
+- The directory of the frozen file itself may now contain a package or an extension module of the
+  same name, which stock would prefer. That is impossible if the directory was not written since
+  the registry was; otherwise the listing decides.
 
-All of that stands in for importlib's search and loading as CPython has them. The finder compares
-them, for every module, with what they were (`is_stock`). What belongs to others is left to stock's
+All of that replaces importlib's search and loading as CPython has them. The finder checks, for
+every module, that they are unchanged (`is_stock`). What belongs to others is left to stock's
 search, and not asked from here: it is asked once, in stock's order, and its tracebacks are stock's.
 """
 
@@ -54,8 +54,8 @@ _ATTRIBUTES = 5  # of a `FileFinder`; one more is a method of its own
 _RANKED = (*EXTENSION_SUFFIXES, ".py")  # the order in which stock prefers them
 
 
-class Bypass(Exception):  # noqa: N818  # an answer, and not an error
-    """A frozen module that may not be served; the argument says why."""
+class Bypass(Exception):  # noqa: N818  # an answer, not an error
+    """A frozen module may not be served; the argument says why."""
 
 
 _IMPORTLIB = vars(_frozen_importlib_external)
@@ -97,7 +97,7 @@ def is_stock() -> bool:
 
 
 class _Directory:
-    """A directory's listing, for as long as its mtime holds."""
+    """A directory's listing, valid as long as its mtime does not change."""
 
     __slots__ = ("_epoch", "_modified_ns", "_names", "_tops", "path")
 
@@ -109,16 +109,16 @@ class _Directory:
         self._tops: "frozenset[str] | None" = None  # what the names begin with, up to a dot
 
     def revalidate(self, epoch: int) -> None:
-        """Look at the mtime, unless this epoch has; forget a listing that it does not bear out.
+        """Check the mtime once in an epoch; forget the listing if it has changed.
 
-        Epoch 0 is nobody's: it looks every time.
+        In epoch 0, check every time.
         """
         if epoch and epoch == self._epoch:
             return
         try:
             modified_ns = syscalls.stat(self.path).st_mtime_ns
         except OSError:
-            modified_ns = -1  # not there, for now: it lists as empty
+            modified_ns = -1  # it does not exist now: the listing is empty
         if modified_ns != self._modified_ns:
             self._names = self._tops = None
             self._modified_ns = modified_ns
@@ -155,11 +155,11 @@ class Roots:
     """The roots of one registry, resolved on this machine.
 
     `directories` has a directory for each of the registry's roots, in its order, or None for one
-    that cannot be told (relative to the file of a registry that is only in memory).
+    that is unknown (relative to the file of a registry that is only in memory).
 
-    importlib's global lock protects all of it: `find_spec` runs with that lock held. Whoever calls
-    a finder without it, or `invalidate`, at worst has a directory looked at once more: the path is
-    assigned after the spellings that were found for it.
+    importlib's global lock protects all of it: `find_spec` runs with that lock held. A thread that
+    calls a finder without it, or `invalidate`, at worst causes one more check of a directory: the
+    path is assigned after the spellings that were found for it.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -174,16 +174,16 @@ class Roots:
         self._reached: "tuple[str, tuple[Any, ...]] | None" = None
 
     def invalidate(self) -> None:
-        """Forget what was seen of the path and its directories; costs the same for any number."""
+        """Forget the path and the listings of its directories; costs the same for any number."""
         self._directories = {}
         self._path = []
 
     def locate(self, entry: "FrozenEntry", path: "Iterable[str] | None", epoch: int) -> str:
         """The file of `entry`, as the stock search over `path` spells it.
 
-        `path` is None for `sys.path`. Directories are looked at once for every `epoch`. Bypass
-        where the search might end elsewhere. No system call but a `stat` for each directory that
-        this epoch has not seen; epoch 0 looks at each every time.
+        `path` is None for `sys.path`. Bypass if the search might end elsewhere. Costs one `stat` of
+        each directory on the way that was not checked in this `epoch` (in epoch 0, of each every
+        time), and a listing of those that have changed.
         """
         self._reached = None
         self._read_path()
@@ -196,7 +196,7 @@ class Roots:
         return location
 
     def _read_path(self) -> None:
-        """Learn the spellings of the roots anew if `sys.path` is not what it was."""
+        """Find the spellings of the roots again if `sys.path` has changed."""
         path = sys.path
         cwd = _getcwd() if "" in path else None
         if path == self._path and cwd == self._cwd:
@@ -225,7 +225,7 @@ class Roots:
         path: "Iterable[object]",
         epoch: int,
     ) -> str:
-        """The root's directory as spelled by the item of `path` at which the search would end."""
+        """The root's directory, as the item of `path` at which the search would end spells it."""
         ending = SEPARATOR + home.replace("/", SEPARATOR) if home else ""
         cache = sys.path_importer_cache
         for item in path:
@@ -294,7 +294,7 @@ class Roots:
     def _check_rivals(
         self, directory: str, file: str, suffix: str, is_package: bool, epoch: int
     ) -> None:
-        """Bypass if `directory` has come to hold what stock prefers to `file`."""
+        """Bypass if `directory` now contains something that importlib would prefer to `file`."""
         state = self._directory(directory, epoch)
         if not state.written_since(self._written_ns):
             return
@@ -316,15 +316,15 @@ class Roots:
 
 
 def _find_suffix(entry: "FrozenEntry") -> str:
-    """The suffix of an extension module; Bypass if this interpreter loads no such files."""
+    """The suffix of an extension module; Bypass if this interpreter does not load such files."""
     suffix = get_extension_suffix(entry)
     if suffix not in EXTENSION_SUFFIXES:
-        raise Bypass(f"this interpreter loads no extension modules that end in {suffix!r}")
+        raise Bypass(f"this interpreter does not load extension modules ending in {suffix!r}")
     return suffix
 
 
 def get_extension_suffix(entry: "FrozenEntry") -> str:
-    """What follows the module's name in its file's: `.cpython-313-x86_64-linux-gnu.so`."""
+    """The part of the file name after the module's name: `.cpython-313-x86_64-linux-gnu.so`."""
     file = entry.path.rpartition("/")[2]
     return file[len(file.partition(".")[0]) :]
 
@@ -357,7 +357,7 @@ def _is_folder(path: str) -> bool:
 
 
 def resolve(anchor: str, path: str, registry: Registry) -> "str | None":
-    """The directory of a root on this machine; see `layout.ANCHORS`."""
+    """The directory of a root on this machine, or None if unknown; see `layout.ANCHORS`."""
     if anchor == "stdlib":
         base: "str | None" = getattr(sys, STDLIB_DIR, None)
     elif anchor == "prefix":

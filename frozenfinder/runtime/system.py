@@ -1,14 +1,14 @@
-"""What lies below: `sys.modules`, the operating system's calls, and CPython's private names.
+"""The lowest layer: `sys.modules`, the operating system's calls, and CPython's private names.
 
-`frozenfinder.modules` has all accessors of `sys.modules`; here are those that a boot needs.
+`frozenfinder.modules` has all accessors of `sys.modules`; this module has those that a boot needs.
 
-No other module asks for a private name of CPython, but for those that run where this package is
-not; `tests/test_system.py` names them, and holds that each name is there in just the versions that
-its docstring names. A name that is missing is None: on a version
-that `LISTED` ends before, `install` serves nothing, so that nothing asks for it.
+No other module uses a private name of CPython, except those that run where this package is missing;
+`tests/test_system.py` lists them, and checks that each name exists in exactly the versions that its
+docstring gives. A missing name is None: on versions that `LISTED` does not include, `install`
+serves nothing, so nothing uses it.
 
-Names that a boot needs are bound here; the others are given by their spelling, because their
-modules are imported by the programs that need them alone.
+Names that a boot needs are bound here. The others are only spelled here, because only the programs
+that need them import their modules.
 """
 
 import _frozen_importlib
@@ -38,33 +38,35 @@ SEPARATOR = "\\" if sys.platform == "win32" else "/"
 
 
 def is_listed() -> bool:
-    """Whether this release may serve on this interpreter: it lists the version, or is told to."""
+    """Whether this release may serve this interpreter: its version is listed, or
+    FROZENFINDER_UNLISTED=1 is set.
+    """
     first, last = LISTED
     return first <= sys.version_info[:2] <= last or environment("FROZENFINDER_UNLISTED") == "1"
 
 
 def environment(name: str) -> "str | None":
-    """An environment variable, or None; None for all of them under `-E` and `-I`."""
+    """The value of an environment variable, or None; always None with `-E` and `-I`."""
     if sys.flags.ignore_environment:
         return None
     loaded = get_module("os")
     if loaded is not None:
         value: "str | None" = loaded.environ.get(name)
         return value
-    raw: "dict[Any, Any]" = syscalls.environ  # of bytes, but of strings on Windows
+    raw: "dict[Any, Any]" = syscalls.environ  # bytes, or strings on Windows
     found = raw.get(name if sys.platform == "win32" else name.encode())
     return found.decode(errors="surrogateescape") if isinstance(found, bytes) else found
 
 
 def locate(registry: str) -> str:
-    """The absolute path of an enabled registry: one that is relative lies below `sys.prefix`."""
+    """The absolute path of an enabled registry: relative ones are relative to `sys.prefix`."""
     if registry.startswith(SEPARATOR) or registry[1:2] == ":":
         return registry
     return f"{sys.prefix}{SEPARATOR}{registry}"
 
 
 def make_absolute(path: str) -> str:
-    """`path` as it stays valid after a `chdir`."""
+    """An absolute `path`, which stays valid after a `chdir`."""
     if sys.platform == "win32":
         return str(syscalls._getfullpathname(path))
     if path.startswith("/"):
@@ -76,18 +78,18 @@ def make_absolute(path: str) -> str:
 
 
 def raise_number(descriptor: int) -> int:
-    """Move a descriptor to a free high number; give it back as it is where that is not possible.
+    """Move a descriptor to a free high number and return it; return it unchanged if that fails.
 
-    `fcntl(F_DUPFD_CLOEXEC)` would look and take in one step, but its module is a file of its own on
-    many builds. So a lock keeps the threads of this interpreter apart, which all look for the same
-    number. A thread of the program can take the number between `fstat` and `dup2` only if it asks
-    for that very number, or if nearly all the lower ones are open.
+    `fcntl(F_DUPFD_CLOEXEC)` would find and take a number in one step, but on many builds `fcntl` is
+    not built in. So a lock protects the threads of this interpreter, which all look for the same
+    number, from each other. A thread of the program can take the number between `fstat` and `dup2`
+    only if it asks for exactly that number, or if nearly all lower ones are open.
     """
     try:
         limit = syscalls.sysconf("SC_OPEN_MAX")
     except (AttributeError, OSError, ValueError):
         return descriptor
-    if not 0 < limit < 1024:  # -1: there is none
+    if not 0 < limit < 1024:  # -1: no limit
         limit = 1024
     lock = numbering
     if not lock.acquire(True, NUMBERING_PATIENCE):
@@ -99,13 +101,13 @@ def raise_number(descriptor: int) -> int:
 
 
 def _take_number(descriptor: int, numbers: range) -> int:
-    """Move a descriptor to the first of these numbers that is free, if one is."""
+    """Move a descriptor to the first free one of these numbers, if one is free."""
     for number in numbers:
         try:
             syscalls.fstat(number)
         except OSError as error:
             if error.errno != _EBADF:
-                continue  # the file of another, on a failing disk
+                continue  # it is open, but its disk fails
             try:
                 syscalls.dup2(descriptor, number, False)
             except OSError:
@@ -116,16 +118,16 @@ def _take_number(descriptor: int, numbers: range) -> int:
 
 
 numbering = allocate_lock()
-"""Held from the look at a number until it is taken; `hooks` renews it in a forked child."""
+"""Held from the check of a number until it is taken; `hooks` renews it in a forked child."""
 
 NUMBERING_PATIENCE = 0.1
-"""Seconds: a signal handler may open a registry while its own thread has the lock."""
+"""Seconds to wait: a signal handler may open a registry while its own thread holds the lock."""
 
-_EBADF = 9  # as every POSIX system numbers it; the module `errno` would have to be imported
+_EBADF = 9  # on every POSIX system; avoids an import of `errno`
 
 
 def close(descriptor: int) -> None:
-    """Close a file that was only read: it is closed, whatever the system has to say."""
+    """Close a file that was only read; errors do not matter, because it is closed in any case."""
     try:
         syscalls.close(descriptor)
     except OSError:
@@ -145,11 +147,11 @@ def get_modules(gone: str = _GONE) -> "MutableMapping[str, Any]":
 
 
 def get_module(name: str, default: object = None) -> "Any":
-    """`sys.modules[name]`, or `default`: None can also be what is there.
+    """`sys.modules[name]`, or `default` if the name is missing (the value itself may be None).
 
-    Mirrors `import_get_module()` of `Python/import.c`. Unlike `PyImport_GetModule()`, which the C
-    API builds on it, it does not wait for a module that another thread is still executing, so a
-    finder may call it: importlib holds `_imp`'s lock there.
+    Mirrors `import_get_module()` of `Python/import.c`. Unlike the C API's `PyImport_GetModule()`,
+    it does not wait for a module that another thread is still executing, so a finder may call it
+    while importlib holds `_imp`'s lock.
     """
     modules = get_modules()
     try:
@@ -164,7 +166,7 @@ def set_module(name: str, module: object) -> None:
 
 
 def remove_module(name: str) -> None:
-    """Take `name` out of `sys.modules` if it is there.
+    """Remove `name` from `sys.modules`, if it is there.
 
     Mirrors `remove_module()` of `Python/import.c`.
     """
@@ -178,23 +180,23 @@ def remove_module(name: str) -> None:
         pass
 
 
-# -- CPython's private names: bound where a boot needs them, else spelled. Each docstring ends with
-#    the versions that have the name.
+# -- CPython's private names: bound if a boot needs them, else only spelled. Each docstring ends
+#    with the versions that have the name.
 
 
-"""Private modules that are imported, by whichever module needs them, for their public names alone:
+"""Private modules that other modules of this package import, only for their public names:
 
 _ctypes: `dlopen`, without the rest of `ctypes`. 3.11 on.
 _frozen_importlib: `importlib._bootstrap`, which is loaded in any case. 3.11 on.
-_frozen_importlib_external: the same of `importlib._bootstrap_external`. 3.11 on.
+_frozen_importlib_external: `importlib._bootstrap_external`, in the same way. 3.11 on.
 _hashlib: OpenSSL's SHA-256, without the rest of `hashlib`. 3.11 on.
-_imp: `source_hash`, and what importlib has of it. 3.11 on.
+_imp: `source_hash`, and the names that importlib uses. 3.11 on.
 _interpreters: the number of this interpreter, and whether it is strict. 3.13 on.
 _io: `FileIO`, without the rest of `io`. 3.11 on.
 _sha2: CPython's own SHA-256. 3.12 on.
 _sha256: the same. Before 3.12.
 _signal: `signal`, without the enumerations of that module. 3.11 on.
-_sre: makes a pattern of code. 3.11 on.
+_sre: makes a pattern from its code. 3.11 on.
 _thread: locks, without the rest of `threading`. 3.11 on.
 _xxsubinterpreters: the number of this interpreter. Before 3.13.
 re._compiler: its `compile`, to copy. 3.11 on.
@@ -222,10 +224,10 @@ find_path_entry = _find(_frozen_importlib_external.PathFinder, "_path_importer_c
 """The path entry finder of an item of the path, made and cached as stock does it. 3.11 on."""
 
 namespace_path = _find(_frozen_importlib_external, "_NamespacePath")
-"""The `__path__` of a namespace package, which searches anew when its parent's changes. 3.11 on."""
+"""The `__path__` of a namespace package; it is computed anew if its parent's changes. 3.11 on."""
 
 fix_co_filename = _find(_imp, "_fix_co_filename")
-"""Puts a file's name into a code object and all that are nested in it. 3.11 on."""
+"""Puts a file name into a code object and all nested ones. 3.11 on."""
 
 check_multi_interp_extensions = _find(_imp, "_override_multi_interp_extensions_check")
 """Overrides whether this interpreter refuses single-phase modules. 3.12 on."""
@@ -237,10 +239,10 @@ is_owned = _find(RLock, "_is_owned")
 """Whether the calling thread holds an `RLock`. 3.11 on."""
 
 at_fork_reinit = _find(RLock, "_at_fork_reinit")
-"""Frees an `RLock` in a forked child, whoever held it. 3.11 on."""
+"""Releases an `RLock` in a forked child, whichever thread held it. 3.11 on."""
 
 INITIALIZING = "_initializing"
-"""Of `ModuleSpec`: whether the module's body is still to end. 3.11 on."""
+"""Of `ModuleSpec`: whether the module's body is still running. 3.11 on."""
 
 LOADERS = "_loaders"
 """Of `FileFinder`: its pairs of a suffix and a loader, in the order of preference. 3.11 on."""
@@ -252,16 +254,16 @@ RE_CACHE = "_cache"
 """Of `re`: its compiled patterns by type, text and flags. 3.11 on."""
 
 SRE = "_sre"
-"""Of `re._compiler`: the module that makes a pattern of code. 3.11 on."""
+"""Of `re._compiler`: the module that makes a pattern from its code. 3.11 on."""
 
 RUN_AS_MAIN = "_run_module_as_main"
 """Of `runpy`: runs a module as `-m` does. 3.11 on."""
 
 REGISTER_CODE = "_register_code"
-"""Of `linecache`: keeps the source of what `-c` runs. 3.13 on."""
+"""Of `linecache`: keeps the source of the code that `-c` runs. 3.13 on."""
 
 INTERACTIVE_CACHE = "_interactive_cache"
-"""Of `linecache`: there if `_register_code` takes code objects; since 3.13.1. 3.13 on."""
+"""Of `linecache`: exists if `_register_code` takes code objects; since 3.13.1. 3.13 on."""
 
 INTERPRETER_FLAGS = "_args_from_interpreter_flags"
 """Of `multiprocessing.util`: the options of the interpreters that it starts. 3.11 on."""

@@ -1,6 +1,6 @@
-"""`python …/startup/run.py` is `python -m frozenfinder run`, wherever the package lies.
+"""`python …/startup/run.py` is `python -m frozenfinder run`, wherever the package is.
 
-Closed mode has `multiprocessing` start its processes so: see `frozenfinder.closed.processes`.
+In closed mode, `multiprocessing` starts its processes with it: see `frozenfinder.closed.processes`.
 """
 
 import sys
@@ -10,7 +10,7 @@ if not sys.flags.safe_path:
     sys.path[0] = ""
 sys.path.insert(0, dirname(dirname(dirname(abspath(__file__)))))
 try:
-    # deferred: the package may be found nowhere else
+    # deferred: the package may be nowhere else on the path
     from frozenfinder.cli.run import main
 finally:
     del sys.path[0]

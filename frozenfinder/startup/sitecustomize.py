@@ -1,9 +1,9 @@
-"""Has the Python processes that a program of `frozenfinder run` starts boot as the program did.
+"""Makes Python processes that a program of `frozenfinder run` starts boot as the program did.
 
-`run` puts this file's folder before PYTHONPATH, so that `site` imports it in each of them, in place
-of the `sitecustomize` that there may be; that one's turn comes first, as it did in the program. Any
-Python may come to read this, so it keeps to what all of them understand, and leaves alone those
-that are not like the one that `run` was called with.
+`run` puts the folder of this file first in PYTHONPATH, so `site` imports it in each of them in
+place of the environment's own `sitecustomize`. That one is imported first, as in the program. Any
+version of Python may read this file, so its syntax is valid in all of them, and it does nothing in
+interpreters other than the one that `run` was called with.
 """
 
 import os
@@ -22,7 +22,7 @@ def activate_as_run():
     home = os.path.dirname(os.path.dirname(FOLDER))
     sys.path.insert(0, home)
     try:
-        # deferred: another Python could not compile it
+        # deferred: another version of Python could not compile it
         from frozenfinder.activation import activate
     except ImportError:
         return

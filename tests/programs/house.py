@@ -239,8 +239,8 @@ def _draw_reason(x: int, y: int, module: str, target: str, reason: str) -> Itera
 
 
 def write_table() -> str:
-    """The rows of the page's table, lowest layer first."""
-    halves = [("run time", RUN_TIME), ("build", BUILD)]
+    """The rows of the page's table, highest layer first, as in the picture."""
+    halves = [("build", BUILD[::-1]), ("run time", RUN_TIME[::-1])]
     return "".join(
         f"| {half} | `{layer}` | {' '.join(describe(layer))} |\n"
         for half, layers in halves

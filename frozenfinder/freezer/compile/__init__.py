@@ -1,1 +1,1 @@
-"""From source files to marshalled code, and to what is frozen with it."""
+"""From source files to marshalled code and regular expressions."""

@@ -1,19 +1,19 @@
 """The canonical marshalled form of a module's code: the same bytes for the same code.
 
-`marshal.dumps` writes an object that it has met before as a reference, and tells interned strings
-from others. Both depend on more than the code: on what else the process has interned, and on
-whether the code was just compiled or comes from a `.pyc`. Code that has just been unmarshalled, and
-that nothing else refers to, is marshalled the same every time but for two things, which are known
-by their values:
+`marshal.dumps` writes an object that it has seen before as a reference, and marks interned strings.
+Both depend on more than the code: on the other strings that the process has interned, and on
+whether the code was just compiled or comes from a `.pyc`. Code that was just unmarshalled, and to
+which nothing else refers, is marshalled the same every time, with two exceptions that can be
+recognised by their values:
 
-- A constant that is equal to a name and does not look like one (`os.path`, and from 3.13 on the
-  `__qualname__` of a nested class) is one object with the name only if nothing had interned the
+- A constant that is equal to a name but does not look like one (`os.path`, and from 3.13 on the
+  `__qualname__` of a nested class) is the same object as the name only if nothing had interned the
   name before.
-- A frozenset that several functions use is copied for each if its strings had been interned before
+- A frozenset that several functions use is copied for each if its strings were interned before
   (`intern_constants` in Objects/codeobject.c).
 
-Code that has one of them, up to an eighth of the standard library's, is written anew by `unify`, to
-which objects are the same if their values are. That would do for all, at ten times the cost.
+Code with one of these, up to an eighth of the standard library, is rewritten by `unify`, which
+treats objects with equal values as the same. It would work for all code, at ten times the cost.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from typing import Any
 
 from frozenfinder.runtime.system import fix_co_filename
 
-_FLAG = 0x80  # marks an object that references name by its place among those so marked
+_FLAG = 0x80  # marks an object; a reference has its number among the marked ones
 _REFERENCE = ord("r")
 _SINGLETONS = frozenset(b"NTF.S")
 _FIXED = {**dict.fromkeys(_SINGLETONS, 0), ord("i"): 4, ord("g"): 8, ord("y"): 16}  # sizes
 _LONG = ord("l")
-_LENGTHS = {ord(kind): 1 if kind in "zZ" else 4 for kind in "zZaAuts"}  # of strings, their sizes
-_INTERNED = {ord("Z"): ord("z"), ord("A"): ord("a"), ord("t"): ord("u")}  # and the plain ones
-_COUNTS = {ord(")"): 1, ord("("): 4, ord(">"): 4}  # of collections, the sizes of their lengths
+_LENGTHS = {ord(kind): 1 if kind in "zZ" else 4 for kind in "zZaAuts"}  # bytes of strings' lengths
+_INTERNED = {ord("Z"): ord("z"), ord("A"): ord("a"), ord("t"): ord("u")}  # to the plain kinds
+_COUNTS = {ord(")"): 1, ord("("): 4, ord(">"): 4}  # bytes of collections' lengths
 _FROZENSET = ord(">")
 _SLICE = ord(":")
 _CODE = ord("c")
-_CODE_NUMBERS = 20  # what precedes a code object's parts
-_CODE_PARTS = (8, 2)  # how many are before the first line's number, and how many after it
-_NUMBER = -1  # the kind of what has no type byte of its own
+_CODE_NUMBERS = 20  # bytes before a code object's parts
+_CODE_PARTS = (8, 2)  # how many parts are before the first line's number, and how many after it
+_NUMBER = -1  # the kind of objects without a type byte
 _INTERNS_QUALNAMES = sys.version_info >= (3, 13)
 
 
@@ -53,28 +53,28 @@ def canonicalise(data: bytes, filename: str) -> bytes:
     code = marshal.loads(data)
     if not isinstance(code, CodeType):
         raise TypeError(f"is a marshalled {type(code).__name__}, not code")
-    fix_co_filename(code, "")  # it leaves alone a name that is equal to the new one
+    fix_co_filename(code, "")  # it would not replace a name that is equal to the new one
     fix_co_filename(code, filename[:1] + filename[1:])  # a string that nothing has interned
-    referred = (code,)  # twice at least, whatever the interpreter holds of a call's arguments
+    referred = (code,)  # at least two references, however the interpreter passes arguments
     marshalled = marshal.dumps(code)
     return unify(marshalled) if is_ambiguous(*referred) else marshalled
 
 
 @cache
 def _intern_characters() -> None:
-    """Intern the strings that all modules share, so that in none of them it makes a difference."""
+    """Intern the strings that all modules share, so they are interned in every module."""
     for number in range(256):
         sys.intern(chr(number))
 
 
 def is_ambiguous(code: CodeType) -> bool:
-    """Whether the same code may be marshalled in more than one way, judged by values alone."""
+    """Whether the same code may be marshalled in more than one way, judged only by values."""
     names: set[str] = set()
     strings: set[str] = set()
     frozensets: set[frozenset[object]] = set()
     pending: list[Iterable[Any]] = [(code,)]
-    for values in pending:
-        for value in values:
+    while pending:
+        for value in pending.pop():
             kind = type(value)
             if kind is str:
                 strings.add(value)
@@ -97,12 +97,12 @@ def is_ambiguous(code: CodeType) -> bool:
 
 
 def _is_name_like(text: str) -> bool:
-    """As `all_name_chars` in Objects/codeobject.c, which tells what constants are interned."""
+    """As `all_name_chars` in Objects/codeobject.c, which decides which constants are interned."""
     return text.isascii() and (not text or text.replace("_", "a").isalnum())
 
 
 class _Object:
-    """An object of a marshalled stream: its type, what follows that, and the objects in it."""
+    """An object in a marshalled stream: its type, the bytes that follow, and the objects in it."""
 
     __slots__ = ("content", "interned", "kind", "parts", "uses")
 
@@ -114,13 +114,13 @@ class _Object:
         self.interned = False
 
     def value(self) -> bytes:
-        """What tells it from objects that are not equal."""
+        """Bytes that are equal only for equal objects."""
         values = [part.value() for part in self.parts]
         return b"".join([self.kind.to_bytes(1, "little"), self.content, *values])
 
 
 class _Reader:
-    """Reads what `marshal.dumps` wrote, giving one object for all that are equal."""
+    """Reads the output of `marshal.dumps`, with one object for all equal ones."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -137,7 +137,7 @@ class _Reader:
     def _read(self) -> _Object:
         at = self._at
         mark = self._data[at]
-        if mark == _REFERENCE:  # more than half of all
+        if mark == _REFERENCE:  # more than half of all objects
             self._at = at + 5
             return self._marked[int.from_bytes(self._data[at + 1 : at + 5], "little")]
         self._at = at + 1
@@ -199,7 +199,7 @@ class _Reader:
         return self._data[at:end]
 
 
-_UNREAD = _Object(_NUMBER, b"", ())  # stands for what is being read
+_UNREAD = _Object(_NUMBER, b"", ())  # in place of an object that is being read
 
 
 def _count(found: _Object) -> _Object:
@@ -210,9 +210,9 @@ def _count(found: _Object) -> _Object:
 
 
 def unify(data: bytes) -> bytes:
-    """What `marshal.dumps` wrote, with each value written once and interned if it is so anywhere.
+    """Rewrite the output of `marshal.dumps`: each value once, and interned if it is anywhere.
 
-    ValueError if it holds a type that code does not.
+    ValueError for a type that code objects do not contain.
     """
     interned = {plain: kind for kind, plain in _INTERNED.items()}
     places: dict[_Object, bytes] = {}

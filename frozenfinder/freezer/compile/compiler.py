@@ -13,15 +13,15 @@ from typing import NamedTuple
 from .canonical import canonicalise
 from .warned import record_warnings
 
-_RE = b"\x02re"  # the name as `marshal` writes it
+_RE = b"\x02re"  # the marshalled name
 _HEADER_SIZE = 16  # of a `.pyc`: magic number, flags, and eight bytes of stamp or hash
 _HASH_BASED, _CHECK_SOURCE = 1, 2  # its flags
-_ATTEMPTS = 3  # to read a file that others are writing
+_ATTEMPTS = 3  # tries to read a file that others are writing
 _FAILURES = (SyntaxError, ValueError, TypeError, EOFError, OverflowError, RecursionError)
 
 
 class Task(NamedTuple):
-    """A module to compile: its file, its path below its root, whether the file is the `.pyc`."""
+    """A module to compile: its file, its path below its root, and whether the file is a `.pyc`."""
 
     location: str
     path: str
@@ -30,11 +30,11 @@ class Task(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """What became of it: `code` is None where `reason` says why there is none.
+    """The result for a module: `code` is None if it failed; then `reason` says why.
 
-    `mtime` and `size` are the file's, as a `.pyc` would have them; `text` is its content if that
-    was asked for. `reused` tells that the code comes from a `.pyc`. `patterns` are the module's
-    regular expressions, as `patterns.pack` packs them.
+    `mtime` and `size` are those of the file, as in a `.pyc`: seconds and bytes. `text` is its
+    content, if requested. `reused` says whether the code comes from a `.pyc`. `patterns` are the
+    module's regular expressions, as from `expressions.pack`.
     """
 
     code: bytes | None
@@ -48,14 +48,14 @@ class Compiled(NamedTuple):
 
 
 class Compiler(NamedTuple):
-    """How to compile; `check_hashes` is as the interpreter's option `--check-hash-based-pycs`."""
+    """How to compile; `check_hashes` has a value of the option `--check-hash-based-pycs`."""
 
     optimize: int
     check_hashes: str = _imp.check_hash_based_pycs
     strip_docstrings: bool = False
 
     def compile(self, task: Task) -> Compiled:
-        """The code of the module as it was at one moment; raises nothing that its file causes."""
+        """Compile a file as it was at one moment; problems with the file are a `reason`."""
         try:
             for _ in range(_ATTEMPTS):
                 before = os.stat(task.location)
@@ -91,7 +91,7 @@ class Compiler(NamedTuple):
     def _find_patterns(self, task: Task, compiled: Compiled) -> bytes:
         if task.sourceless or compiled.code is None or _RE not in compiled.code:
             return b""
-        # deferred: `ast` and `re` take longer to import than all else here
+        # deferred: `ast` and `re` take longer to import than everything else here
         from .expressions import may_have_patterns, pack_patterns
 
         if not may_have_patterns(compiled.code):
@@ -101,14 +101,14 @@ class Compiler(NamedTuple):
     def _compile_source(self, source: bytes, path: str) -> CodeType:
         if not self.strip_docstrings:
             return compile(source, path, "exec", dont_inherit=True, optimize=self.optimize)
-        # deferred: few freezes ask for it
+        # deferred: few freezes need it
         from .docstrings import strip
 
         tree = strip(source, path)
         return compile(tree, path, "exec", dont_inherit=True, optimize=self.optimize)
 
     def load(self, location: str, *, sourceless: bool) -> CodeType | None:
-        """The code of the module as it is, to read it; None where it has none that can be had."""
+        """The code object of a module, for inspection; None if it cannot be read or compiled."""
         try:
             if sourceless:
                 data: bytes | None = _read_bytecode(location)
@@ -146,7 +146,7 @@ class Compiler(NamedTuple):
     def _is_valid(
         self, data: bytes, task: Task, status: os.stat_result, source: bytes | None
     ) -> bool:
-        """As `_classify_pyc` and what follows it in Lib/importlib/_bootstrap_external.py."""
+        """As `_classify_pyc` and the checks after it in Lib/importlib/_bootstrap_external.py."""
         flags = int.from_bytes(data[4:8], "little")
         if data[:4] != MAGIC_NUMBER or len(data) < _HEADER_SIZE:
             return False
@@ -162,7 +162,7 @@ class Compiler(NamedTuple):
 
 
 def stamp(status: os.stat_result) -> tuple[int, int]:
-    """The mtime and size of a file as a `.pyc` holds them."""
+    """The mtime and size of a file as in a `.pyc`: seconds and bytes, the low 32 bits of each."""
     return int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
 
 

@@ -1,4 +1,4 @@
-"""Docstrings: what is left of a module without them."""
+"""Docstrings: removing them from a module."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _HOLDERS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def strip(source: bytes, path: str) -> ast.Module:
-    """The module without docstrings; SyntaxError as of `compile`.
+    """The module without docstrings; SyntaxError as from `compile`.
 
-    A string that would take a docstring's place, because it follows one, goes with it.
+    A string directly after a docstring would become the docstring, so it is removed, too.
     """
     tree = ast.parse(source, path)
     for node in ast.walk(tree):

@@ -1,8 +1,8 @@
 """The regular expressions that a module compiles when it is imported, found in its source.
 
-`re.compile` and its like, called with constants outside functions: that is nearly all that real
-modules do at import. What is found wrongly costs its bytes and nothing else, because `re` asks for
-a pattern by its text and flags; so constants are followed as far as is easy, and no farther.
+It finds calls of `re.compile` and similar functions with constants, outside functions: real modules
+do little else at import. A pattern that is found wrongly only costs its bytes, because `re` looks
+up patterns by text and flags. So constants are followed only where that is easy.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from .warned import record_warnings
 
 _NAMES = ("compile", "search", "match", "fullmatch", "split", "findall", "finditer", "sub", "subn")
 _FUNCTIONS = {getattr(re, name): name for name in _NAMES}  # from 3.15 on `match` has another name
-_LAST_FLAGS = {"sub": 4, "subn": 4, "split": 3}  # where a call has them by position
-_OPTIMIZED = 1  # a flag that the code of functions has
+_LAST_FLAGS = {"sub": 4, "subn": 4, "split": 3}  # the position of the flags in a call
+_OPTIMIZED = 1  # a flag of the code of functions
 _UNKNOWN = object()
 _FAILURES = (
     re.error,
@@ -40,11 +40,11 @@ _FAILURES = (
 )
 
 Key = tuple[str | bytes, int]
-"""A pattern's text and flags, as they are given to `re`."""
+"""A pattern's text and flags, as passed to `re`."""
 
 
 def format_key(key: Key) -> str:
-    """The line of a manifest that asks for a pattern: its flags, and its text as a literal."""
+    """The argument of a manifest line for a pattern: its flags, and its text as a literal."""
     pattern, flags = key
     literal = ascii(pattern).replace("#", "\\x23").replace(" ", "\\x20")
     return f"{flags} {literal}"
@@ -56,21 +56,21 @@ def parse_key(line: str) -> Key:
     try:
         pattern = ast.literal_eval(literal.strip())
     except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{literal!r} is no literal") from error
+        raise ValueError(f"{literal!r} is not a literal") from error
     if not isinstance(pattern, (str, bytes)):
         raise TypeError(f"{literal!r} is neither text nor bytes")
     return pattern, int(flags)
 
 
 def unpack_keys(packed: bytes) -> list[Key]:
-    """The patterns that `pack` packed."""
+    """The patterns in the output of `pack`."""
     if not packed:
         return []
     return [(arguments[0], flags) for flags, arguments in marshal.loads(packed[8:])[1]]
 
 
 def may_have_patterns(marshalled: bytes) -> bool:
-    """Whether code that runs when the module is imported may call `re`; quickly."""
+    """Whether code that runs when the module is imported may call `re`; a quick test."""
     called = {*_NAMES, "prefixmatch"}
     return any(
         not called.isdisjoint(code.co_names) for code in _import_time(marshal.loads(marshalled))
@@ -78,7 +78,7 @@ def may_have_patterns(marshalled: bytes) -> bool:
 
 
 def _import_time(code: CodeType) -> Iterator[CodeType]:
-    """The code of a module and of the classes in it, but not of functions."""
+    """The code of a module and of its classes, without functions."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType) and not constant.co_flags & _OPTIMIZED:
@@ -86,7 +86,7 @@ def _import_time(code: CodeType) -> Iterator[CodeType]:
 
 
 def pack_patterns(source: bytes) -> bytes:
-    """What `frozenfinder.patterns` puts into the cache of `re` for this source; empty for none."""
+    """The packed patterns of a source, for `frozenfinder.patterns`; empty if there are none."""
     try:
         with record_warnings():
             tree = ast.parse(source)
@@ -96,13 +96,13 @@ def pack_patterns(source: bytes) -> bytes:
 
 
 def pack_keys(keys: Iterable[Key]) -> bytes:
-    """The packed form of patterns: those that `re` compiles without a warning."""
+    """The packed form of the patterns that `re` compiles without a warning."""
     compiled = [
         (flags, arguments)
         for pattern, flags in dict.fromkeys(keys)
         if (arguments := _compile(pattern, flags)) is not None
     ]
-    # in the oldest form: the same bytes whatever objects are shared
+    # marshal version 0: the bytes do not depend on which objects are shared
     return seal(marshal.dumps((_sre_magic(), compiled), 0)) if compiled else b""
 
 
@@ -144,7 +144,7 @@ def _get_flags(node: ast.Call, function: str) -> ast.expr:
 
 
 class _Scope:
-    """The names of a module that stand for `re`, its functions and flags, or for constants."""
+    """The names of a module for `re`, its functions and flags, and for constants."""
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
@@ -164,12 +164,12 @@ class _Scope:
                     self._values[target.id] = value
 
     def get_function(self, node: ast.expr) -> str:
-        """The name of the function of `re` that an expression is, or ''."""
+        """The name of the `re` function that an expression refers to, or ''."""
         value = self.evaluate(node) if isinstance(node, (ast.Name, ast.Attribute)) else None
         return _FUNCTIONS.get(value, "") if callable(value) else ""
 
     def evaluate(self, node: ast.expr) -> Any:
-        """The value of a constant expression over what is known, or `_UNKNOWN`."""
+        """The value of a constant expression of known names, or `_UNKNOWN`."""
         match node:
             case ast.Constant(value):
                 return value
@@ -234,9 +234,10 @@ def _sre_magic() -> int:
 
 
 def _compile(pattern: str | bytes, flags: int) -> tuple[Any, ...] | None:
-    """What `re` would give to `_sre.compile` for a pattern; None where it warns or fails.
+    """The arguments that `re` would pass to `_sre.compile` for a pattern; None after a warning.
 
-    None as well for `re.DEBUG`, which `re` does not cache, and `re.TEMPLATE`, which is deprecated.
+    Also None for a pattern that fails, for `re.DEBUG`, which `re` does not cache, and for
+    `re.TEMPLATE`, which is deprecated.
     """
     if flags & (re.DEBUG | 1):
         return None
@@ -249,10 +250,10 @@ def _compile(pattern: str | bytes, flags: int) -> tuple[Any, ...] | None:
 
 @cache
 def _private_compile() -> Callable[[str | bytes, int], tuple[Any, ...]]:
-    """`compile` of Lib/re/_compiler.py that returns its arguments for `_sre`, and never warns.
+    """A copy of `compile` in Lib/re/_compiler.py that returns its arguments for `_sre`.
 
-    It raises the warnings of the parser. It is a copy with globals of its own, and a parser of its
-    own: other threads compile with the originals meanwhile.
+    It raises the warnings of the parser. It has its own globals and its own parser: other threads
+    use the originals meanwhile.
     """
     compiler: Any = sys.modules["re._compiler"]
     spec = find_spec("re._parser")
@@ -266,7 +267,7 @@ def _private_compile() -> Callable[[str | bytes, int], tuple[Any, ...]]:
 
 
 def _import(name: str, *context: Any) -> Any:
-    """What an import statement of the parser finds: `warnings` that are raised."""
+    """Imports for the parser, with a `warnings` that raises."""
     return SimpleNamespace(warn=_raise) if name == "warnings" else __import__(name, *context)
 
 
@@ -275,6 +276,6 @@ def _raise(message: str, category: type[Warning], **_: object) -> NoReturn:
 
 
 def _record(*arguments: Any) -> tuple[Any, ...]:
-    """The arguments, which `_sre` accepts."""
+    """Check that `_sre` accepts the arguments, and return them."""
     _get_sre().compile(*arguments)
     return arguments

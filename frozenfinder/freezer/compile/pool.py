@@ -1,15 +1,15 @@
 """Workers: processes that compile, one batch of modules after the other.
 
-A worker is `python -c` with a program of its own and not a child of `multiprocessing`: it does not
-import the caller's `__main__`, so that a script which freezes at its top level does not start over
-in each worker, and the caller's threads do not matter as they do to `fork`. It reads batches from
-its standard input and writes what became of them to its standard output (`worker`); each has a
-thread here that talks to it.
+A worker is `python -c` with its own program and not a child of `multiprocessing`: it does not
+import the caller's `__main__`, so a script that freezes at its top level does not start again in
+each worker, and threads of the caller are no problem, as they are for `fork`. It reads batches from
+its standard input and writes the results to its standard output (`worker`). A thread of the caller
+talks to each worker.
 
-A worker that dies, for want of memory or over a module that crashes the compiler, is replaced, and
-is given its batch again a module at a time; what kills it twice is left out. Where no worker can be
-started the caller compiles. It does not compile beside them: while it does, it cannot hand out
-batches, and workers wait for it (`benchmarks/freeze.py`).
+A worker that dies, because memory runs out or a module crashes the compiler, is replaced, and gets
+its batch again one module at a time; a module that kills it twice is left out. If no worker can be
+started, the caller compiles. Otherwise the caller does not compile: it could not distribute batches
+meanwhile, and workers would wait for it (`benchmarks/freeze.py`).
 """
 
 from __future__ import annotations
@@ -34,16 +34,19 @@ from frozenfinder.freezer.compile.worker import main
 main()
 """
 _HOME = os.path.dirname(os.path.dirname(os.path.abspath(frozenfinder.__file__)))
-_LITTLE_WORK = 400_000  # bytes of source that are compiled before two workers would have started
+_LITTLE_WORK = 400_000  # bytes of source that one process compiles before two workers have started
 _BATCHES = 16  # for each worker, so that all end at about the same time
-_BUFFER_SIZE = 1 << 20  # a batch and its answer are a message each
-_DEAD = (OSError, EOFError, ValueError)  # what talking to a process that ended raises
+_BUFFER_SIZE = 1 << 20  # bytes; a batch and its answer are one message each
+_DEAD = (OSError, EOFError, ValueError)  # raised when a worker has ended
 
 
 def compile_all(
     compiler: Compiler, tasks: Sequence[Task], sizes: Sequence[int], jobs: int
 ) -> Iterator[tuple[int, Compiled]]:
-    """Each task's place and what became of it, as they are done; `sizes` are their files'."""
+    """The position and the result of each task, in the order of completion.
+
+    `sizes` are the sizes of their files in bytes.
+    """
     jobs = min(jobs, len(tasks))
     if jobs < 2 or sum(sizes) < _LITTLE_WORK:
         yield from ((place, compiler.compile(task)) for place, task in enumerate(tasks))
@@ -75,7 +78,7 @@ def compile_all(
 
 
 def _divide(sizes: Sequence[int], target: int) -> Iterator[list[int]]:
-    """Places in `sizes`, the largest first, in batches of about `target` bytes."""
+    """Positions in `sizes`, the largest first, in batches of about `target` bytes."""
     batch: list[int] = []
     total = 0
     for place in sorted(range(len(sizes)), key=lambda place: -sizes[place]):
@@ -94,7 +97,7 @@ def _run(
     batches: SimpleQueue[list[int]],
     answers: SimpleQueue[list[tuple[int, Compiled]] | BaseException],
 ) -> None:
-    """Have a worker do one batch after the other; what fails is raised in the caller's thread."""
+    """Give a worker one batch after the other; errors are raised in the caller's thread."""
     try:
         while True:
             batch = batches.get_nowait()
@@ -107,7 +110,7 @@ def _run(
 
 
 class _Worker:
-    """One process, started when it is first needed and again after it died."""
+    """One process, started when it is first needed, and again after it died."""
 
     def __init__(self, compiler: Compiler) -> None:
         self._compiler = compiler
@@ -115,7 +118,7 @@ class _Worker:
         self._stopped = False
 
     def compile(self, batch: list[Task]) -> list[Compiled]:
-        """What became of each of the batch; EOFError after `stop`."""
+        """The result of each task of a batch; EOFError after `stop`."""
         if self._stopped:
             raise EOFError
         if self._process is None and not self._start():
@@ -152,14 +155,14 @@ class _Worker:
         return answer
 
     def stop(self) -> None:
-        """Kill the process, which another thread may be waiting for; that gets an EOFError."""
+        """Kill the process; another thread that waits for it gets an EOFError."""
         self._stopped = True
         process = self._process
         if process is not None:
             process.kill()
 
     def end(self) -> int | None:
-        """Wait for the process to end, without input; its exit status."""
+        """Close the input of the process and wait for its end; return its exit status."""
         process, self._process = self._process, None
         if process is None:
             return None

@@ -7,12 +7,12 @@ from _thread import allocate_lock
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_filters = allocate_lock()  # protects `warnings.filters` from a second freeze: it would keep ours
+_filters = allocate_lock()  # protects `warnings.filters`: two freezes would restore each other's
 
 
 @contextmanager
 def record_warnings() -> Iterator[list[warnings.WarningMessage]]:
-    """The warnings of the compiler and, since it has no other way to give them, of all threads."""
+    """Record the warnings of the compiler; warnings of other threads are recorded, too."""
     with _filters, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield caught

@@ -1,7 +1,7 @@
-"""The worker's side of `workers`: it compiles what it reads until there is nothing more to read.
+"""The worker's side of `pool`: it compiles batches until its input ends.
 
-What goes over the pipes is marshalled, after its length: a worker that imported `pickle` would take
-half as long again to start.
+Messages over the pipes are marshalled, after their length: with an import of `pickle`, a worker
+would take half as long again to start.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import gc
 import marshal
 import sys
 
-# `signal` imports `enum`, at a tenth of the time that a worker takes to start
+# `signal` imports `enum`, which takes a tenth of the time that a worker takes to start
 from _signal import SIG_IGN, SIGINT, signal  # type: ignore[import-not-found]
 from typing import IO, Any
 
@@ -21,8 +21,8 @@ _LENGTH = 8
 
 def main() -> None:
     """Read a compiler and then batches of tasks from standard input; write a list for each."""
-    gc.disable()  # code refers to nothing that refers to it
-    signal(SIGINT, SIG_IGN)  # the caller decides, and ends this process
+    gc.disable()  # code objects are in no reference cycles
+    signal(SIGINT, SIG_IGN)  # the caller handles it, and ends this process
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     fields, sys.pycache_prefix = receive(requests)
     compiler = Compiler(*fields)
@@ -43,7 +43,7 @@ def send(message: Any, pipe: IO[bytes]) -> None:
 
 
 def receive(pipe: IO[bytes]) -> Any:
-    """The next message; EOFError where there is none, or not all of it."""
+    """The next message; EOFError if there is none, or it is incomplete."""
     length = pipe.read(_LENGTH)
     data = pipe.read(int.from_bytes(length, "little"))
     if len(length) < _LENGTH:

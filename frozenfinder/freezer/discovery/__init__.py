@@ -1,1 +1,1 @@
-"""From what is asked for to a plan: what to freeze, found without running it."""
+"""From a manifest to a plan: finds what to freeze, without running it."""

@@ -1,4 +1,4 @@
-"""Roots: what a directory of this machine is to every other."""
+"""Roots: how a directory of this machine is named on every other machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from frozenfinder.runtime.system import STDLIB_DIR
 
 
 def find_root(path: str) -> Root:
-    """The root that a directory is, below the first of the standard library, `sys.prefix`, nothing.
+    """The root for a directory: anchored at the standard library, else `sys.prefix`, else absolute.
 
-    Of the standard library's directories only those that are searched count as its own: what is
-    installed into one of them is below the prefix.
+    Only the directories of the standard library that are searched are anchored there: packages that
+    are installed below one of them are below the prefix.
     """
     directory = os.path.abspath(path)
     stdlib = getattr(sys, STDLIB_DIR, None)

@@ -1,4 +1,4 @@
-"""Discovery: from what is asked for to the plan. It looks at directories, and executes nothing."""
+"""Discovery: from a manifest to the plan. It reads directories, and executes nothing."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ def discover(
     search_path: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """The plan of what `manifest` asks for; FreezeError names what cannot be found.
+    """The plan for a manifest; FreezeError says what cannot be found.
 
-    `search_path` is None for `sys.path`. `progress` is called as the imports of entries are
-    followed, with how many modules were read, of how many that were reached, and the name of one.
+    `search_path` is None for `sys.path`. `progress` is called while the imports of entries are
+    followed, with the number of modules that were read, the number of modules that were reached so
+    far, and a name.
     """
     scanned_ns = time.time_ns()
     search = Search([*manifest.searches, *(sys.path if search_path is None else search_path)])
@@ -74,10 +75,10 @@ def discover(
 
 
 def _plan_asked(manifest: Manifest, search: Search) -> Iterator[Plan]:
-    """The plans of everything but entries."""
+    """The plans for everything except entries."""
     yield from map(_plan_path, manifest.paths)
     if manifest.distributions or manifest.metadata:
-        # deferred: importlib.metadata takes longer to import than all the rest
+        # deferred: importlib.metadata takes longer to import than everything else
         from .distributions import plan_distributions, plan_metadata
 
         yield from plan_distributions(
@@ -99,10 +100,10 @@ def _plan_asked(manifest: Manifest, search: Search) -> Iterator[Plan]:
 def _plan_reached(
     manifest: Manifest, search: Search, optimize: int, progress: Progress | None
 ) -> Iterator[Plan]:
-    """The plans of what the entries reach, and of what rules ask for that is there."""
+    """The plans for the modules that entries reach, and for what rules ask for, if it exists."""
     if not manifest.entries:
         return
-    # deferred: like importlib.metadata, dis and inspect take long to import
+    # deferred: like importlib.metadata, dis and inspect are slow to import
     from .distributions import plan_owners
     from .reach import reach
     from .rules import Rules
@@ -128,12 +129,13 @@ def _check_lay_out(plan: Plan, names: Iterable[str]) -> None:
     for name in names:
         if "." in name or name not in packages:
             raise FreezeError(
-                f"lay-out {name!r}: is no top-level package of what is frozen", module=name
+                f"lay-out {name!r}: is not a top-level package among the frozen modules",
+                module=name,
             )
 
 
 def _leave_libraries(plan: Plan) -> Plan:
-    reason = "is a shared library that no import finds, and stays where it is"
+    reason = "is a shared library, which is embedded only with --extensions=embed"
     left = [Omission(each.path, each.location, reason) for each in plan.libraries]
     return replace(plan, libraries=(), omitted=(*plan.omitted, *left))
 
@@ -148,13 +150,13 @@ def _plan_stdlib(tests: bool) -> Iterator[Plan]:
     skipped.update(name for name in os.listdir(directory) if name.startswith("config-"))
     scan = Scan(directory, frozenset(skipped))
     plan = scan.plan(find_root(directory), scan.paths(), why="stdlib", table="stdlib")
-    inside = [file for file in plan.files if "/" in file.path]  # others are of the build
+    inside = [file for file in plan.files if "/" in file.path]  # the others belong to the build
     modules = [
         replace(module, table="test") if is_excluded(module.name, TEST_PACKAGES) else module
         for module in plan.modules
     ]
     yield replace(plan, modules=tuple(modules), files=tuple(inside))
-    dlls = os.path.join(sys.base_prefix, "DLLs")  # of Windows
+    dlls = os.path.join(sys.base_prefix, "DLLs")  # on Windows
     for extensions in (os.path.join(directory, "lib-dynload"), dlls):
         if os.path.isdir(extensions):
             scan = Scan(extensions)
@@ -178,7 +180,7 @@ def _plan_path(path: str) -> Plan:
 
 
 def _plan_package(name: str, search: Search) -> Plan:
-    """The module or package of that name and what is below it, with the packages that it is in."""
+    """The module or package of that name and everything below it, with its parent packages."""
     specs = _find(name, search, "package")
     parts = name.split(".")
     parents = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
@@ -188,7 +190,7 @@ def _plan_package(name: str, search: Search) -> Plan:
 
 
 def _find(name: str, search: Search, word: str) -> tuple[ModuleSpec, ...]:
-    """The specs of a module that `word` of a manifest names; FreezeError where there is none."""
+    """The specs of the module in a manifest line with `word`; FreezeError if it is not found."""
     parts = name.split(".")
     if not all(parts):
         raise FreezeError(f"{word} {name!r}: is not the name of a module", module=name)
@@ -204,15 +206,18 @@ def _find(name: str, search: Search, word: str) -> tuple[ModuleSpec, ...]:
 def _explain_missing(word: str, name: str, part: str, searched: int) -> str:
     inside = "" if part == name else f" (no module {part!r})"
     if part in sys.builtin_module_names:
-        return f"{word} {name!r}: {part!r} is built into the interpreter, which leaves no file"
+        return (
+            f"{word} {name!r}: {part!r} is built into the interpreter, so there is no file to "
+            "freeze"
+        )
     return (
         f"{word} {name!r}: not found in the {searched} directories of sys.path{inside}; "
-        "a package that is installed in another way is frozen with --path and its folder"
+        "if it is installed elsewhere, freeze its folder with --path"
     )
 
 
 def _plan_spec(spec: ModuleSpec, origins: Iterable[str], why: str) -> Plan:
-    """The plan of a found module and what is below it, with those of `origins` that it is in."""
+    """The plan of a found module and everything below it, with `origins` from the same root."""
     locations = spec.submodule_search_locations
     folder = os.path.abspath(locations[0] if locations else os.path.dirname(spec.origin or ""))
     top = climb(folder, spec.name.count(".") + bool(locations))
@@ -224,7 +229,7 @@ def _plan_spec(spec: ModuleSpec, origins: Iterable[str], why: str) -> Plan:
 
 
 def _plan_recorded(names: Iterable[str], search: Search) -> Plan:
-    """Modules one by one, each with the packages that it is in, in the order of a recorded run."""
+    """Single modules, each with its parent packages, in the order of a recorded run."""
     ordered: dict[str, None] = {}
     for name in names:
         _find(name, search, "recorded")
@@ -237,7 +242,7 @@ def _plan_recorded(names: Iterable[str], search: Search) -> Plan:
 
 
 def _plan_data(glob: str, search: Search) -> Plan:
-    """The data files whose paths below a directory that is searched match."""
+    """The data files whose paths relative to a searched directory match."""
     parts = glob.split("/")
     literal = list(takewhile(lambda part: not _WILDCARD.search(part), parts[:-1]))
     plans = []
@@ -252,7 +257,7 @@ def _plan_data(glob: str, search: Search) -> Plan:
     if not files and not libraries:
         raise FreezeError(
             f"include-data {glob!r}: no data file below the {len(search.directories)} directories "
-            "of sys.path has such a path; a path begins with a package: 'certifi/*.pem'"
+            "of sys.path matches; a path begins with a package, as in 'certifi/*.pem'"
         )
     roots = tuple({file.root: None for file in (*files, *libraries)})
     return Plan(roots=roots, files=tuple(files), libraries=tuple(libraries))

@@ -1,4 +1,4 @@
-"""Installed distributions: the files of one, and the others that it requires."""
+"""Installed distributions: their files, and the distributions that they require."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from packaging.direct_url import DirectUrl, DirectUrlValidationError
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from frozenfinder.closed.paths import METADATA_SUFFIXES
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.plan import Omission, Plan, path_below
 
 from .anchors import find_root
 from .scan import Scan
 
-METADATA_SUFFIXES = (".dist-info", ".egg-info")
 _ORIGIN = "direct_url.json"  # where a distribution was installed from
-_ITSELF = frozenset([""])  # the extra of what a distribution requires without extras
+_ITSELF = frozenset([""])  # the extra for requirements that need no extra
 
 
 def plan_distributions(
     names: Iterable[str], directories: Sequence[str], *, with_dependencies: bool
 ) -> Iterator[Plan]:
-    """The plans of installed distributions and, if asked for, of the installed ones they require.
+    """The plans of installed distributions and, if requested, of the installed ones they require.
 
-    FreezeError where one is not installed, is editable, or has no list of its files.
+    FreezeError if one is not installed, is editable, or has no list of its files.
     """
-    followed: dict[str, set[str]] = {}  # by distribution, the extras whose requirements are pending
+    followed: dict[str, set[str]] = {}  # by distribution, the extras that were followed
     pending = deque((name, _ITSELF) for name in names)
     while pending:
         name, extras = pending.popleft()
@@ -57,9 +57,9 @@ def plan_distributions(
 
 
 def plan_metadata(names: Iterable[str], directories: Sequence[str]) -> Iterator[Plan]:
-    """The plans of the metadata alone of installed distributions, each the first of its name.
+    """The plans of only the metadata of installed distributions, each the first with its name.
 
-    FreezeError for one that is not there.
+    FreezeError if one is not installed.
     """
     wanted = {canonicalize_name(name): name for name in names}
     for directory in directories if wanted else ():
@@ -89,9 +89,10 @@ def has_metadata(name: str, directories: Sequence[str]) -> bool:
 def plan_owners(
     tops: Collection[str], folders: Collection[str], directories: Sequence[str]
 ) -> Iterator[Plan]:
-    """The metadata of the distributions that have these top-level names, and their `.libs` folders.
+    """The metadata of the distributions with these top-level names, and their `.libs` folders.
 
-    `folders` are those that the names were found in: an editable installation has what lies there.
+    `folders` are the folders in which the names were found: they may belong to an editable
+    installation.
     """
     for distribution in Distribution.discover(path=list(directories)):
         paths = _list_files(distribution) or []
@@ -110,7 +111,7 @@ def plan_owners(
 def _find_source(distribution: Distribution) -> str | None:
     """The folder of an editable installation; None for any other one.
 
-    An invalid `direct_url.json` says nothing.
+    An invalid `direct_url.json` is ignored.
     """
     try:
         origin = DirectUrl.from_dict(dict(json.loads(distribution.read_text(_ORIGIN) or "{}")))
@@ -118,7 +119,7 @@ def _find_source(distribution: Distribution) -> str | None:
         return None
     if origin.dir_info is None or not origin.dir_info.editable:
         return None
-    # deferred: it imports all of HTTP, for a folder of Windows
+    # deferred: it imports all of HTTP, for folders on Windows
     from urllib.request import url2pathname
 
     return url2pathname(urlsplit(origin.url).path)
@@ -133,10 +134,10 @@ def _find(name: str, directories: Sequence[str]) -> Distribution | None:
 def _require(
     distribution: Distribution, extras: Collection[str], directories: Sequence[str]
 ) -> tuple[list[tuple[str, frozenset[str]]], list[Omission]]:
-    """What a distribution requires with any of the extras, here: installed ones, and omissions.
+    """The requirements of a distribution with any of the extras: installed ones, and omissions.
 
-    Each installed one comes with the extras that it is required with. The markers are evaluated for
-    the running interpreter, which is the one that the registry is for.
+    Each installed one has the extras that are required of it. The markers are evaluated for the
+    running interpreter, which is the one that the registry is for.
     """
     asking = distribution.metadata["Name"]
     installed, omitted = [], []
@@ -147,10 +148,12 @@ def _require(
                 continue
         except (ValueError, KeyError) as error:  # from `packaging`, about the line or its marker
             fault = f"{type(error).__name__}: {error}".partition("\n")[0]
-            omitted.append(Omission(line, "", f"is required by {asking!r}, and not valid: {fault}"))
+            omitted.append(
+                Omission(line, "", f"is required by {asking!r}, but is not valid: {fault}")
+            )
             continue
         if _find(requirement.name, directories) is None:
-            reason = f"is required by {asking!r}, and is not installed"
+            reason = f"is required by {asking!r}, but is not installed"
             omitted.append(Omission(requirement.name, "", reason))
         else:
             wanted = _ITSELF.union(map(canonicalize_name, requirement.extras))
@@ -164,11 +167,11 @@ def _holds(requirement: Requirement, extras: Iterable[str]) -> bool:
 
 
 def _plan_distribution(distribution: Distribution) -> Plan:
-    """The files that the distribution's RECORD lists."""
+    """The plan for the files in the distribution's RECORD."""
     name = distribution.metadata["Name"]
     if _find_source(distribution) is not None:
         raise FreezeError(
-            f"distribution {name!r}: is an editable installation, whose files lie elsewhere; "
+            f"distribution {name!r}: is an editable installation, whose files are elsewhere; "
             "freeze their folder with --path"
         )
     paths = _list_files(distribution)
@@ -181,9 +184,9 @@ def _plan_distribution(distribution: Distribution) -> Plan:
 
 
 def _list_files(distribution: Distribution) -> list[str] | None:
-    """The files that were installed, relative to where they were; None if that is not known.
+    """The installed files, relative to the directory of the distribution; None if unknown.
 
-    `Distribution.files` of some versions would not tell of those that are missing.
+    `Distribution.files` leaves out missing files in some versions.
     """
     record = distribution.read_text("RECORD")
     if record:

@@ -1,7 +1,7 @@
-"""The static import graph: what the modules of a program import, as far as their code says.
+"""The static import graph: what the modules of a program import, according to their code.
 
-Names that a program makes up as it runs are hidden from it (`importlib.import_module`, plugins),
-and so is what extension modules import. Rules and recorded runs are for these.
+It cannot see imports by computed name (`importlib.import_module`, plugins), nor imports of
+extension modules. Rules and recorded runs find these.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ _SHARED = re.compile(rb"\0([\w.]*__mypyc)\0")
 
 
 class Graph:
-    """The modules that were reached, those that are excluded, and those that are not there.
+    """The modules that were reached, those that are excluded, and those that are missing.
 
-    `modules`, `excluded` and `missing` are by name, with the name of the module that asked first.
+    `modules`, `excluded` and `missing` map each name to the name of the first module that imports
+    it.
     """
 
     def __init__(self, search: Search, optimize: int, excludes: Sequence[str] = ()) -> None:
@@ -38,7 +39,7 @@ class Graph:
         self._pending: list[str] = []
 
     def add(self, name: str, importer: str) -> bool:
-        """Add the module of that name and the packages that it is in; False if there is none."""
+        """Add the module of that name and its parent packages; False if it is not found."""
         if name in self.modules:
             return True
         if name in builtin_module_names:
@@ -58,7 +59,10 @@ class Graph:
         return True
 
     def follow(self) -> Iterator[str]:
-        """The names of the modules that were added, each once what it imports is added, too."""
+        """Yield the name of each added module, after its imports were added, too.
+
+        The caller may add modules between two names; they are followed, too.
+        """
         while self._pending:
             name = self._pending.pop(0)
             for spec in self._search.find(name):
@@ -74,9 +78,9 @@ class Graph:
         return self._search.find(name)[0].submodule_search_locations is not None
 
     def load(self, spec: ModuleSpec) -> CodeType | None:
-        """The code of a module; of an extension module, that of the source it was made from.
+        """The code of a module; for an extension module, that of the source it was made from.
 
-        mypyc and Cython leave sources in Python beside what they make.
+        mypyc and Cython leave Python sources beside the extension modules. None without code.
         """
         if spec.loader is None or spec.origin is None:
             return None
@@ -97,14 +101,14 @@ class Graph:
                     self.add(f"{target}.{tail}", name)
 
     def _submodules(self, package: str, statement: Import) -> Iterable[str]:
-        """Those of the names that are imported from a package that are modules of it."""
+        """Of the names that are imported from a package, those that are modules of it."""
         names: Iterable[str] = statement.names
         if "*" in names:
             names = self._find_exports(package)
         return [name for name in names if self._search.find(f"{package}.{name}")]
 
     def _find_exports(self, package: str) -> set[str]:
-        """What `__all__` of a package may have: of its strings those that could be a name."""
+        """The possible content of a package's `__all__`: all of its strings that can be names."""
         strings: set[str] = set()
         for spec in self._search.find(package):
             code = self.load(spec)
@@ -113,10 +117,11 @@ class Graph:
 
 
 def _is_test(importer: str, name: str) -> bool:
-    """Whether a module of the standard library imports this to test itself, or to be tested.
+    """Whether a module of the standard library imports this only to test itself, or for tests.
 
-    It does what is not its own (`test` does not count as that), and `doctest`. Were they followed,
-    nearly every module would lead to half of the standard library, and to setuptools.
+    That is assumed for modules outside the standard library (`test` counts as outside), and for
+    `doctest`. If these were followed, nearly every module would reach half of the standard library,
+    and setuptools.
     """
     top, imported = importer.partition(".")[0], name.partition(".")[0]
     return top in stdlib_module_names and (
@@ -125,7 +130,7 @@ def _is_test(importer: str, name: str) -> bool:
 
 
 def _find_shared(location: str) -> list[str]:
-    """The modules that extension modules made by mypyc import for their code, by the name in it."""
+    """The modules with the shared code of extension modules from mypyc, found by their names."""
     try:
         with open(location, "rb") as file:
             found = _SHARED.findall(file.read())

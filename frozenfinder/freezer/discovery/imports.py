@@ -1,4 +1,4 @@
-"""The import statements of code, and the names that it binds."""
+"""The import statements in code, and the names that it binds."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _BINDING = ("STORE_NAME", "STORE_GLOBAL")
 
 
 class Import(NamedTuple):
-    """`from .name import names`, with as many dots as `level`; `names` is () for a plain import."""
+    """`from .name import names`, with `level` dots; `names` is () for a plain import."""
 
     name: str
     level: int
     names: tuple[str, ...]
 
     def resolve(self, package: str) -> str | None:
-        """The name of the module in a module of `package`; None above the top-level package."""
+        """The absolute name of the module, for a statement in `package`; None above its top."""
         if not self.level:
             return self.name
         parents = package.split(".") if package else []
@@ -31,14 +31,14 @@ class Import(NamedTuple):
 
 
 def find_imports(code: CodeType) -> Iterator[Import]:
-    """Every import statement of the code and of the functions and classes in it."""
+    """Every import statement in the code, and in its functions and classes."""
     for each in walk(code):
         if _IMPORT_NAME in each.co_code[::2]:
             yield from _read_imports(each)
 
 
 def _read_imports(code: CodeType) -> Iterator[Import]:
-    """The import statements of the code itself; each is after two constants, level and names."""
+    """The import statements of the code itself; two constants precede each: level and names."""
     level = names = None
     for instruction in get_instructions(_shorten(code)):
         if instruction.opname == "EXTENDED_ARG":
@@ -49,7 +49,7 @@ def _read_imports(code: CodeType) -> Iterator[Import]:
 
 
 def _shorten(code: CodeType) -> CodeType:
-    """The code with the instructions of import statements alone, for a third of the time."""
+    """The code with only the instructions of import statements: reading it takes a third."""
     opcodes = code.co_code[::2]
     kept = b""
     end = 0
@@ -64,7 +64,7 @@ def _shorten(code: CodeType) -> CodeType:
 
 
 def find_names(code: CodeType) -> set[str]:
-    """The names that the module's own code binds, "*" for what a star import may."""
+    """The names that the module's own code binds, and "*" if it has a star import."""
     names = {each.argval for each in get_instructions(code) if each.opname in _BINDING}
     if any("*" in each.names for each in _read_imports(code)):
         names.add("*")
@@ -75,7 +75,8 @@ def find_strings(code: CodeType) -> set[str]:
     """The strings among the constants of the module's own code."""
     strings: set[str] = set()
     pending: list[object] = [code.co_consts]
-    for value in pending:
+    while pending:
+        value = pending.pop()
         if isinstance(value, str):
             strings.add(value)
         elif isinstance(value, tuple | frozenset):
@@ -84,8 +85,8 @@ def find_strings(code: CodeType) -> set[str]:
 
 
 def walk(code: CodeType) -> Iterator[CodeType]:
-    """The code, and the code of all that is defined in it."""
-    pending = [code]
-    for each in pending:
-        yield each
-        pending += [const for const in each.co_consts if isinstance(const, CodeType)]
+    """The code, and the code of everything defined in it."""
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from walk(const)

@@ -1,4 +1,4 @@
-"""Reaching: from entry points to the modules that they import, and what these need beside code."""
+"""Reaching: from entries to the modules that they import, and the files that these need."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .specs import plan_modules
 if TYPE_CHECKING:
     from frozenfinder.freezer.write.content import Progress
 
-_STANDARD = sys.stdlib_module_names | {"__main__"}  # what other platforms have, and this one lacks
+_STANDARD = sys.stdlib_module_names | {"__main__"}  # other platforms may have those missing here
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """What the entries of a manifest reach, and what rules ask for beside it."""
+    """The plan of what the entries of a manifest reach, and what rules ask for in addition."""
 
     plan: Plan
     asked: Manifest
@@ -43,7 +43,7 @@ def reach(
     rules: Rules,
     progress: Progress | None = None,
 ) -> Reached:
-    """Follow the entries; FreezeError for one that is not there, or has no code."""
+    """Follow the entries; FreezeError for one that is not found, or has no code."""
     graph = Graph(search, optimize, manifest.excludes)
     for entry in manifest.entries:
         _add_entry(graph, search, entry, manifest.excludes, optimize)
@@ -85,13 +85,14 @@ def _add_entry(
 ) -> None:
     name, colon, attribute = entry.partition(":")
     if not all(name.split(".")) or (colon and not all(attribute.split("."))):
-        raise FreezeError(f"entry {entry!r}: expected a module, or a module, ':' and a function")
+        raise FreezeError(f"entry {entry!r}: expected MODULE or MODULE:FUNCTION")
     if is_excluded(name, excludes):
         raise FreezeError(f"entry {entry!r}: is excluded", module=name)
     if not graph.add(name, f"entry {entry}"):
         raise FreezeError(
-            f"entry {entry!r}: no module {name!r} in the {len(search.directories)} directories of "
-            "sys.path; name one that can be imported, or add its folder with --search",
+            f"entry {entry!r}: module {name!r} was not found in the {len(search.directories)} "
+            "directories of sys.path; name a module that can be imported, or add its folder with "
+            "--search",
             module=name,
         )
     specs = search.find(name)
@@ -114,7 +115,7 @@ def _check_code(entry: str, spec: ModuleSpec, optimize: int) -> None:
 
 
 def _add_package(graph: Graph, search: Search, name: str, importer: str) -> None:
-    """Add a module and all below it that imports get to, if it is there."""
+    """Add a module and everything importable below it, if it exists."""
     specs = search.find(name)
     if specs and graph.add(name, importer):
         for spec in specs:
@@ -129,13 +130,13 @@ def _list_modules(folder: str) -> list[str]:
     return [module.name for module in modules if "." not in module.name]
 
 
-# -- what lies beside the modules
+# -- files beside the modules
 
 
 def _plan_data(names: Collection[str], search: Search) -> Iterator[Plan]:
     """The data files and shared libraries in the folders of packages that were reached.
 
-    The standard library's are left where they are.
+    Those of the standard library stay where they are.
     """
     for top in sorted(name for name in names if "." not in name):
         for spec in search.find(top):

@@ -1,11 +1,11 @@
-"""Rules: what packages need that their import statements do not tell.
+"""Rules: what packages need, but their import statements do not show.
 
-A rule is for one module. Its lines are a manifest's, and count wherever the import graph of an
-entry reaches the module. Of what they name, the part that is there is frozen.
+A rule is for one module. Its lines are lines of a manifest, and apply if the import graph of an
+entry reaches the module. Things that they name are frozen if they exist.
 
 An installed distribution contributes rules with entry points in the group `frozenfinder.rules`: the
-name is the module's, the object a list of lines or a function without arguments that returns one.
-It is imported by the freeze, when the module is reached.
+name is the module's, and the object is a list of lines or a function without arguments that returns
+one. The freeze imports it when the module is reached.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _name_sysconfig_data() -> list[str]:
 
 
 SHIPPED: dict[str, list[str] | Callable[[], list[str]]] = {
-    "awscli": ["package awscli", "lay-out awscli"],  # it has botocore under another name
+    "awscli": ["package awscli", "lay-out awscli"],  # it contains botocore under another name
     "cryptography.hazmat.bindings._rust": ["package _cffi_backend"],
     "dbm": ["package dbm"],
     "django": ["package django", "lay-out django"],  # settings name modules; templates are files
@@ -44,14 +44,14 @@ SHIPPED: dict[str, list[str] | Callable[[], list[str]]] = {
 
 
 class Rules:
-    """The shipped rules, and those that are installed, which come first."""
+    """The shipped rules, and those of installed distributions, which take precedence."""
 
     def __init__(self, contributed: Iterable[EntryPoint] | None = None) -> None:
         found = entry_points(group=GROUP) if contributed is None else contributed
         self._contributed = {each.name: each for each in found}
 
     def apply(self, module: str) -> Manifest | None:
-        """What the rule for a module asks for, or None; FreezeError for a rule that is none."""
+        """The manifest of the rule for a module, or None; FreezeError for an invalid rule."""
         point = self._contributed.get(module)
         if point is None:
             rule = SHIPPED.get(module)
@@ -68,12 +68,12 @@ class Rules:
 def _parse(rule: object, where: str) -> Manifest:
     lines = rule() if callable(rule) else rule
     if not isinstance(lines, list | tuple) or not all(isinstance(each, str) for each in lines):
-        raise FreezeError(f"{where}: is {lines!r}, expected a list of lines of a manifest")
+        raise FreezeError(f"{where}: is {lines!r}, expected a list of manifest lines")
     manifest = parse_manifest("\n".join(lines), "", where)
     allowed = Manifest(**{word: getattr(manifest, word) for word in _WORDS})
     if manifest != allowed:
         raise FreezeError(
-            f"{where}: has a line that begins with another word than package, distribution, "
-            "metadata, include-data and lay-out"
+            f"{where}: has other lines, expected only lines that begin with package, distribution, "
+            "metadata, include-data or lay-out"
         )
     return manifest

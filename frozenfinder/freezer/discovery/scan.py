@@ -1,4 +1,4 @@
-"""The files below a directory, and what imports would find among them."""
+"""The files below a directory, and which modules imports would find among them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from frozenfinder.frozen_api import is_utf8
 
 from .tree import Listing, Suffix, classify
 
-# as _bootstrap_external._get_supported_file_loaders has them
+# the result of _bootstrap_external._get_supported_file_loaders
 LOADERS = (
     (ExtensionFileLoader, EXTENSION_SUFFIXES),
     (SourceFileLoader, SOURCE_SUFFIXES),
@@ -44,7 +44,7 @@ _SHARED_LIBRARY = re.compile(r"\.(so(\.[0-9.]+)?|pyd|dll|dylib)$", re.IGNORECASE
 
 @dataclass
 class Scan:
-    """The files below `top`, without the folders `skipped`, and what was left out and why."""
+    """The files below `top` without the folders `skipped`, and a list of what was left out."""
 
     top: str
     skipped: frozenset[str] = frozenset()
@@ -68,17 +68,17 @@ class Scan:
         return paths
 
     def recorded(self, paths: Iterable[str]) -> list[str]:
-        """Those of `paths` that are there, and what makes packages of their folders."""
+        """Those of `paths` that exist, and the `__init__` files of their folders."""
         present = set()
         for path in paths:
             if "__pycache__" in path.split("/"):
                 continue
             if path.startswith("../") or os.path.isabs(path):
-                self._omit(path, "lies outside the directory that the distribution is installed in")
+                self._omit(path, "is outside the directory that the distribution is installed in")
             elif os.path.isfile(os.path.join(self.top, path)):
                 present.add(path)
             else:
-                self._omit(path, "is in the distribution's RECORD and not on disk")
+                self._omit(path, "is in the distribution's RECORD but not on disk")
         for folder in _folders(present):  # an `__init__` there may be another distribution's
             inits = [f"{folder}/__init__{suffix}" for suffix in SUFFIXES]
             present.update(path for path in inits if os.path.isfile(os.path.join(self.top, path)))
@@ -103,7 +103,7 @@ class Scan:
         )
 
     def _encodable(self, listing: Listing) -> Listing:
-        """The listing without the names that no registry can hold."""
+        """The listing without names that a registry cannot store."""
         for path in [*(found.path for found in listing.modules), *listing.files]:
             if not is_utf8(path):
                 self._omit(path, "has a name that is not UTF-8")
@@ -129,7 +129,7 @@ class Scan:
 
 
 def _folders(paths: Iterable[str]) -> set[str]:
-    """The folders that files lie in, and those that these lie in."""
+    """The folders of files, and all folders above them."""
     folders: set[str] = set()
     for path in paths:
         folder = path.rpartition("/")[0]
@@ -140,14 +140,14 @@ def _folders(paths: Iterable[str]) -> set[str]:
 
 
 def _reason_to_omit(entry: os.DirEntry[str]) -> str | None:
-    if entry.name.startswith(".") and entry.name != ".dylibs":  # of wheels for macOS
+    if entry.name.startswith(".") and entry.name != ".dylibs":  # in wheels for macOS
         return "is hidden"
     if entry.name.endswith(".frz"):
         return "is a registry"
     if entry.is_dir():
         above = os.path.realpath(os.path.dirname(entry.path))
         looping = entry.is_symlink() and path_below(above, os.path.realpath(entry.path)) is not None
-        return "is a symbolic link to a folder that it lies in" if looping else None
+        return "is a symbolic link to a folder that contains it" if looping else None
     if entry.is_file():
         return None
     if entry.is_symlink():

@@ -1,4 +1,4 @@
-"""Searching: what an import of a name would find in some directories. It imports nothing."""
+"""Searching: what an import of a name would find in given directories. It imports nothing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .scan import LOADERS
 
 
 class Search:
-    """A search of `directories`, in their order, that remembers what it found.
+    """A search of `directories`, in their order, that caches its results.
 
-    It works as `PathFinder`, and leaves `sys.path_importer_cache` and `sys.modules` alone.
+    It works like `PathFinder`, but does not change `sys.path_importer_cache` and `sys.modules`.
     """
 
     def __init__(self, directories: Iterable[object]) -> None:
@@ -22,9 +22,9 @@ class Search:
         self._found: dict[str, tuple[ModuleSpec, ...]] = {}
 
     def find(self, name: str) -> tuple[ModuleSpec, ...]:
-        """The module or package, or the portions of a namespace package; () for what is not there.
+        """The spec of a module, or those of a namespace package's portions; () if it is not found.
 
-        A submodule is looked for where its package says, as long as that is not executed.
+        A submodule is searched in the `__path__` that its package has before it is executed.
         """
         found = self._found.get(name)
         if found is None:

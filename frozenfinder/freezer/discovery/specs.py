@@ -1,4 +1,4 @@
-"""From what a search found to a plan of just that."""
+"""From the specs of a search to a plan of just these modules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .search import Search
 
 
 def plan_modules(names: Collection[str], search: Search, why: str = "entry") -> Plan:
-    """The plan of modules that a search finds, and of nothing below them."""
+    """The plan of modules that a search finds, without anything below them."""
     modules = [module for name in names for module in _make_modules(name, search, why)]
     return Plan(roots=tuple({module.root: None for module in modules}), modules=tuple(modules))
 
@@ -43,7 +43,7 @@ def _find_kind(spec: ModuleSpec) -> str:
 
 
 def climb(path: str, levels: int) -> str:
-    """The folder so many levels above."""
+    """The folder `levels` above a path."""
     for _ in range(levels):
         path = os.path.dirname(path)
     return path

@@ -1,8 +1,8 @@
-"""What imports would find among the files of a directory: the rules of `FileFinder`, and no I/O.
+"""What imports would find among the files of a directory: the rules of `FileFinder`, without I/O.
 
 Of the files that could be one module, `FileFinder.find_spec` (Lib/importlib/_bootstrap_external.py)
 takes a folder with an `__init__` first, then the suffixes in the order of its loaders, and a folder
-without an `__init__` last. A name with a dot is never asked for. What no import finds is data.
+without an `__init__` last. It never searches names with a dot. Files that no import finds are data.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Suffix:
-    """What a file of this suffix is: `rank` is the place of the suffix in the order of loaders."""
+    """A suffix of module files: `rank` is its position in the order of the loaders."""
 
     rank: int
     kind: str
@@ -21,7 +21,7 @@ class Suffix:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A module: `path` is its file's, of a namespace package its folder's."""
+    """A module: `path` is that of its file, or of the folder of a namespace package."""
 
     name: str
     path: str
@@ -31,7 +31,7 @@ class Found:
 
 @dataclass(slots=True)
 class Listing:
-    """The modules and the data files of a directory; paths are relative, with `/` in between."""
+    """The modules and the data files of a directory; paths are relative, with `/` separators."""
 
     modules: list[Found] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class _Folder:
 
 
 def classify(paths: Iterable[str], suffixes: Mapping[str, Suffix]) -> Listing:
-    """Tell modules from data among the files at `paths`, below a directory that is searched."""
+    """Separate modules from data among the files at `paths`, below a directory that is searched."""
     top = _Folder()
     for path in sorted(paths):
         *parents, file = path.split("/")
@@ -64,7 +64,7 @@ def _classify_folder(
     suffixes: Mapping[str, Suffix],
     listing: Listing,
 ) -> None:
-    """Add what is at `location`, in the package of that name: None if imports do not get there."""
+    """Add the files at `location`, in `package`; None if imports do not get there."""
     chosen = {} if package is None else _choose(folder.files, suffixes)
     packages = {tail: _choose(sub.files, suffixes) for tail, sub in folder.folders.items()}
     if not location:
@@ -88,7 +88,7 @@ def _classify_folder(
 
 
 def _choose(files: Iterable[str], suffixes: Mapping[str, Suffix]) -> dict[str, str]:
-    """The file that an import of each name takes."""
+    """The file that an import of each name would take."""
     ranked = sorted(
         (suffix.rank, file) for file in files if (suffix := suffixes.get(_split(file)[1]))
     )

@@ -1,1 +1,1 @@
-"""From a run of a command to what it imported and opened."""
+"""Running a command, and recording what it imports and opens."""

@@ -1,14 +1,14 @@
-"""The recorder: what a traced process imports, opens and asks for, noted as it happens.
+"""The recorder: notes what a traced process imports, opens and requests, as it happens.
 
-`recording` puts a copy of this file, as `sitecustomize.py`, first on the path of the processes that
-it traces, which may have no frozenfinder; so it needs nothing but what `site` has imported anyway.
+`trace` puts a copy of this file, as `sitecustomize.py`, first on the path of the processes that it
+traces. They may not have frozenfinder, so it only imports modules that `site` has imported anyway.
 
 Rules
-  1. A note is one line, written at once by a descriptor that is opened for it: it survives
-     `os._exit` and a kill, and a program that closes descriptors loses none and gets none of ours.
-  2. Each process has a file of its own; a forked child notices that it is one.
-  3. What the program sees is what it would see without: nothing here raises, and what stands on
-     `sys.path` and in `sys.modules` for the recorder goes before the program begins.
+  1. A note is one line, written at once, with a descriptor that is opened for it. So it survives
+     `os._exit` and a kill, and programs that close all descriptors do no harm.
+  2. Each process has its own file; a forked child notices that it is one.
+  3. The program behaves as it would without the recorder: nothing here raises, and the recorder's
+     items in `sys.path` and `sys.modules` are removed before the program begins.
 """
 
 import atexit
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAME = "sitecustomize"
-_CODE = (".py", ".pyc")  # of modules, which are noted as such
-_BLIND = frozenset("IES")  # the interpreter's options under which a child would not be traced
-_WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")  # its options whose value may be a word
+_CODE = (".py", ".pyc")  # suffixes of modules, which are noted as modules
+_BLIND = frozenset("IES")  # the interpreter's options with which a child is not traced
+_WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")  # its options with a separate value
 
 
 class Recorder:
-    """The notes of this process, in `folder`."""
+    """Writes the notes of this process to `folder`."""
 
     def __init__(self, folder: str, home: str) -> None:
         self.home = home
@@ -42,7 +42,7 @@ class Recorder:
         self._found: "set[str]" = set()
 
     def note(self, *what: object) -> None:
-        """Write a line, unless there is one with the same content."""
+        """Write a line, unless the same line was written before."""
         if what in self._known:
             return
         self._known.add(what)
@@ -51,7 +51,7 @@ class Recorder:
                 self._begin()
             self._write(what)
         except (OSError, ValueError):
-            pass  # the file system went away, or is full: the program goes on
+            pass  # the file system is gone or full: the program goes on
 
     def _begin(self) -> None:
         self._pid = os.getpid()
@@ -68,7 +68,7 @@ class Recorder:
             os.close(descriptor)
 
     def note_spec(self, kind: str, name: str, spec: object) -> None:
-        """Note a module that lies in a file, or a namespace package."""
+        """Note a module that has a file, or a namespace package."""
         loader = getattr(spec, "loader", None)
         if loader is BuiltinImporter or loader is FrozenImporter:
             return
@@ -80,7 +80,7 @@ class Recorder:
             self.note(kind, name, None)
 
     def note_loaded(self, kind: str) -> None:
-        """Note the modules that are there and that nothing was noted of."""
+        """Note the loaded modules that were not noted yet."""
         for module in list(sys.modules.values()):
             spec = getattr(module, "__spec__", None)
             name = getattr(spec, "name", None)  # `__main__` may have another
@@ -88,7 +88,7 @@ class Recorder:
                 self.note_spec(kind, name, spec)
 
     def note_end(self) -> None:
-        """Note what is known best when the program is done: modules, and what `re` compiled."""
+        """At the end of the program, note the modules, and the patterns that `re` compiled."""
         self.note_loaded("loaded")
         cache = getattr(sys.modules.get("re"), "_cache", None)
         for kind, pattern, flags in list(cache) if type(cache) is dict else ():
@@ -96,7 +96,7 @@ class Recorder:
                 self.note("pattern", pattern, int(flags))
 
     def audit(self, event: str, arguments: "tuple[Any, ...]") -> None:
-        """The audit hook; see the table of audit events in CPython's documentation."""
+        """The audit hook, which never raises; CPython's documentation has a table of the events."""
         try:
             if event == "open":
                 self._note_open(*arguments)
@@ -108,7 +108,7 @@ class Recorder:
             elif event == "os.spawn":
                 self._note_child(*arguments[1:])
         except Exception:  # noqa: BLE001
-            pass  # whatever the program gave, it is not ours to refuse
+            pass  # a hook that raises would cancel the program's operation
 
     def _note_open(self, path: "Any", mode: object, flags: int) -> None:
         if isinstance(path, int):
@@ -132,7 +132,7 @@ class Recorder:
 
 
 def _is_blind(words: "list[str]") -> bool:
-    """Whether the options before the program, of a command line of `python`, are among `_BLIND`."""
+    """Whether the options before the program, in a command line of `python`, include `_BLIND`."""
     options = iter(words)
     for option in options:
         if not option.startswith("-") or option[1:2] in ("c", "m", ""):
@@ -145,7 +145,7 @@ def _is_blind(words: "list[str]") -> bool:
 
 
 class RecordingFinder:
-    """Stands before every other finder, asks them in their order, and notes what they find."""
+    """The first finder: it asks the others in their order, and notes what they find."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -166,7 +166,7 @@ class RecordingFinder:
         return None
 
     def find_distributions(self, context: "Any" = None) -> "Iterator[Any]":
-        """None; what is asked for is noted: "" for all."""
+        """No distributions; the requested name is noted, or "" for all."""
         self._recorder.note("distribution", getattr(context, "name", None) or "")
         return iter(())
 
@@ -175,7 +175,7 @@ class RecordingFinder:
 
 
 def start() -> None:
-    """Record this process, from `site` on."""
+    """Start to record this process; `site` calls it."""
     home = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [item for item in sys.path if item != home]
     sys.path_importer_cache.pop(home, None)
@@ -188,9 +188,9 @@ def start() -> None:
 
 
 def _import_own() -> None:
-    """Import the `sitecustomize` that the environment has; the recorder stays where there is none.
+    """Import the environment's own `sitecustomize`; without one, the recorder keeps that name.
 
-    `site` ignores an ImportError that is about this name.
+    `site` ignores an ImportError with this name.
     """
     ours = sys.modules.pop(NAME)
     try:

@@ -1,7 +1,6 @@
-"""Tracing: a command is run, and what it and its children import, open and ask for is recorded.
+"""Tracing: run a command, and record what it and its children import, open and request.
 
-The command is executed, the only thing that a freeze ever executes. `recorder` is what runs in its
-processes.
+Nothing else in a freeze executes code of the program. `recorder` runs in the traced processes.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from frozenfinder.closed.paths import METADATA_SUFFIXES
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.compile.expressions import Key, format_key
 from frozenfinder.freezer.discovery.search import Search
@@ -27,19 +27,19 @@ from frozenfinder.freezer.plan import path_below
 
 from . import recorder
 
-_UNSEEN = "it is of another version, or started with -I, -E or -S, or with another PYTHONPATH"
+_UNSEEN = "it has another version, or was started with -I, -E, -S or another PYTHONPATH"
 _LIBRARIES = (".so", ".pyd", ".dll", ".dylib")
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What was recorded: each in the order of its first occurrence, process after process.
+    """A recorded run; items are in the order of their first occurrence, process after process.
 
-    `modules` are (name, file), of a namespace package (name, None); those that were there before
-    anything could be recorded come last. `opened` are paths that were opened for reading, there or
-    not. `distributions` are names that metadata was asked for by. `unseen` are the command lines of
-    interpreters that were started so that they could not be recorded. `patterns` are the texts and
-    flags of regular expressions that were compiled.
+    `modules` are (name, file) pairs, for a namespace package (name, None); those that were loaded
+    before the recorder come last. `opened` are paths that were opened for reading, existing or not.
+    `distributions` are names whose metadata was requested. `unseen` are the command lines of
+    interpreters that could not be recorded. `patterns` are the texts and flags of compiled regular
+    expressions.
     """
 
     modules: tuple[tuple[str, str | None], ...] = ()
@@ -52,10 +52,10 @@ class Recording:
 def trace(command: Sequence[str]) -> Recording:
     """Run a command, and record it; its output goes to stderr.
 
-    FreezeError where it cannot be started, fails, or ran no interpreter like this one.
+    FreezeError if it cannot be started, fails, or runs no interpreter like this one.
     """
     shown = shlex.join(command)
-    # a process that outlives the command, as multiprocessing has one, may be writing its record yet
+    # a process that outlives the command, such as multiprocessing's, may still write its record
     with tempfile.TemporaryDirectory(
         prefix="frozenfinder-trace-", ignore_cleanup_errors=True
     ) as folder:
@@ -67,7 +67,7 @@ def trace(command: Sequence[str]) -> Recording:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(searched),
-            "FROZENFINDER": "off",  # what a registry serves has no file to be found at
+            "FROZENFINDER": "off",  # modules from a registry may have no file
         }
         try:
             done = subprocess.run(command, env=environment, stdout=sys.stderr, check=False)
@@ -107,13 +107,13 @@ def _read(folder: Path, shown: str) -> Recording:
         found = f"only {', '.join(sorted(map(str, tags)))}" if tags else "no interpreter"
         raise FreezeError(
             f"trace {shown!r}: {found} could be recorded, expected "
-            f"{sys.implementation.cache_tag}, not started with -I, -E or -S"
+            f"{sys.implementation.cache_tag}, started without -I, -E and -S"
         )
     return _make_recording(notes)
 
 
 def _parse(text: str) -> Iterator[tuple[object, ...]]:
-    """The notes of a process; of one that was killed the last may be cut short."""
+    """The notes of a process; if it was killed, the last one may be incomplete and is ignored."""
     for line in text.splitlines():
         with suppress(ValueError, SyntaxError):
             yield ast.literal_eval(line)
@@ -133,18 +133,17 @@ def _make_recording(notes: dict[str, dict[tuple[object, ...], None]]) -> Recordi
     )
 
 
-# -- from what was recorded to what is asked for
+# -- from a recording to a manifest
 
 
 def name_recorded(
     recording: Recording, search_path: Sequence[str]
 ) -> tuple[Manifest, tuple[str, ...]]:
-    """A manifest that asks for all that was recorded, and what none can ask for.
+    """A manifest that asks for everything recorded, and sentences about what it cannot ask for.
 
-    The latter are sentences. Folders that modules were found in and that `search_path` lacks are
-    searched first.
+    Folders with recorded modules that `search_path` lacks are searched first.
     """
-    # deferred: `packaging` and importlib.metadata take long to import, and traces alone need them
+    # deferred: `packaging` and importlib.metadata are slow to import, and only traces need them
     from packaging.utils import canonicalize_name
 
     from frozenfinder.freezer.discovery.distributions import has_metadata
@@ -152,7 +151,7 @@ def name_recorded(
     known = Search(search_path)
     modules: dict[str, str | None] = {}
     for name, origin in recording.modules:
-        modules.setdefault(name, origin)  # of two files of one name the first
+        modules.setdefault(name, origin)  # of two files with one name, the first counts
     located = {name: _find_top(name, origin) for name, origin in modules.items() if origin}
     tops = {top: None for top in located.values() if top and top not in known.directories}
     search = Search([*tops, *known.directories])
@@ -160,9 +159,13 @@ def name_recorded(
     for name, origin in modules.items():
         found = [spec.origin for spec in search.find(name)]
         if not found:
-            complaints.append(f"{name}: was imported from {origin!r}, where no search finds it")
+            complaints.append(
+                f"{name}: was imported from {origin!r}, where a search does not find it"
+            )
         elif origin is not None and found[0] != origin and not _is_same(found[0], origin):
-            complaints.append(f"{name}: was imported from {origin!r}, a search finds {found[0]!r}")
+            complaints.append(
+                f"{name}: was imported from {origin!r}, but a search finds {found[0]!r}"
+            )
         else:
             names.append(name)
     data, asked = _sort_opened(recording.opened, search, {n.partition(".")[0] for n in names})
@@ -183,7 +186,7 @@ def name_recorded(
 
 
 def _find_top(name: str, origin: str) -> str | None:
-    """The folder in which a search for the module's name ends at its file."""
+    """The folder in which a search for the module's name ends at its file, or None."""
     is_package = os.path.basename(origin).partition(".")[0] == "__init__"
     top = climb(origin, name.count(".") + 1 + is_package)
     below = (path_below(origin, top) or "").partition(".")[0]
@@ -198,10 +201,7 @@ def _is_same(found: str | None, origin: str) -> bool:
 def _sort_opened(
     opened: Iterable[str], search: Search, tops: set[str]
 ) -> tuple[list[str], list[str]]:
-    """The data files of packages among the paths, as globs, and distributions by their metadata."""
-    # deferred: as in `name_recorded`
-    from frozenfinder.freezer.discovery.distributions import METADATA_SUFFIXES
-
+    """The data files of packages among the paths, as globs, and the distributions of metadata."""
     data: dict[str, None] = {}
     metadata: dict[str, None] = {}
     for path in opened:
@@ -220,5 +220,5 @@ def _sort_opened(
 
 
 def _escape(path: str) -> str:
-    """A glob that matches this path alone."""
+    """A glob that matches only this path."""
     return "".join(f"[{character}]" if character in "*?[" else character for character in path)

@@ -1,1 +1,1 @@
-"""From what was compiled to the bytes of a registry, and the file that holds them."""
+"""From compiled modules to the bytes of a registry, and its file."""

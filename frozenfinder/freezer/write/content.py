@@ -1,4 +1,4 @@
-"""What goes into a registry: the planned modules and files, read, compiled or taken over."""
+"""The content of a registry: the modules and files of a plan, read, compiled or reused."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Progress = Callable[[int, int, str], object]
 
 
 class Content:
-    """What was made of a plan so far, what was left out, and how many modules came from where.
+    """The frozen modules and files of a plan, what was left out, and where the code came from.
 
     `clamped` counts the modules whose files are newer than SOURCE_DATE_EPOCH.
     """
 
     def __init__(self, plan: Plan) -> None:
-        """FreezeError where Python is not CPython."""
+        """FreezeError unless it runs on CPython."""
         if sys.implementation.name != "cpython":
             raise FreezeError(
-                "frozenfinder freezes for CPython alone, and this is "
+                "frozenfinder freezes only for CPython, this is "
                 f"{sys.implementation.name!r}; run it with CPython"
             )
         self._plan = plan
         self._latest = read_epoch()
         self._numbers = {root: number for number, root in enumerate(plan.roots)}
-        self._modules: dict[int, Frozen] = {}  # by their places in the plan
+        self._modules: dict[int, Frozen] = {}  # by their positions in the plan
         self.files: list[Frozen] = []
         self.omitted: list[Omission] = []
         self.warnings: list[tuple[str, str]] = []
@@ -46,9 +46,9 @@ class Content:
         return [self._modules[place] for place in sorted(self._modules)]
 
     def add_modules(self, previous: Previous, jobs: int, progress: Progress | None) -> None:
-        """Everything but the aliases, and then those; `previous` saves what it can.
+        """Add all modules, aliases last. Unchanged ones are taken from `previous`.
 
-        FreezeError where what was asked for by name cannot be frozen.
+        FreezeError if a module that was requested by name cannot be frozen.
         """
         modules = self._plan.modules
         tasks = {
@@ -64,10 +64,10 @@ class Content:
         self.warnings.sort()
 
     def add_files(self) -> None:
-        """The data files and, where extension modules are embedded, what these need."""
+        """Add the data files; if extension modules are embedded, also libraries and parcels."""
         self.files += self._read_files(self._plan.files)
         if self._plan.embed:
-            # deferred: hashlib takes long to import
+            # deferred: hashlib is slow to import
             from .parcels import add_parcels
 
             libraries = list(self._read_files(self._plan.libraries))
@@ -80,9 +80,10 @@ class Content:
             self.files.sort(key=lambda file: file.entry.name)
 
     def _find_beside(self) -> dict[str, set[str]]:
-        """The data files that extension modules look for beside themselves, by the modules' paths.
+        """The data files that extension modules need beside themselves, by the modules' paths.
 
-        They are those of the packages to lay out, for what came with these.
+        These are the files of packages to lay out, for the extension modules in these packages or
+        from the same request.
         """
         plan = self._plan
         came = {module.why for module in plan.modules if module.name in plan.lay_out}
@@ -104,7 +105,7 @@ class Content:
             yield Frozen(self._file_entry(file, mtime, size), content)
 
     def _add_without_compiling(self, place: int, module: Module, previous: Previous) -> int | None:
-        """Add the module if that can be done at once; else the size of its file."""
+        """Add the module if it need not be compiled, and return None; else the size of its file."""
         if module.kind in BARE_KINDS:
             self._modules[place] = Frozen(self._entry(module))
         if module.kind in BARE_KINDS or module.kind == "alias":
@@ -130,8 +131,8 @@ class Content:
         return None
 
     def _compile(self, sizes: dict[int, int], jobs: int, progress: Progress | None) -> None:
-        """Compile the modules at these places in the plan, whose files have these sizes."""
-        # deferred: nothing is compiled where everything was taken over
+        """Compile the modules at these positions in the plan; the values are their files' sizes."""
+        # deferred: not needed if everything was reused
         from frozenfinder.freezer.compile.pool import compile_all
 
         modules = self._plan.modules
@@ -168,9 +169,9 @@ class Content:
         return Frozen(entry, (compiled.code or b"") + compiled.patterns, compiled.text)
 
     def _add_patterns(self) -> None:
-        """Give `re` the recorded patterns that no module has: in its cache they are there for all.
+        """Add the recorded patterns that no module has to `re`: its cache is for all modules.
 
-        It has none of its own, so whatever a registry before had there was recorded for that one.
+        `re` has no patterns of its own; those in a previous registry belong to its recorded run.
         """
         place = next((at for at, each in self._modules.items() if each.entry.name == "re"), None)
         if place is None:
@@ -178,7 +179,7 @@ class Content:
         frozen = self._modules[place]
         if not self._plan.patterns and not frozen.entry.patterns_size:
             return
-        # deferred: `ast` and `re` take long to import
+        # deferred: `ast` and `re` are slow to import
         from frozenfinder.freezer.compile.expressions import pack_keys, parse_key, unpack_keys
 
         known: set[object] = set()
@@ -192,14 +193,14 @@ class Content:
         self._modules[place] = frozen._replace(blob=code + packed)
 
     def _add_aliases(self) -> None:
-        """Give each alias the code of what it stands for."""
+        """Give each alias the code of its target."""
         targets = {frozen.entry.name: frozen for frozen in self._modules.values()}
         for place, module in enumerate(self._plan.modules):
             if module.kind != "alias":
                 continue
             target = targets.get(module.origname or "")
             if target is None:
-                reason = f"stands for {module.origname!r}, which is not in the registry"
+                reason = f"is an alias of {module.origname!r}, which is not in the registry"
                 self._leave_out(module, reason)
                 continue
             entry = self._entry(module, target.entry.mtime, target.entry.source_size)
@@ -211,7 +212,7 @@ class Content:
         if module.name in self._plan.named:
             raise FreezeError(
                 f"module {module.name!r}: {module.location!r} {reason}; "
-                "it was asked for by name, so that it is not left out",
+                "it was requested by name, so it cannot be left out",
                 module=module.name,
             )
         self._omit(module.name, module.location, reason)
@@ -225,7 +226,7 @@ class Content:
             module.name,
             origname=module.origname,
             table=module.table,  # type: ignore[arg-type]  # one of `TABLES`
-            kind=module.kind,  # type: ignore[arg-type]  # "alias" for a moment
+            kind=module.kind,  # type: ignore[arg-type]  # or "alias", for a short time
             is_package=module.is_package,
             lay_out=module.name in self._plan.lay_out,
             root=self._numbers[module.root],

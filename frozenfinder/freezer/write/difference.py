@@ -1,4 +1,4 @@
-"""The difference between two registries: what one holds and the other does not, or otherwise."""
+"""The difference between two registries: what was added, removed and changed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from frozenfinder.runtime.registry import Registry
 class Change:
     """A module or data file that differs.
 
-    `how` is "added", "removed", or, of what is in both, what differs: "code" (of a file, its
-    "content"), "source", "kind", "place", "lay-out", or nothing but the "stamp" of the source. The
-    sizes are in bytes, with the source's, and None where it is not.
+    `how` is "added" or "removed", or lists the differences: "code" (for a file, "content"),
+    "source", "kind", "place", "lay-out", or, if nothing else differs, the "stamp" of the source.
+    The sizes are in bytes and include the source; one is None if the item is not in that registry.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs: `facts` are (name, before, after) of what is said of a registry as a whole."""
+    """All differences: `facts` are (name, before, after) for properties of the whole registry."""
 
     facts: tuple[tuple[str, object, object], ...]
     modules: tuple[Change, ...]
@@ -37,7 +37,7 @@ class Difference:
 
 
 def find_difference(before: Registry, after: Registry) -> Difference:
-    """The difference; RegistryError where one of them is damaged."""
+    """The difference; RegistryError if one of the registries is damaged."""
     old, new = _gather_facts(before), _gather_facts(after)
     facts = [(name, old[name], new[name]) for name in old if old[name] != new[name]]
     return Difference(
@@ -62,7 +62,7 @@ def _gather_facts(registry: Registry) -> dict[str, object]:
 
 
 def _leave_common(before: object, after: object) -> tuple[object, object]:
-    """Of two lists, what is not in both; other values as they are."""
+    """Of two lists, the items that are not in both; other values unchanged."""
     if not isinstance(before, list) or not isinstance(after, list):
         return before, after
     return [each for each in before if each not in after], [
@@ -76,7 +76,7 @@ def _compare(
     after: Registry,
     new_entries: Iterable[FrozenEntry],
 ) -> Iterator[Change]:
-    """The changes by name; an entry that is in another table is another."""
+    """The changes by name; entries in different tables are different entries."""
     old = {(entry.name, entry.table): entry for entry in old_entries}
     new = {(entry.name, entry.table): entry for entry in new_entries}
     for key in sorted(old.keys() | new.keys()):

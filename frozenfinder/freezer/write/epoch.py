@@ -1,8 +1,8 @@
-"""SOURCE_DATE_EPOCH: the time that what is built may not be younger than.
+"""SOURCE_DATE_EPOCH: the latest time that may appear in a build.
 
 https://reproducible-builds.org/specs/source-date-epoch/. The times of the sources are the only ones
-in a registry. Who sets the variable also sets back the times of newer files that he packs (dpkg
-does, rpm and BuildKit can): a registry that is packed with its sources has what these get.
+in a registry. Tools that set the variable also set back the times of newer files that they pack
+(dpkg does, rpm and BuildKit can), so a registry that is packed with its sources has their times.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from frozenfinder.errors import FreezeError
 from frozenfinder.runtime.system import environment
 
 _VARIABLE = "SOURCE_DATE_EPOCH"
-_LATEST = (1 << 32) - 1  # that a `.pyc`, and so a registry, can tell
+_LATEST = (1 << 32) - 1  # the latest time that a `.pyc`, and so a registry, can store
 
 
 def read_epoch() -> int:
-    """The latest time that may be recorded, in seconds since 1970; FreezeError if it is none."""
+    """The latest time that may be recorded, in seconds since 1970; FreezeError if it is invalid."""
     text = environment(_VARIABLE)
     if not text:
         return _LATEST

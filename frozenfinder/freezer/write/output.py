@@ -1,8 +1,7 @@
-"""Writing: the bytes of a registry from what was frozen, and the file that holds them.
+"""Writing: the bytes of a registry from frozen modules and files, and its file.
 
-The file is always a complete registry: it is written beside itself under another name and takes the
-place of the one before in one step. Nothing of the clock, the machine or the order of work is in
-it.
+The file is always a complete registry: it is written under another name beside the old one, and
+replaces it in one step. Its bytes do not depend on the clock, the machine or the order of work.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _MODE = 0o644
 
 
 class Frozen(NamedTuple):
-    """An entry, whose places among the blobs are still to be filled in, and what goes there."""
+    """An entry whose offsets are not yet set, and its blob and text."""
 
     entry: FrozenEntry
     blob: bytes = b""
@@ -44,7 +43,10 @@ def pack(
     files: Sequence[Frozen],
     signer: Signer | None = None,
 ) -> list[bytes]:
-    """The bytes of the registry, in pieces: the code of a boot, other code, data, texts."""
+    """The bytes of the registry, in pieces: the head, the code of a boot, other code, data, texts.
+
+    It sets the offsets, sizes and digests of the entries. A signature comes last.
+    """
     blobs: list[bytes] = []
     at = 0
     booted = _find_booted(plan, modules)
@@ -85,20 +87,20 @@ def _find_booted(plan: Plan, modules: Sequence[Frozen]) -> list[Frozen]:
     """The modules of a recorded boot that have code, in its order."""
     by_name = {
         frozen.entry.name: frozen
-        for frozen in reversed(modules)  # of two with one name the first is found
+        for frozen in reversed(modules)  # of two with one name, the first counts
         if frozen.entry.kind in CODE_KINDS and frozen.blob
     }
     return [by_name[name] for name in plan.boot if name in by_name]
 
 
 def pack_info(plan: Plan) -> bytes:
-    """What `Registry.info` gives: the version that froze, and a manifest that asks for the same."""
+    """The content of `Registry.info`: this version, and the lines of a manifest for the same."""
     info = {"frozenfinder": __version__, "asked": plan.asked}
     return json.dumps(info, ensure_ascii=False).encode("utf-8", "surrogateescape")
 
 
 def check_output(path: str) -> None:
-    """FreezeError unless a registry may be written at `path`: nothing else is there to be lost."""
+    """FreezeError unless a registry may be written at `path`: other files are not overwritten."""
     if not check_place(path, "a registry"):
         return
     try:
@@ -108,13 +110,13 @@ def check_output(path: str) -> None:
         raise _unwritable(path, error) from error
     if start and start != MAGIC:
         raise FreezeError(
-            f"output {path!r}: is a file that begins with {start!r} and not a registry; "
+            f"output {path!r}: is not a registry, because it begins with {start!r}; "
             "remove it, or choose another name"
         )
 
 
 def check_place(path: str, expected: str) -> bool:
-    """Whether a file is at `path`; FreezeError where there is something else, or no folder."""
+    """Whether a file exists at `path`; FreezeError if it is something else, or has no folder."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -132,11 +134,11 @@ def check_place(path: str, expected: str) -> bool:
 
 
 def write(path: str, pieces: Sequence[bytes], scanned_ns: int = 0) -> bool:
-    """Put a file of these pieces at `path`; False if it was there already.
+    """Put a file of these pieces at `path`; False if it already had this content.
 
-    FreezeError if that fails, and then what was there before is there still. The file's time is the
-    moment before which its sources were not looked at, so that a directory written to since then
-    counts as newer than the registry.
+    If that fails, the previous file stays, and FreezeError is raised. The file's time is set to
+    just before `scanned_ns`, when the reading of its sources began (0: now), so a directory that
+    was written later counts as newer than the registry.
     """
     moment_ns = (scanned_ns or time.time_ns()) - _TICK_NS
     try:
@@ -161,10 +163,10 @@ def _holds(path: str, pieces: Sequence[bytes]) -> bool:
 def replacing(
     path: str, *, mode: int = _MODE, modified_ns: int | None = None
 ) -> Iterator[IO[bytes]]:
-    """A file to write beside `path`, which it is given the name of when the block is done.
+    """A file beside `path`, to write in the block; at its end, the file is renamed to `path`.
 
-    Nothing is left of it where the block raises. FreezeError if it cannot be written; the block's
-    own OSErrors are taken for that.
+    If the block raises, the file is removed. FreezeError if it cannot be written, or if the block
+    raises an OSError.
     """
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
@@ -188,13 +190,13 @@ def replacing(
 
 
 def sync(file: IO[bytes]) -> None:
-    """Have on the disk what was written; OSError where it does not fit, or fails."""
+    """Write all data to the disk; OSError if there is no space, or it fails."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def _sync_folder(folder: str) -> None:
-    """Make the new name last through a power failure, where a directory can be synced."""
+    """Make the new name survive a power failure, if a directory can be synced."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

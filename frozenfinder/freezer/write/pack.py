@@ -48,9 +48,10 @@ def pack_registry(
     blobs_size: int,
     signed: bool = False,
 ) -> bytes:
-    """All of a registry but its last sections: `blobs_size` bytes of blobs, and any signature.
+    """The bytes of a registry before its last sections, the `blobs_size` bytes of blobs and any
+    signature.
 
-    What opening and the first look-up read comes first, so that one read has it.
+    The sections for opening and the first look-up come first, so one read gets them all.
     """
     module_directory, module_shards = pack_index(modules)
     file_directory, file_shards = pack_index(files)
@@ -102,7 +103,7 @@ def pack_header(header: Header) -> bytes:
 
 
 def pack_roots(roots: Sequence[tuple[str, str]]) -> bytes:
-    """Roots as (anchor, path): of each the anchor's number, the size of the path, and its bytes."""
+    """Roots from (anchor, path) pairs: the anchor's number, the size of the path, and its bytes."""
     packed = []
     for anchor, path in roots:
         encoded = path.encode("utf-8", "surrogateescape")
@@ -111,15 +112,15 @@ def pack_roots(roots: Sequence[tuple[str, str]]) -> bytes:
 
 
 def pack_boot(offset: int, size: int, count: int) -> bytes:
-    """The section that names the `count` blobs which a recorded boot reads, one after the other."""
+    """The section for the `count` blobs that a recorded boot reads, one after the other."""
     return pack_words([offset, size, count])
 
 
 def pack_index(entries: Iterable[FrozenEntry]) -> tuple[bytes, bytes]:
     """The (directory, shards) of `entries`, searched in the order of `TABLES`.
 
-    Entries that share a top-level package share a shard, so a program reads the index of what it
-    imports and of nothing else.
+    Entries of one top-level package are in one shard, so a program reads only the parts of the
+    index that it needs.
     """
     ordered = sorted(entries, key=lambda entry: (TABLES.index(entry.table), entry.name))
     packed = [(entry, _pack_record(entry)) for entry in ordered]
@@ -140,8 +141,8 @@ def pack_index(entries: Iterable[FrozenEntry]) -> tuple[bytes, bytes]:
 def _pack_shard(records: list[tuple[bytes, bytes]]) -> bytes:
     """An open-addressing table, at most half full: slot count, slots, records.
 
-    A slot is a record's offset in the shard, 0 where it is empty. Records come in the order of
-    search, so that of two with one name the probe meets the earlier table's first.
+    A slot is a record's offset in the shard, or 0 if it is empty. Records are in the order of
+    search, so of two with one name, a look-up finds the one in the earlier table first.
     """
     slots = [0] * (1 << (2 * len(records)).bit_length())
     at = 8 + 8 * len(slots)

@@ -1,8 +1,8 @@
-"""Which shared libraries embedded extension modules have to lie together with.
+"""Which shared libraries must be in the same directory as embedded extension modules.
 
-A file is taken to load a library whose name is in it with a zero byte after it: so ELF, Mach-O and
-PE files name what they load. Where a name is there for another reason, a file is put into the cache
-that nothing loads.
+A file is assumed to load a library if it contains the library's name followed by a zero byte: ELF,
+Mach-O and PE files name their libraries this way. If the name is there for another reason, the
+cache only gets a file that nothing loads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from frozenfinder.native.parcel import ParcelFile, pack_parcel
 
 from .output import Frozen
 
-_UNTAGGED = (".so", ".dylib", ".dll")  # of files that imports find and others may load, too
+_UNTAGGED = (".so", ".dylib", ".dll")  # suffixes of modules that others may load as libraries
 
 Loads = Mapping[str, set[str]]
 
@@ -24,10 +24,10 @@ def add_parcels(
     files: Sequence[Frozen],
     beside: Mapping[str, set[str]] | None = None,
 ) -> list[Frozen]:
-    """The modules, those that are embedded extension modules with their parcels.
+    """The modules, with parcels for embedded extension modules.
 
-    `files` are the shared libraries among the registry's data files, and what `beside` names: other
-    files that extension modules have to find beside themselves, by the modules' paths.
+    `files` are the shared libraries among the registry's data files, and the files in `beside`:
+    other files that extension modules need beside themselves, by the modules' paths.
     """
     embedded = [each for each in modules if each.entry.kind == "extension" and each.blob]
     texts: dict[tuple[int, str], bytes] = {}
@@ -50,7 +50,7 @@ def add_parcels(
 
 
 def is_untagged(path: str) -> bool:
-    """Whether a file that an import finds has a library's name: `libarrow_python.so`."""
+    """Whether a module file has the name of a library: `libarrow_python.so`."""
     name = path.rpartition("/")[2]
     return name.endswith(_UNTAGGED) and name.count(".") == 1
 
@@ -60,7 +60,7 @@ def make_parcels(
     libraries: Iterable[str],
     beside: Mapping[str, set[str]] | None = None,
 ) -> dict[str, bytes]:
-    """The parcel of each of the `objects`, which are contents by path."""
+    """The parcel of each object, by path; `objects` maps paths to contents."""
     parcels = {}
     loads = find_loads(objects, libraries)
     for path, files in (beside or {}).items():
@@ -82,7 +82,7 @@ def make_parcels(
 
 
 def find_loads(objects: Mapping[str, bytes], libraries: Iterable[str]) -> dict[str, set[str]]:
-    """The libraries that each object loads itself, by path."""
+    """The libraries that each object loads directly, by path."""
     named: dict[bytes, set[str]] = {}
     for path in libraries:
         named.setdefault(path.rpartition("/")[2].encode() + b"\0", set()).add(path)
@@ -93,7 +93,7 @@ def find_loads(objects: Mapping[str, bytes], libraries: Iterable[str]) -> dict[s
 
 
 def group(loads: Loads) -> list[tuple[set[str], set[str]]]:
-    """(libraries, other files that load them), of which no two have a file in common."""
+    """Groups of (libraries, other files that load them), without a common file in two groups."""
     groups: list[tuple[set[str], set[str]]] = []
     for path in loads:
         needed, others = find_needed(loads[path], loads), {path}
@@ -109,7 +109,7 @@ def group(loads: Loads) -> list[tuple[set[str], set[str]]]:
 
 
 def find_needed(libraries: Iterable[str], loads: Loads) -> set[str]:
-    """The libraries, with those that they load, and so on."""
+    """The libraries, and all those that they load, directly or not."""
     closed: set[str] = set()
     pending = set(libraries)
     while pending:

@@ -1,4 +1,4 @@
-"""The registry that was at the output before: what it holds of unchanged files is taken over."""
+"""The previous registry at the output path: its code for unchanged files is reused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from frozenfinder.runtime.registry import Registry
 
 
 class Previous:
-    """What can be taken over, by root and path; nothing from a registry that was made otherwise."""
+    """The reusable entries, by root and path; none if the registry was made in another way."""
 
     def __init__(self, path: str, plan: Plan) -> None:
         self._with_source = plan.with_source
@@ -41,7 +41,7 @@ class Previous:
             self._registry.close()
 
     def take(self, module: Module, mtime: int, size: int) -> Compiled | None:
-        """What was made of a module whose file has this stamp, or None."""
+        """The compiled form of a module if its file still has this stamp, or None."""
         root = module.root
         entry = self._entries.get(((root.anchor, root.path), module.path, module.kind))
         if entry is None or self._registry is None:

@@ -8,19 +8,20 @@ from collections.abc import Callable
 from frozenfinder.errors import FreezeError
 from frozenfinder.trust import make_message
 
-INSTALL = "pip install frozenfinder[sign]"
+INSTALL = "run: pip install 'frozenfinder[sign]'"
 
 
 class Signer:
     """The private key in a PEM file without a passphrase, such as `openssl genpkey` writes.
 
-    `verify_key` is the public key as `install` wants it. FreezeError where there is no such key.
+    `verify_key` is the public key in hexadecimal, as for `install`. FreezeError if the file has no
+    such key, or without the package `cryptography`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         where = f"key {os.fspath(path)!r}"
         try:
-            # deferred: a library that only signatures need
+            # deferred: only needed for signatures
             from cryptography.exceptions import UnsupportedAlgorithm
             from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
             from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -35,17 +36,17 @@ class Signer:
             key = load_pem_private_key(content, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise FreezeError(
-                f"{where} is not a private key in PEM without a passphrase; make one with: "
+                f"{where} is not an unencrypted private key in PEM format; create one with: "
                 "openssl genpkey -algorithm ed25519"
             ) from error
         if not isinstance(key, Ed25519PrivateKey):
             raise FreezeError(
-                f"{where} is a {type(key).__name__.strip('_')}, expected an Ed25519 key; make one "
-                "with: openssl genpkey -algorithm ed25519"
+                f"{where} is a {type(key).__name__.strip('_')}, expected an Ed25519 key; create "
+                "one with: openssl genpkey -algorithm ed25519"
             )
         self._sign: Callable[[bytes], bytes] = key.sign
         self.verify_key = key.public_key().public_bytes_raw().hex()
 
     def sign(self, *pieces: bytes) -> bytes:
-        """The signature of a registry of these pieces, to be put behind them."""
+        """The 64 bytes of signature for a registry of these pieces; they come after the pieces."""
         return self._sign(make_message(*pieces))
