@@ -7,7 +7,7 @@ interpreter shuts down), each function raises RuntimeError in CPython's words.
 
 import sys
 
-from frozenfinder.runtime.system import get_module, get_modules, remove_module, set_module
+from frozenfinder.runtime.system import get_module, get_modules, remove_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ __all__ = ["add_module", "get_module", "remove_module", "set_module"]
 _GONE_ON_ADD = (
     "unable to get sys.modules" if sys.version_info >= (3, 14) else "no import module dictionary"
 )
+
+
+def set_module(name: str, module: object) -> None:
+    """`sys.modules[name] = module`. Mirrors `_PyImport_SetModule()` of `Python/import.c`."""
+    get_modules()[name] = module
 
 
 def add_module(name: str) -> ModuleType:

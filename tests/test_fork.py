@@ -134,8 +134,8 @@ def test_a_lock_that_another_thread_held_is_free_in_the_child(run_python: RunPyt
     code = """
 serve()
 def hold():
-    with import_lock:
-        time.sleep(1000)
+    import_lock.acquire()
+    time.sleep(1000)
 start(hold)
 until(lambda: import_lock.owner)
 

@@ -3,7 +3,6 @@
 import os
 import py_compile
 import shutil
-import sys
 import sysconfig
 import zipfile
 from collections.abc import Callable
@@ -13,8 +12,6 @@ from pathlib import Path
 import pytest
 from support.overlays import FILES, Tree
 from support.processes import Python
-
-from frozenfinder.runtime.finder import _get_cached_ending
 
 
 @pytest.fixture
@@ -660,6 +657,11 @@ def test_the_finder_says_what_it_serves(tree: Tree) -> None:
     )
 
 
-def test_without_a_cache_tag_modules_have_no_cached(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.implementation, "cache_tag", None)
-    assert _get_cached_ending() == ""
+def test_without_a_cache_tag_modules_have_no_cached(tree: Tree, python: Python) -> None:
+    code = """
+import sys
+sys.implementation.cache_tag = None
+from frozenfinder.runtime import finder
+print(repr(finder._CACHED_ENDING))
+"""
+    assert python("-c", code).stdout == "''\n"

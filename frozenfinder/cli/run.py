@@ -30,8 +30,8 @@ from frozenfinder.runtime.system import (
     environment,
     find_path_entry,
     get_module,
+    get_modules,
     is_listed,
-    set_module,
 )
 
 from . import BAD_INPUT, DONE, UsageError, report
@@ -284,9 +284,9 @@ def _make_main() -> "dict[str, Any]":
         namespace["__annotations__"] = {}
     namespace["__builtins__"] = builtins
     previous = get_module("__main__")
-    set_module("__main__", module)
+    get_modules()["__main__"] = module
     if get_module("__mp_main__") is previous:  # `multiprocessing` was imported before
-        set_module("__mp_main__", module)
+        get_modules()["__mp_main__"] = module
     return namespace
 
 

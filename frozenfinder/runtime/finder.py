@@ -30,17 +30,14 @@ if TYPE_CHECKING:
     from .lock import ImportLock
 
 
-def _get_cached_ending() -> str:
-    """The part of a `.pyc`'s name after the module's; "" if modules have no `__cached__`."""
-    tag = sys.implementation.cache_tag
-    if sys.version_info < (3, 15) and tag is not None:
-        return f".{tag}.opt-{sys.flags.optimize}.pyc" if sys.flags.optimize else f".{tag}.pyc"
-    return ""
-
-
 _GENERATIONS = 1 << 32  # of the lock, more than any second sees
 
-_CACHED_ENDING = _get_cached_ending()
+# the part of a `.pyc`'s name after the module's; "" if modules have no `__cached__`
+_CACHED_ENDING = ""
+if sys.version_info < (3, 15) and sys.implementation.cache_tag is not None:
+    _CACHED_ENDING = f".{sys.implementation.cache_tag}.pyc"
+    if sys.flags.optimize:
+        _CACHED_ENDING = f".{sys.implementation.cache_tag}.opt-{sys.flags.optimize}.pyc"
 
 
 class ServingFinder:
@@ -67,10 +64,7 @@ class ServingFinder:
         self._bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic; `+=` of an integer is not
         self._report = report
-        self._set_up()
-
-    def _set_up(self) -> None:
-        """The part of `__init__` that depends on the mode."""
+        self._set_up()  # type: ignore[attr-defined]  # the part that depends on the mode
 
     @property
     def served(self) -> int:
@@ -209,8 +203,8 @@ class FrozenFinder(ServingFinder):
             raise Bypass("importlib's finders or loaders were patched")
         lock = self.lock
         # within an import that lasts, a directory is looked at again after a second
-        epoch = lock.generation + int(monotonic()) * _GENERATIONS if lock.held() else 0
-        location = self._roots.locate(entry, path, epoch)
+        period = lock.generation + int(monotonic()) * _GENERATIONS if lock.held() else 0
+        location = self._roots.locate(entry, path, period)
         check_fresh(entry, location)
         self._roots.settle()
         loader: "FrozenLoader | ExtensionFileLoader"

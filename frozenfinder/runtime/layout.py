@@ -356,8 +356,7 @@ def shard_key(name: str) -> str:
     return name.partition("/" if "/" in name else ".")[0]
 
 
-def name_hash(encoded: bytes) -> int:
-    return digest(encoded)
+name_hash = digest  # decides the shard of a name, and its slot there
 
 
 class Shard:

@@ -57,7 +57,7 @@ from .system import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import ModuleType, TracebackType
+    from types import ModuleType
     from typing import Any
 
 SLICE = 0.002
@@ -171,20 +171,6 @@ class ImportLock:
         self.owner = get_ident() if depth else None
         if self.is_initialized():
             self.abandoned.update(_forget_other_threads(loaders))
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(
-        self,
-        kind: "type[BaseException] | None",
-        value: "BaseException | None",
-        traceback: "TracebackType | None",
-    ) -> None:
-        # Statements nest: a thread that entered one without the lock did not hold it in the outer
-        # ones, and does not hold it now.
-        if self.held():
-            self.release()
 
     def _wait(self, timeout: float) -> bool:
         """Wait for another thread's hold to end; True if the lock is then acquired."""

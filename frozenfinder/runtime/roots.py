@@ -49,7 +49,9 @@ _STOCK_LOADERS = (  # as `_get_supported_file_loaders` gives them, in lists of i
     (SourcelessFileLoader, [*BYTECODE_SUFFIXES]),
 )
 _LOADERS = [(suffix, loader) for loader, suffixes in _STOCK_LOADERS for suffix in suffixes]
-_SUFFIXES = [suffix for suffix, _ in _LOADERS]
+_SUFFIXES = [*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES]
+# modules whose path hooks and finders take no directories: asking them changes nothing
+_FOREIGN = ("zipimport", "frozenfinder.closed.finder")
 _ATTRIBUTES = 5  # of a `FileFinder`; one more is a method of its own
 _RANKED = (*EXTENSION_SUFFIXES, ".py")  # the order in which stock prefers them
 
@@ -59,11 +61,6 @@ class Bypass(Exception):  # noqa: N818  # an answer, not an error
 
 
 _IMPORTLIB = vars(_frozen_importlib_external)
-
-
-def _is_patched(part: object) -> bool:
-    function = getattr(part, "__func__", part)
-    return callable(function) and getattr(function, "__globals__", None) is not _IMPORTLIB
 
 
 def read_methods() -> "list[object]":
@@ -84,11 +81,11 @@ def read_methods() -> "list[object]":
 
 
 METHODS = read_methods()
-_PARTS = [vars(each) for each in (PathFinder, FileFinder, SourceFileLoader)]
-_STOCK = [each.copy() for each in _PARTS]
-_found = [each for part in _STOCK for each in part.values()]
-if any([_is_patched(each) for each in (*METHODS, *_found)]):  # noqa: C419  # cheaper
-    _STOCK = []  # patched before this was imported: nothing compares equal
+_PARTS = [vars(PathFinder), vars(FileFinder), vars(SourceFileLoader)]
+_STOCK = [*map(dict, _PARTS)]
+for _each in (*METHODS, FileFinder.find_spec, PathFinder.find_spec):
+    if getattr(getattr(_each, "__func__", _each), "__globals__", None) is not _IMPORTLIB:
+        _STOCK = []  # patched before this was imported: nothing compares equal
 
 
 def is_stock() -> bool:
@@ -99,21 +96,21 @@ def is_stock() -> bool:
 class _Directory:
     """A directory's listing, valid as long as its mtime does not change."""
 
-    __slots__ = ("_epoch", "_modified_ns", "_names", "_tops", "path")
+    __slots__ = ("_period", "_modified_ns", "_names", "_tops", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._epoch = 0
+        self._period = 0
         self._modified_ns = -1
         self._names: "frozenset[str] | None" = None
         self._tops: "frozenset[str] | None" = None  # what the names begin with, up to a dot
 
-    def revalidate(self, epoch: int) -> None:
-        """Check the mtime once in an epoch; forget the listing if it has changed.
+    def revalidate(self, period: int) -> None:
+        """Check the mtime once in an period; forget the listing if it has changed.
 
-        In epoch 0, check every time.
+        In period 0, check every time.
         """
-        if epoch and epoch == self._epoch:
+        if period and period == self._period:
             return
         try:
             modified_ns = syscalls.stat(self.path).st_mtime_ns
@@ -122,7 +119,7 @@ class _Directory:
         if modified_ns != self._modified_ns:
             self._names = self._tops = None
             self._modified_ns = modified_ns
-        self._epoch = epoch
+        self._period = period
 
     def written_since(self, moment_ns: int) -> bool:
         return self._modified_ns >= moment_ns
@@ -178,21 +175,23 @@ class Roots:
         self._directories = {}
         self._path = []
 
-    def locate(self, entry: "FrozenEntry", path: "Iterable[str] | None", epoch: int) -> str:
+    def locate(self, entry: "FrozenEntry", path: "Iterable[str] | None", period: int) -> str:
         """The file of `entry`, as the stock search over `path` spells it.
 
         `path` is None for `sys.path`. Bypass if the search might end elsewhere. Costs one `stat` of
-        each directory on the way that was not checked in this `epoch` (in epoch 0, of each every
+        each directory on the way that was not checked in this `period` (in period 0, of each every
         time), and a listing of those that have changed.
         """
         self._reached = None
         self._read_path()
-        suffix = ".py" if entry.kind == "source" else _find_suffix(entry)
+        suffix = ".py" if entry.kind == "source" else get_extension_suffix(entry)
+        if suffix not in _RANKED:
+            raise Bypass(f"this interpreter does not load extension modules ending in {suffix!r}")
         folder, _, file = entry.path.rpartition("/")
         home = folder.rpartition("/")[0] if entry.is_package else folder
-        top = self._find_top(entry, home, sys.path if path is None else path, epoch)
+        top = self._find_top(entry, home, sys.path if path is None else path, period)
         location = f"{top}{SEPARATOR}{entry.path.replace('/', SEPARATOR)}"
-        self._check_rivals(location[: -len(file) - 1], file, suffix, entry.is_package, epoch)
+        self._check_rivals(location[: -len(file) - 1], file, suffix, entry.is_package, period)
         return location
 
     def _read_path(self) -> None:
@@ -223,7 +222,7 @@ class Roots:
         entry: "FrozenEntry",
         home: str,
         path: "Iterable[object]",
-        epoch: int,
+        period: int,
     ) -> str:
         """The root's directory, as the item of `path` at which the search would end spells it."""
         ending = SEPARATOR + home.replace("/", SEPARATOR) if home else ""
@@ -255,17 +254,19 @@ class Roots:
                     if top is not None:
                         return top
                     if plain:
-                        self._pass_by(item, finder, entry.name, epoch)
+                        self._pass_by(item, finder, entry.name, period)
                         continue
-            elif finder is None or (_is_known(finder) and finder.find_spec(entry.name) is None):
+            elif finder is None or (
+                type(finder).__module__ in _FOREIGN and finder.find_spec(entry.name) is None
+            ):
                 continue
             raise Bypass(f"{item!r} is searched by {finder!r}")
         root = self.directories[entry.root] if entry.root < len(self.directories) else None
         raise Bypass(f"its root {root!r} is not on the path")
 
-    def _pass_by(self, item: str, finder: FileFinder, name: str, epoch: int) -> None:
+    def _pass_by(self, item: str, finder: FileFinder, name: str, period: int) -> None:
         """Bypass if the directory that an item before the root names might supply `name`."""
-        if self._directory(finder.path, epoch).may_supply(name.rpartition(".")[2]):
+        if self._directory(finder.path, period).may_supply(name.rpartition(".")[2]):
             raise Bypass(f"{item!r} comes before its root on the path and may supply it")
 
     def _match(self, directory: str, ending: str, root: int) -> "str | None":
@@ -292,10 +293,10 @@ class Roots:
             sys.path_importer_cache.setdefault(item, FileFinder(item, *details))
 
     def _check_rivals(
-        self, directory: str, file: str, suffix: str, is_package: bool, epoch: int
+        self, directory: str, file: str, suffix: str, is_package: bool, period: int
     ) -> None:
         """Bypass if `directory` now contains something that importlib would prefer to `file`."""
-        state = self._directory(directory, epoch)
+        state = self._directory(directory, period)
         if not state.written_since(self._written_ns):
             return
         names = state.names()
@@ -307,20 +308,12 @@ class Roots:
             if rival in names:
                 raise Bypass(f"{directory + SEPARATOR + rival!r} may be preferred to it")
 
-    def _directory(self, path: str, epoch: int) -> _Directory:
+    def _directory(self, path: str, period: int) -> _Directory:
         state = self._directories.get(path)
         if state is None:
             state = self._directories[path] = _Directory(path)
-        state.revalidate(epoch)
+        state.revalidate(period)
         return state
-
-
-def _find_suffix(entry: "FrozenEntry") -> str:
-    """The suffix of an extension module; Bypass if this interpreter does not load such files."""
-    suffix = get_extension_suffix(entry)
-    if suffix not in EXTENSION_SUFFIXES:
-        raise Bypass(f"this interpreter does not load extension modules ending in {suffix!r}")
-    return suffix
 
 
 def get_extension_suffix(entry: "FrozenEntry") -> str:
@@ -332,21 +325,13 @@ def get_extension_suffix(entry: "FrozenEntry") -> str:
 def _read_details(hooks: "list[Any]") -> "tuple[Any, ...] | None":
     """The loader details of stock's path hook; None if another hook may take a directory first."""
     for hook in hooks:
-        if _is_known(hook):
+        if getattr(hook, "__module__", None) in _FOREIGN:
             continue
         contents = [cell.cell_contents for cell in getattr(hook, "__closure__", None) or ()]
         is_stocks = FileFinder in contents and getattr(hook, "__globals__", None) is _IMPORTLIB
         found = [each for each in contents if isinstance(each, tuple)] if is_stocks else []
         return found[0] if found else None
     return None
-
-
-def _is_known(searcher: object) -> bool:
-    """Whether a path hook or its finder is zipimport's, or a closed registry's.
-
-    They take no directories, and asking them changes nothing.
-    """
-    return getattr(searcher, "__module__", None) in ("zipimport", "frozenfinder.closed.finder")
 
 
 def _is_folder(path: str) -> bool:

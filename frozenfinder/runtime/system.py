@@ -95,26 +95,21 @@ def raise_number(descriptor: int) -> int:
     if not lock.acquire(True, NUMBERING_PATIENCE):
         return descriptor
     try:
-        return _take_number(descriptor, range(limit - 1, max(descriptor, limit - 64), -1))
+        for number in range(limit - 1, max(descriptor, limit - 64), -1):
+            try:
+                syscalls.fstat(number)
+            except OSError as error:
+                if error.errno != _EBADF:
+                    continue  # the file of another, on a failing disk
+                try:
+                    syscalls.dup2(descriptor, number, False)
+                except OSError:
+                    return descriptor
+                close(descriptor)
+                return number
+        return descriptor
     finally:
         lock.release()
-
-
-def _take_number(descriptor: int, numbers: range) -> int:
-    """Move a descriptor to the first free one of these numbers, if one is free."""
-    for number in numbers:
-        try:
-            syscalls.fstat(number)
-        except OSError as error:
-            if error.errno != _EBADF:
-                continue  # it is open, but its disk fails
-            try:
-                syscalls.dup2(descriptor, number, False)
-            except OSError:
-                return descriptor
-            close(descriptor)
-            return number
-    return descriptor
 
 
 numbering = allocate_lock()
@@ -158,11 +153,6 @@ def get_module(name: str, default: object = None) -> "Any":
         return modules[name]
     except KeyError:
         return default
-
-
-def set_module(name: str, module: object) -> None:
-    """`sys.modules[name] = module`. Mirrors `_PyImport_SetModule()` of `Python/import.c`."""
-    get_modules()[name] = module
 
 
 def remove_module(name: str) -> None:
