@@ -106,7 +106,7 @@ class _Directory:
         self._tops: "frozenset[str] | None" = None  # what the names begin with, up to a dot
 
     def revalidate(self, period: int) -> None:
-        """Check the mtime once in an period; forget the listing if it has changed.
+        """Check the mtime once in a period; forget the listing if it has changed.
 
         In period 0, check every time.
         """
