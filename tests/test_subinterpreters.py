@@ -82,8 +82,8 @@ mine = frozenfinder.install(pack({{"mine": Source("value = 3")}}), mode="closed"
 import mine as module
 before = list(sys.meta_path), list(sys.path_hooks), hooks.installed(), set(sys.modules)
 other = create({kind!r})
-with hooks.import_lock:
-    run(other, import_outer + '''
+hooks.import_lock.acquire()
+run(other, import_outer + '''
 try:
     import mine
 except ModuleNotFoundError:
@@ -92,7 +92,8 @@ else:
     raise AssertionError
 assert hooks.import_lock.yielded == {{"cycle": 0, "timeout": 0, "finalizing": 0}}
 ''')
-    assert hooks.import_lock.depth == 1
+assert hooks.import_lock.depth == 1
+hooks.import_lock.release()
 assert mine.served == 1
 assert "outer" not in sys.modules
 run(other, "assert finder.served == 2 and hooks.installed() == [finder]")

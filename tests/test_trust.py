@@ -523,7 +523,7 @@ import frozenfinder
 from frozenfinder.native import cache, parcel
 from frozenfinder.closed import finder as closed_finder
 from frozenfinder.runtime import hooks
-from frozenfinder import trust
+from frozenfinder import public, trust
 os.setgroups([])
 os.setgid({user})
 os.setuid({user})

@@ -83,7 +83,7 @@ def read_methods() -> "list[object]":
 METHODS = read_methods()
 _PARTS = [vars(PathFinder), vars(FileFinder), vars(SourceFileLoader)]
 _STOCK = [*map(dict, _PARTS)]
-for _each in (*METHODS, FileFinder.find_spec, PathFinder.find_spec):
+for _each in (*METHODS, FileFinder.find_spec, vars(PathFinder).get("find_spec")):
     if getattr(getattr(_each, "__func__", _each), "__globals__", None) is not _IMPORTLIB:
         _STOCK = []  # patched before this was imported: nothing compares equal
 
