@@ -410,6 +410,6 @@ def test_overlay_gives_what_stock_gives_whatever_happens() -> None:
     """Ten thousand steps with `--hypothesis-profile long`."""
     run_state_machine_as_test(
         OverlayMachine,
-        settings=settings(max_examples=settings().max_examples // 3, stateful_step_count=50),
+        settings=settings(max_examples=settings().max_examples // 6, stateful_step_count=50),
     )
     assert OverlayMachine.steps > OverlayMachine.served > 200

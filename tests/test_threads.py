@@ -65,7 +65,7 @@ def test_the_import_lock_does_not_deadlock_in(scenario: str, python: Python) -> 
 def test_threads_that_import_an_acyclic_graph_get_what_stock_gives_one_thread(
     python: Python,
 ) -> None:
-    argv = ("programs.import_graphs", "acyclic", "--rounds", "100")
+    argv = ("programs.import_graphs", "acyclic", "--rounds", "50")
     done = python("-m", *argv, cwd=TESTS, timeout=LONG_TIMEOUT)
     found = json.loads(done.stdout)
     assert found["errors"] == found["not as stock"] == found["not once"] == 0, found
@@ -77,7 +77,7 @@ def test_threads_that_import_an_acyclic_graph_get_what_stock_gives_one_thread(
 def test_threads_that_import_a_cyclic_graph_raise_no_other_errors_than_stock(
     python: Python,
 ) -> None:
-    argv = ("programs.import_graphs", "cyclic", "--rounds", "100", "--goes", "8000")
+    argv = ("programs.import_graphs", "cyclic", "--rounds", "50", "--goes", "8000")
     done = python("-m", *argv, cwd=TESTS, timeout=LONG_TIMEOUT)
     found = json.loads(done.stdout)
     assert found["unknown to stock"] == 0, f"{done.stdout}{done.stderr}"
@@ -86,9 +86,9 @@ def test_threads_that_import_a_cyclic_graph_raise_no_other_errors_than_stock(
 
 @pytest.mark.parametrize("mode", ["overlay", "closed"])
 def test_threads_that_import_everything_at_once_raise_nothing(mode: str, python: Python) -> None:
-    done = python("-m", "programs.import_storm", mode, "--rounds", "50", cwd=TESTS)
+    done = python("-m", "programs.import_storm", mode, "--rounds", "25", cwd=TESTS)
     # 50 modules, and the package of each of the two data files
-    assert json.loads(done.stdout) == {"wrong": {}, "served": 50 * 52, "depth": 0}
+    assert json.loads(done.stdout) == {"wrong": {}, "served": 25 * 52, "depth": 0}
 
 
 @pytest.mark.parametrize("scenario", CPYTHONS_SCENARIOS)

@@ -6,6 +6,7 @@ inside functions too; only a door lets a deferred one up.
 
 import ast
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,6 +99,7 @@ class Import(NamedTuple):
         return rest if root == "frozenfinder" else None
 
 
+@cache
 def find_modules() -> dict[str, Path]:
     """The package's modules by their name below it, `__init__` for the package itself."""
     return {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}

@@ -20,6 +20,7 @@ LEFT_OUT = {
     "test_cli.py": "the command line is the same for every version",
     "test_cli_bench.py": MEASURES,
     "test_cli_freeze.py": FREEZING,
+    "test_activation.py": FILES,
     "test_datacache.py": FILES,
     "test_demo.py": "freezes and boots the standard library as other tests do",
     "test_discover.py": FREEZING,
@@ -47,7 +48,13 @@ LEFT_OUT = {
 """By the beginning of their names: tests that run on `EDGES` alone, and what they are about."""
 
 
-AT_THE_ENDS = ("test_applications.py", "test_demo.py", "test_libraries.py", "test_programs.py")
+AT_THE_ENDS = (
+    "test_applications.py",
+    "test_changed_importlib.py",
+    "test_demo.py",
+    "test_libraries.py",
+    "test_programs.py",
+)
 """Those of them that run on `ENDS` alone."""
 
 
