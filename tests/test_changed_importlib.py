@@ -4,6 +4,7 @@ Each ends with an account of `sys.path_importer_cache`: its keys in order, and i
 """
 
 import shutil
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -681,7 +682,8 @@ with zipfile.ZipFile(OTHER + '/z.zip', 'w') as z:
 sys.path.insert(0, OTHER + '/z.zip')
 show('m', 'zm', 'pkg', 'pkg.sub')
 """,
-        3,
+        # from 3.15 on, a folder in a zip file is a portion of a namespace without an entry of its own
+        3 if sys.version_info < (3, 15) else 2,
     ),
     "zip supplies": Program(
         """\
