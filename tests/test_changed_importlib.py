@@ -682,7 +682,7 @@ with zipfile.ZipFile(OTHER + '/z.zip', 'w') as z:
 sys.path.insert(0, OTHER + '/z.zip')
 show('m', 'zm', 'pkg', 'pkg.sub')
 """,
-        # from 3.15 on, a folder in a zip file is a portion of a namespace without an entry of its own
+        # from 3.15 on, a folder in a zip file needs no entry of its own to be a portion
         3 if sys.version_info < (3, 15) else 2,
     ),
     "zip supplies": Program(
