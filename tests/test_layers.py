@@ -259,3 +259,22 @@ print(*set(sys.modules) - before)
 """
     added = set(python("-I", "-S", "-c", code, PACKAGE.parent).stdout.split())
     assert added - BUILTIN == find_boot()
+
+
+ONCE = {
+    "0x46525A31": "the key of the digests",
+    "ends at {start + limit}": "the bounds of a piece",
+    "def __getstate__": "how overlay's loaders pickle",
+    "def __getattr__(name: str) -> object": "names that are imported when they are first used",
+    "</html>": "the writer of HTML pages",
+    "lay_out=tuple(options.lay_out)": "the manifest of the options of `freeze` and `bundle`",
+    "[-_.]+": "the names of distributions as `importlib.metadata` compares them",
+    "METADATA_SUFFIXES = ": "which folders are a distribution's metadata",
+}
+"""Code that stood twice in this package, by words of it, and what it is about."""
+
+
+@pytest.mark.parametrize("words", ONCE)
+def test_what_stood_twice_stands_once(words: str) -> None:
+    places = [name for name in find_modules() for _ in range(read(name).count(words))]
+    assert len(places) == 1, f"{ONCE[words]}: {places}"
