@@ -288,8 +288,9 @@ class Roots:
 
     def settle(self) -> None:
         """Cache a finder of the directory that the last module was located in, as stock does."""
-        if self._reached is not None:
-            (item, details), self._reached = self._reached, None
+        reached, self._reached = self._reached, None  # once: another thread may assign meanwhile
+        if reached is not None:
+            item, details = reached
             sys.path_importer_cache.setdefault(item, FileFinder(item, *details))
 
     def _check_rivals(
