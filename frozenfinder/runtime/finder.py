@@ -160,18 +160,14 @@ class FrozenFinder(ServingFinder):
             return self._find_spec(fullname, path, entry)
         except Bypass as reason:
             self.note_bypassed(fullname, str(reason))
-            return None
         except RegistryError as error:
             self._give_up(fullname, error)
-            return None
         except (AttributeError, TypeError) as error:  # `sys.path` is None, or a cache is
             self.note_bypassed(fullname, f"importlib's state in sys was changed: {error}")
-            return None
         except ValueError as error:  # stock raises it for a NUL or a lone surrogate
             self.note_bypassed(
                 fullname, f"an item before its root on the path is not a valid path: {error}"
             )
-            return None
         return None
 
     def _check_following(self, fullname: str) -> None:
