@@ -219,6 +219,42 @@ blocking_on = _find(_frozen_importlib, "_blocking_on")
 find_path_entry = _find(_frozen_importlib_external.PathFinder, "_path_importer_cache")
 """The path entry finder of an item of the path, made and cached as stock does it. 3.11 on."""
 
+_extension, _source, _folder, _path = (
+    _frozen_importlib_external.ExtensionFileLoader,
+    _frozen_importlib_external.SourceFileLoader,
+    _frozen_importlib_external.FileFinder,
+    vars(_frozen_importlib_external.PathFinder),
+)
+
+
+def read_importlib() -> "list[object]":
+    """What importlib does for a module that PathFinder finds: its functions, as they are now.
+
+    Costs half a µs; a comparison of whole classes would cost twice that. 3.11 on.
+    """
+    return [
+        _source.__init__,
+        _source.create_module,
+        _source.exec_module,
+        _source.get_code,
+        _source.get_data,
+        _source.get_filename,
+        _source.path_stats,
+        _source.source_to_code,
+        _extension.__init__,
+        _extension.create_module,
+        _extension.exec_module,
+        _folder.__init__,
+        _folder.find_spec,
+        _folder._get_spec,
+        _folder._fill_cache,
+        _path["find_spec"],
+        _path["_get_spec"],
+        _path["_path_hooks"],
+        _path["_path_importer_cache"],
+    ]
+
+
 namespace_path = _find(_frozen_importlib_external, "_NamespacePath")
 """The `__path__` of a namespace package; it is computed anew if its parent's changes. 3.11 on."""
 
