@@ -28,7 +28,6 @@ from _frozen_importlib_external import (
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
-    PathFinder,
     SourceFileLoader,
     SourcelessFileLoader,
 )
@@ -71,9 +70,12 @@ class Bypass(Exception):  # noqa: N818  # an answer, not an error
 IMPORTLIB = vars(_frozen_importlib_external)
 
 
+_INHERITED = object.__getattribute__, object.__setattr__
 _STOCK = read_importlib()
 for _each in _STOCK:
-    if getattr(getattr(_each, "__func__", _each), "__globals__", None) is not IMPORTLIB:
+    if _each not in _INHERITED and (
+        getattr(getattr(_each, "__func__", _each), "__globals__", None) is not IMPORTLIB
+    ):
         _STOCK = []  # patched before this was imported: nothing compares equal
 
 

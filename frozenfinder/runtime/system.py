@@ -246,12 +246,15 @@ def read_importlib() -> "list[object]":
         _extension.exec_module,
         _folder.__init__,
         _folder.find_spec,
-        _folder._get_spec,
-        _folder._fill_cache,
+        _folder._get_spec,  # type: ignore[attr-defined]
+        _folder._fill_cache,  # type: ignore[attr-defined]
         _path["find_spec"],
         _path["_get_spec"],
         _path["_path_hooks"],
         _path["_path_importer_cache"],
+        _source.__getattribute__,
+        _source.__setattr__,
+        _folder.__getattribute__,
     ]
 
 
