@@ -156,7 +156,7 @@ def sum_up(measured: Mapping[str, Figures], field: str) -> list[Row]:
             cells = spread(found, statistics.median)
             if cells:
                 count = sum(map(bool, found))
-                rows.append(([f"{count} imports on {version}, {words}: median"], cells))
+                rows.append(([f"{count} imports, {words}, {version}: median"], cells))
     return rows
 
 
@@ -169,7 +169,7 @@ def sum_up_commands(measured: Mapping[str, Figures]) -> list[Row]:
             found = [compare_sides(each.get(mode, {}), "wall") for each in programs]
             cells = spread(found, statistics.geometric_mean)
             if cells:
-                what = f"{len(found)} commands on {version}, {words}: geometric mean"
+                what = f"{len(found)} commands, {words}, {version}: geometric mean"
                 rows.append(([what], cells))
     return rows
 

@@ -65,7 +65,7 @@ def measure(tmp_path: Path, wheels: Path, run_python: RunPython) -> Any:
     def measure(*options: str) -> Measured:
         paths = [f"--work={tmp_path}", f"--output={folder}"]
         env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
-        argv = (BENCHMARKS, *options, *paths)
+        argv = (str(BENCHMARKS), *options, *paths)
         done = run_python(MAIN, *argv, env=env, timeout=LONG_TIMEOUT)
         file = folder / f"{sys.implementation.cache_tag}.json"
         figures = json.loads(file.read_text("utf-8")) if file.exists() else None

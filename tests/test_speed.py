@@ -270,8 +270,8 @@ def test_marked_tables_sum_the_workloads_up_and_the_words_around_them_stay(
     _, page, bundles, readme = write_pages(tmp_path, load, figures, "imports", "commands")
     table = (
         "|  | `overlay` |\n|---|---|\n"
-        "| 3 imports on 3.13, files in memory: median | 0.50 (0.25 to 1.00) |\n"
-        "| 3 imports on 3.13, no `.pyc` files: median | 0.50 (0.25 to 1.00) |\n"
+        "| 3 imports, files in memory, 3.13: median | 0.50 (0.25 to 1.00) |\n"
+        "| 3 imports, no `.pyc` files, 3.13: median | 0.50 (0.25 to 1.00) |\n"
     )
     expected = MARKED.replace("an old table\n", "{}\n")
     imports = expected.format("imports", table)
@@ -296,9 +296,7 @@ def test_commands_are_summed_up_by_their_geometric_means(tmp_path: Path, load: A
     commands = {"machine": FIGURES["machine"], "rounds": 2, "programs": programs}
     figures = {"workloads": {}, "commands": commands}
     whole, page, bundles, readme = write_pages(tmp_path, load, figures, "commands")
-    mean = (
-        "| 2 commands on 3.13, every `.pyc` file is there: geometric mean | 0.71 (0.50 to 1.00) |"
-    )
+    mean = "| 2 commands, every `.pyc` file is there, 3.13: geometric mean | 0.71 (0.50 to 1.00) |"
     assert f"{mean} 1.41 (1.00 to 2.00) | 2.00 (1.00 to 4.00) |\n" in page.read_text()
     assert f"{mean}\n" in readme.read_text()
     row = "| one, 3.13 | 3.1 | 0.7 | 2.00 (2.00 to 2.00) | 0.50 (0.50 to 0.50) |\n"
