@@ -17,6 +17,8 @@ the figures of other commands, sides and modes stay as they are. What takes long
     run          frozenfinder run, with that registry
     bundle       frozenfinder bundle, started by the bare interpreter, as the other files are
     zipapp, shiv, pex, pyinstaller
+
+The options of a side are those of the command that it is named for, such as `enable --fast-exit`.
 """
 
 import argparse
@@ -40,7 +42,7 @@ from environments import (
     remove_bytecode,
 )
 from measures import describe_machine, find_commands, load, write
-from sides import QUICK_END, Builder, Command
+from sides import BUNDLES, ENABLES, RUNS, Builder, Command
 
 from frozenfinder.bench import ProcessError, Usage, run, take_turns
 
@@ -105,17 +107,8 @@ app.add_url_rule("/", "index", lambda: "shop")
 }
 """What the commands work on."""
 
-OURS = (
-    "stock",
-    "enable",
-    f"enable {QUICK_END}",
-    "run",
-    f"run {QUICK_END}",
-    "bundle",
-    f"bundle {QUICK_END}",
-)
-PEERS = ("zipapp", "shiv", "pex", "pex --venv", "pyinstaller")
-SIDES = (*OURS, *PEERS)
+OURS = ("stock", *ENABLES, *RUNS, *BUNDLES)
+SIDES = (*OURS, *speed_page.COMMAND_PEERS)
 MODES = ("compiled", "no-pyc")
 SUFFIXES = (".pyz", ".shiv", ".pex")
 QUICK_ROUNDS = 3

@@ -79,17 +79,17 @@ WORKLOADS = {
     "black": Workload("import black", "black", ("--lay-out=blib2to3",)),
 }
 
-QUICK_END = "--fast-exit"
-"""The option that has a program end quickly."""
+ENABLES = ("enable", "enable --fast-exit")
+RUNS = ("run --fast-exit=off", "run", "run --fast-exit=hard")
+BUNDLES = ("bundle --fast-exit=off", "bundle")
+"""Each with the ends of a process that it offers; without an option it has its default."""
 
 SIDES = (
     "stock",
-    "enable",
-    f"enable {QUICK_END}",
+    *ENABLES,
     "overlay",
     "closed",
-    "run",
-    f"run {QUICK_END}",
+    *RUNS,
     "floor",
     "zip",
     "pyinstaller",

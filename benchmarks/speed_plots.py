@@ -13,7 +13,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from sides import QUICK_END
 from speed_page import IMPORT_SIDES, WHOLE_SIDES, compare_sides
 
 from frozenfinder.bench import Comparison
@@ -22,9 +21,10 @@ LOOKS = {
     "overlay": ("o", "#c2410c"),
     "closed": ("s", "#ea580c"),
     "enable": ("<", "#a16207"),
-    f"enable {QUICK_END}": (">", "#0d9488"),
-    "run": ("^", "#db2777"),
-    f"run {QUICK_END}": ("v", "#9333ea"),
+    "enable --fast-exit": (">", "#0d9488"),
+    "run --fast-exit=off": ("^", "#db2777"),
+    "run": ("v", "#9333ea"),
+    "run --fast-exit=hard": ("1", "#dc2626"),
     "floor": ("_", "#777b82"),
     "zip": ("D", "#0891b2"),
     "pyinstaller": ("X", "#2563eb"),
