@@ -164,7 +164,7 @@ class Build:
         return Command([sys.executable, *run, *self.make_stock().argv[1:]], {})
 
     def make_fast_exit(self) -> Command:
-        return self.make_run("--fast-exit")
+        return self.make_run("--fast-exit=hard")
 
     def make_floor(self) -> Command:
         file = self.folder / "floor.bin"
