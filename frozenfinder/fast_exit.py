@@ -14,6 +14,7 @@ not be: objects that are made after it are not hidden.
 `call` is for `run --fast-exit=hard`: it ends the process with `os._exit`, finalizers or not.
 """
 
+import _thread
 import atexit
 import gc
 import io
@@ -21,8 +22,7 @@ import os
 import sys
 from itertools import compress
 
-from frozenfinder.native.fixups import table
-from frozenfinder.runtime.system import environment
+from frozenfinder.runtime.system import IS_MAIN, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ _WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom, io.BufferedR
 """The file types that buffer output; a wrapper comes before the type that it wraps."""
 
 _FILES = frozenset({*_WRITERS, io.BufferedReader, io.FileIO})
-"""The types whose finalizers do nothing once the file is closed; not their subclasses."""
+"""The types whose finalizers do nothing once the file is closed, or if they read a descriptor that
+they do not own; not their subclasses."""
 
 _STANDARD = ("__stdin__", "__stdout__", "__stderr__")
 """The files of `sys` that CPython itself flushes and never closes."""
@@ -46,6 +47,9 @@ _MEMORY = frozenset({io.BytesIO, io.StringIO})
 _UNSEEN = frozenset({"sqlite3", "_dbm", "_gdbm"})
 """The modules whose types write when they are destroyed but have no `__del__`: SQLite's connections
 have one from 3.13 on."""
+
+_OWN = "frozenfinder.runtime.registry"
+"""The module of the open registry, whose finalizer only closes its descriptor."""
 
 _GENERATOR = type(each for each in "")
 
@@ -60,9 +64,18 @@ def prepare(installed: "Callable[[], list[Finder]]") -> None:
     Do nothing in a subinterpreter, as its memory is needed again, and in a second call.
     """
     without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
-    if table.interpreter == 0 and "fast-exit" not in without:
+    if _is_main() and "fast-exit" not in without:
         atexit.unregister(end)
         atexit.register(end, installed)
+
+
+def _is_main() -> bool:
+    if sys.version_info >= (3, 13):
+        return bool(getattr(_thread, IS_MAIN)())
+    # deferred: an extension module; before 3.13
+    import _xxsubinterpreters  # type: ignore[import-not-found]
+
+    return bool(_xxsubinterpreters.get_current() == _xxsubinterpreters.get_main())
 
 
 def end(installed: "Callable[[], list[Finder]]") -> None:
@@ -96,7 +109,9 @@ def _has_finalizer(base: type) -> bool:
     """Whether a class itself, without its bases, defines what happens to its objects at last."""
     namespace = _get_namespace(base)
     module = namespace.get("__module__")
-    return "__del__" in namespace or (type(module) is str and module in _UNSEEN)
+    if type(module) is not str:  # the program may set it to anything
+        module = ""
+    return module in _UNSEEN or ("__del__" in namespace and module != _OWN)
 
 
 def _is_finished(each: "Any") -> bool:
@@ -104,10 +119,19 @@ def _is_finished(each: "Any") -> bool:
     kind = type(each)
     if kind in _FILES:
         try:
-            return bool(each.closed)
+            return each.closed or _only_reads(each)
         except ValueError:  # it was detached from the file that it wrapped
             return False
     return kind in _MEMORY or (kind is _GENERATOR and each.gi_frame is None)
+
+
+def _only_reads(file: "Any") -> bool:
+    """Whether an open file holds nothing to write, and leaves its descriptor open."""
+    if type(file) is io.TextIOWrapper and type(file.buffer) is io.BufferedReader:
+        file = file.buffer
+    if type(file) is io.BufferedReader:
+        file = file.raw
+    return type(file) is io.FileIO and not file.closefd
 
 
 def _find_layers(file: "Any") -> "Iterator[Any]":

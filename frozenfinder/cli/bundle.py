@@ -58,8 +58,10 @@ def _add_ways(parser: Parser) -> None:
     )
     how.add_argument(
         "--fast-exit",
+        nargs="?",
         choices=("on", "off"),
         default="on",
+        const="on",
         help="end the program without the last garbage collections, unless an object is alive that "
         "has a finalizer to run (default: on)",
     )
