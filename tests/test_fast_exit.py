@@ -360,6 +360,47 @@ def test_processes_that_a_program_starts_end_as_it_does(
     assert done.stdout == expected.get(method, "hidden\n" * hides + last)
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_processes_of_closed_mode_end_as_the_program_asked(
+    fast: bool, registry: Path, python: Python, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""import frozenfinder
+if __name__ == '__main__':
+    frozenfinder.install({str(registry)!r}, mode='closed', fast_exit={fast})
+{CHILDREN["spawn"]}"""
+    )
+    assert python(script).stdout == "hidden\n" * fast + "child ended\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "hidden"),
+    [([], True), (["--fast-exit"], True), (["--fast-exit", "off"], False)],
+    ids=["", "on", "off"],
+)
+@pytest.mark.parametrize("entry", ["program", "program:main"])
+def test_a_bundle_hides_unless_it_is_off(
+    entry: str, options: list[str], hidden: bool, python: Python, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text(f"def main(): exec({TELL!r}, {{}})\n{TELL}")
+    bundle = tmp_path / "program.pyz"
+    command = ["-m", "frozenfinder", "bundle", "--quiet", "-o", str(bundle), *options]
+    python(*command, "--entry", entry, env={"PYTHONPATH": str(tmp_path)})
+    assert python("-I", "-S", bundle).stdout.splitlines()[:1] == ["hidden"] * hidden
+
+
+def test_a_process_that_only_imports_from_a_bundle_ends_as_always(
+    python: Python, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text("import sys\nprint(__spec__.loader is not None)")
+    bundle = tmp_path / "program.pyz"
+    command = ["-m", "frozenfinder", "bundle", "--quiet", "-o", str(bundle), "--entry", "program"]
+    python(*command, env={"PYTHONPATH": str(tmp_path)})
+    code = f"import sys; sys.path.insert(0, {str(bundle)!r})\nimport program\n{TELL}"
+    assert python("-I", "-S", "-c", code).stdout == "True\n"
+
+
 @pytest.mark.parametrize("kind", ["legacy", "isolated"])
 def test_a_subinterpreter_gives_its_memory_back(kind: str, registry: Path, python: Python) -> None:
     code = f"""
