@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from support.overlays import Tree
 from support.processes import Python
-from test_subinterpreters import PROLOGUE as INTERPRETERS
 
 BASE = ["-m", "frozenfinder", "run"]
 
@@ -403,13 +402,24 @@ def test_a_process_that_only_imports_from_a_bundle_ends_as_always(
 
 @pytest.mark.parametrize("kind", ["legacy", "isolated"])
 def test_a_subinterpreter_gives_its_memory_back(kind: str, registry: Path, python: Python) -> None:
-    code = f"""
-{INTERPRETERS}
-run_in_new({kind!r}, r'''
+    inner = f"""
+import sys
+sys.path[:] = {{sys.path!r}}
 import frozenfinder
 frozenfinder.install({str(registry)!r}, mode="closed", fast_exit=True)
 {TELL}
-''')
+"""
+    code = f"""
+import sys
+if sys.version_info >= (3, 13):
+    import _interpreters as interpreters
+    new = interpreters.create({kind!r})
+else:
+    import _xxsubinterpreters as interpreters
+    new = interpreters.create(isolated={kind == "isolated"})
+failure = interpreters.run_string(new, {inner!r}.replace("{{sys.path!r}}", repr(sys.path)))
+assert failure is None, failure.formatted
+interpreters.destroy(new)
 print("ended")
 """
     assert python("-c", code).stdout == "ended\n"
