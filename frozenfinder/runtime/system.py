@@ -279,6 +279,9 @@ is_owned = _find(RLock, "_is_owned")
 at_fork_reinit = _find(RLock, "_at_fork_reinit")
 """Releases an `RLock` in a forked child, whichever thread held it. 3.11 on."""
 
+IS_MAIN = "_is_main_interpreter"
+"""Of `_thread`: whether this is the main interpreter. 3.13 on."""
+
 INITIALIZING = "_initializing"
 """Of `ModuleSpec`: whether the module's body is still running. 3.11 on."""
 
