@@ -14,7 +14,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
-from support.overlays import FILES, Outcome, Tree
+from support.overlays import FILES, Tree
 from support.processes import Python
 from test_overlay import ALL, SHOW, same
 
@@ -204,7 +204,7 @@ REASONS = {
     ),
     "another size": (
         lambda path: path.write_text("VALUE = 'of another size'\n"),
-        "its source {!r} has 26 bytes, but was frozen with 50",
+        "its source {!r} has 26 bytes, but was frozen with 49",
     ),
 }
 
@@ -283,7 +283,7 @@ def test_hash_based_pycs_are_honoured(tree: Tree, mode: str, case: Frozen, after
             *("--path", tree.lib, "-o", tree.registry),
         )
         edit(path, case.later)
-        if after == "touched":
+        if after != "kept":  # or else no time shows an edit to a timestamp either
             os.utime(path, (1_234_567_890, 1_234_567_890))
         content = pyc.read_bytes()
         if after == "its .pyc removed":
@@ -388,7 +388,6 @@ def test_a_link_on_the_way_to_a_frozen_folder_is_followed(tree: Tree) -> None:
     same(tree, M, served=1, path=link)
     (tree.root / "link").unlink()
     (tree.root / "link").symlink_to("second")
-    set_times(tree.root / "second", 1)
     same(tree, M, served=0, path=link)
     same(tree, SHOW + "show('pkg', 'pkg.sub')", served=2, path=link)
 
@@ -512,10 +511,6 @@ print(finder.served, listed)
     assert tree.run(code).output == "3 []"
     (tree.lib / "new").mkdir()
     assert tree.run(code).output == f"3 {[str(tree.lib)]}"
-
-
-def outcome(tree: Tree, code: str) -> Outcome:
-    return tree.run(code)
 
 
 def test_an_entry_without_a_state_has_its_folder_listed(tree: Tree) -> None:

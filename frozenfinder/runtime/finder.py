@@ -201,8 +201,8 @@ class FrozenFinder(ServingFinder):
         lock = self.lock
         # within an import that lasts, a directory is looked at again after a second
         period = lock.generation + int(monotonic()) * _GENERATIONS if lock.held() else 0
-        location = self._roots.locate(entry, path, period)
-        check_fresh(entry, location)
+        location, in_place = self._roots.locate(entry, path, period)
+        check_fresh(entry, location, in_place)
         self._roots.settle()
         loader: "FrozenLoader | ExtensionFileLoader"
         if entry.kind == "source":
@@ -244,12 +244,13 @@ class FrozenFinder(ServingFinder):
         self._roots.invalidate()
 
 
-def check_fresh(entry: FrozenEntry, location: str) -> None:
+def check_fresh(entry: FrozenEntry, location: str, in_place: bool = True) -> None:
     """Bypass unless what is at `location` is the frozen source, or any extension module.
 
     Costs one `stat`. It shows that a source is unchanged if its size and mtime are the frozen ones,
-    as they show it to stock for a `.pyc`. If only the size is, or times say nothing, the source is
-    read, and hashed at more than a gigabyte in a second.
+    as they show it to stock for a `.pyc`, and if it is `in_place`: in the frozen folder. If only
+    the size is, or times say nothing, the source is read, and hashed at more than a gigabyte in a
+    second.
     """
     try:
         status = syscalls.stat(location)
@@ -265,7 +266,8 @@ def check_fresh(entry: FrozenEntry, location: str) -> None:
             f"its source {location!r} has {size} bytes, but was frozen with {entry.source_size}"
         )
     if (
-        entry.mtime != int(status.st_mtime) & 0xFFFFFFFF
+        not in_place
+        or entry.mtime != int(status.st_mtime) & 0xFFFFFFFF
         or entry.check != "time"
         or _imp.check_hash_based_pycs == "always"
     ):

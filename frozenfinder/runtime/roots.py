@@ -173,8 +173,13 @@ class Roots:
         """Forget the listings of directories; costs the same for any number."""
         self._directories = {}
 
-    def locate(self, entry: "FrozenEntry", path: "Iterable[str] | None", period: int) -> str:
+    def locate(
+        self, entry: "FrozenEntry", path: "Iterable[str] | None", period: int
+    ) -> "tuple[str, bool]":
         """The file of `entry`, as the stock search over `path` spells it.
+
+        And whether its folder is the frozen one, unchanged: another has other files, which may have
+        the same times.
 
         `path` is None for `sys.path`. Bypass if the search might end elsewhere. Costs one `stat` of
         each directory on the way that was not looked at in this `period` (0: one of this call
@@ -190,9 +195,10 @@ class Roots:
         top = self._find_top(entry, home, sys.path if path is None else path, period)
         location = f"{top}{SEPARATOR}{entry.path.replace('/', SEPARATOR)}"
         directory = self._directory(location[: -len(file) - 1], period)
-        if not entry.state or directory.state != entry.state:
-            self._check_rivals(directory, file, entry.is_package, period)
-        return location
+        if directory.state == entry.state != 0:
+            return location, True
+        self._check_rivals(directory, file, entry.is_package, period)
+        return location, False
 
     def _find_top(  # noqa: C901  # the search as PathFinder has it, in one piece
         self,
