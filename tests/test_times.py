@@ -45,6 +45,9 @@ def set_times(folder: Path, seconds: int) -> None:
         os.utime(path, (seconds, seconds))
 
 
+SECOND = 1_000_000_000
+
+
 def edit(path: Path, text: str = SAME_SIZE) -> None:
     """Replace a file's content by one of the same size, and keep its time."""
     before = path.stat()
@@ -189,12 +192,31 @@ def test_the_time_of_a_reproducible_build_is_not_trusted(
     same(tree, "sys.dont_write_bytecode = True\n" + M, served=0)
 
 
-def test_an_edit_that_keeps_size_and_time_is_as_little_seen_as_by_stock(tree: Tree) -> None:
-    os.utime(tree.lib / "m.py", (1_600_000_000, 1_600_000_000))
+@pytest.mark.parametrize(
+    ("time_ns", "moved"),
+    [(1_600_000_000 * SECOND, False), (1_600_000_000 * SECOND + 1, True)],
+    ids=["in the frozen folder", "set by the kernel"],
+)
+def test_an_edit_that_keeps_size_and_time_is_as_little_seen_as_by_stock(
+    tree: Tree, time_ns: int, moved: bool
+) -> None:
+    os.utime(tree.lib / "m.py", ns=(time_ns, time_ns))
     tree.python("-m", "compileall", "-q", tree.lib)
     tree.freeze()
+    if moved:
+        tree.write({"another.py": ""})
     edit(tree.lib / "m.py")
     same(tree, M, served=1)
+
+
+def test_an_edit_that_keeps_size_and_a_time_set_by_a_tool_is_seen_in_another_folder(
+    tree: Tree,
+) -> None:
+    os.utime(tree.lib / "m.py", (1_600_000_000, 1_600_000_000))
+    tree.freeze()
+    tree.write({"another.py": ""})
+    edit(tree.lib / "m.py")
+    same(tree, "sys.dont_write_bytecode = True\n" + M, served=0)
 
 
 REASONS = {

@@ -280,9 +280,9 @@ def check_fresh(entry: FrozenEntry, location: str, in_place: bool = True) -> Non
     """Bypass unless what is at `location` is the frozen source, or any extension module.
 
     Costs one `stat`. It shows that a source is unchanged if its size and mtime are the frozen ones,
-    as they show it to stock for a `.pyc`, and if it is `in_place`: in the frozen folder. If only
-    the size is, or times say nothing, the source is read, and hashed at more than a gigabyte in a
-    second.
+    as they show it to stock for a `.pyc`. A time that a tool may have set shows it only `in_place`:
+    in the frozen folder. If only the size is the same, or the time says nothing, the source is
+    read, and hashed at more than a gigabyte in a second.
     """
     try:
         status = syscalls.stat(location)
@@ -297,10 +297,10 @@ def check_fresh(entry: FrozenEntry, location: str, in_place: bool = True) -> Non
         raise Bypass(
             f"its source {location!r} has {size} bytes, but was frozen with {entry.source_size}"
         )
+    check = entry.check
     if (
-        not in_place
-        or entry.mtime != int(status.st_mtime) & 0xFFFFFFFF
-        or entry.check != "time"
+        entry.mtime != int(status.st_mtime) & 0xFFFFFFFF
+        or (check != "time" and (check != "place" or not in_place))
         or _imp.check_hash_based_pycs == "always"
     ):
         _check_content(entry, location, status.st_size)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Table: TypeAlias = Literal["bootstrap", "app", "stdlib", "test"]
     Anchor: TypeAlias = Literal["stdlib", "prefix", "registry", "absolute"]
     Kind: TypeAlias = Literal["source", "sourceless", "extension", "namespace", "excluded", "data"]
-    Check: TypeAlias = Literal["time", "content", "never"]
+    Check: TypeAlias = Literal["time", "place", "content", "never"]
 
 # Type comments: an annotation of a module's name would run in every boot.
 
@@ -74,7 +74,7 @@ PACKAGE, TEXT, LAY_OUT = 1, 2, 4
 CHECK_SHIFT = 3  # of two bits
 
 # what shows that a source is still the frozen one, in the order of the numbers
-CHECKS = ("time", "content", "never", "never")  # type: tuple[Check, ...]
+CHECKS = ("time", "content", "never", "place")  # type: tuple[Check, ...]
 
 
 def digest(data: "bytes | memoryview") -> int:
@@ -241,7 +241,9 @@ class FrozenEntry:
     imported. `text_offset`, `text_size` and `text_digest` locate the embedded source, or the parcel
     of an embedded extension module; the size is -1 without one. Offsets and sizes are in bytes.
     A source that is not embedded has a digest, too. `check` says what shows that the source is
-    still this one: an equal "time" (or else its content), only its "content", or nothing ("never").
+    still this one: an equal "time", an equal time in the same "place" (the folder has this
+    `state`), or only its "content"; else nothing does ("never"). If the time is another one, the
+    content decides.
     `state` is the folder's while nothing in it was preferred to the file, as from `read_state`.
     """
 

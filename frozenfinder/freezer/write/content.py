@@ -23,6 +23,10 @@ from .output import Frozen
 from .previous import Previous
 from .states import States
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from frozenfinder.runtime.layout import Check
+
 Progress = Callable[[int, int, str], object]
 
 
@@ -242,7 +246,6 @@ class Content:
     def _entry(self, module: Module, mtime: int = 0, size: int = 0) -> FrozenEntry:
         self.clamped += mtime > self._latest
         mtime = min(mtime, self._latest)
-        timeless = module.kind == "source" and says_nothing(mtime, self._epoch)
         has_state = self._epoch is None and module.kind in OVERLAY_KINDS
         return FrozenEntry(
             module.name,
@@ -255,9 +258,17 @@ class Content:
             path=module.path,
             mtime=mtime,
             source_size=size,
-            check="content" if timeless else "time",
+            check=self._find_check(module, mtime),
             state=self._states.read(module) if has_state else 0,
         )
+
+    def _find_check(self, module: Module, mtime: int) -> Check:
+        """What the time of a source shows; the kernel does not give times of whole seconds."""
+        if module.kind != "source":
+            return "time"
+        if says_nothing(mtime, self._epoch):
+            return "content"
+        return "time" if os.stat(module.location).st_mtime_ns % 1_000_000_000 else "place"
 
     def _file_entry(self, file: DataFile, mtime: int, size: int) -> FrozenEntry:
         return FrozenEntry(
