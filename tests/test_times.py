@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -22,7 +23,6 @@ from frozenfinder import Registry
 from frozenfinder.freezer import Manifest, Module, discover, freeze
 from frozenfinder.freezer.compile.compiler import Compiler, Task
 from frozenfinder.freezer.plan import Root
-from frozenfinder.freezer.write import states
 from frozenfinder.freezer.write.states import States
 from frozenfinder.runtime.layout import FrozenEntry
 from frozenfinder.runtime.system import STATE
@@ -219,9 +219,14 @@ def test_an_edit_that_keeps_size_and_a_time_set_by_a_tool_is_seen_in_another_fol
     same(tree, "sys.dont_write_bytecode = True\n" + M, served=0)
 
 
+def edit_and_touch(path: Path) -> None:
+    edit(path)
+    os.utime(path, (1, 1))
+
+
 REASONS = {
     "other content": (
-        lambda path: os.utime(path, (edit(path), 1)[1:] * 2),
+        edit_and_touch,
         "its source {!r} has other content than when it was frozen",
     ),
     "another size": (
@@ -243,7 +248,6 @@ def test_the_reason_says_what_changed(
 
 
 def test_a_source_that_cannot_be_read_is_left_to_stock(tree: Tree) -> None:
-    """An audit hook cannot make stock's own reading fail in the same way; it sees one reading."""
     tree.freeze()
     os.utime(tree.lib / "m.py", (1, 1))
     code = """
@@ -414,6 +418,33 @@ def test_a_link_on_the_way_to_a_frozen_folder_is_followed(tree: Tree) -> None:
     same(tree, SHOW + "show('pkg', 'pkg.sub')", served=2, path=link)
 
 
+def test_a_folder_that_was_moved_is_found_by_another_spelling_no_more(tree: Tree) -> None:
+    """The link still means the folder that was frozen; the registry's root is another one."""
+    make_releases(tree)
+    code = f"""
+import os
+sys.path[0] = {str(tree.root / "link")!r}
+import pkg
+os.rename('lib', 'old')
+os.rename('second', 'lib')
+os.symlink('old', 'new')
+os.replace('new', 'link')
+show('m', 'pkg.sub')
+os.rename('lib', 'second')
+os.rename('old', 'lib')
+os.symlink('lib', 'new')
+os.replace('new', 'link')
+"""
+    same(tree, SHOW + code, served=1, path="")
+
+
+def test_a_folder_that_was_frozen_by_two_names_is_found_by_either(tree: Tree) -> None:
+    (tree.root / "link").symlink_to("lib")
+    tree.freeze("--path", str(tree.root / "link"))
+    for path in (tree.lib, tree.root / "link"):
+        same(tree, M, served=1, path=str(path))
+
+
 def test_a_current_folder_that_is_replaced_is_another(tree: Tree) -> None:
     make_releases(tree)
     code = """
@@ -510,9 +541,9 @@ def test_a_state_that_another_change_might_share_is_not_recorded(
         st_dev = st_ino = 1
 
     setattr(Status, STATE, state)
-    monkeypatch.setattr(states.os, "stat", lambda _: Status)
-    monkeypatch.setattr(states.time, "time_ns", lambda: state + age)
-    monkeypatch.setattr(states.time, "sleep", lambda _: None)
+    monkeypatch.setattr(os, "stat", lambda _: Status)
+    monkeypatch.setattr(time, "time_ns", lambda: state + age)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     assert States([]).read(make_module(tree.lib)) == (state if recorded else 0)
 
 

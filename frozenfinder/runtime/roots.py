@@ -264,7 +264,7 @@ class Roots:
         if home is None:
             home = self._directory(root, period)
         identity = self._directory(top, period).identity
-        if identity != home.identity or top in self.directories:
+        if identity != home.identity:
             return None
         home = self._directory(root, period)
         return top if identity == home.identity is not None else None
