@@ -159,12 +159,13 @@ class Build:
     def make_closed(self) -> Command:
         return self._installed("closed")
 
-    def make_run(self, *options: str) -> Command:
-        run = ["-m", "frozenfinder", "run", str(self.registry), "--mode=closed", *options]
+    def make_run(self, fast_exit: str = "off") -> Command:
+        options = ["--mode=closed", f"--fast-exit={fast_exit}"]
+        run = ["-m", "frozenfinder", "run", str(self.registry), *options]
         return Command([sys.executable, *run, *self.make_stock().argv[1:]], {})
 
     def make_fast_exit(self) -> Command:
-        return self.make_run("--fast-exit=hard")
+        return self.make_run("on")
 
     def make_floor(self) -> Command:
         file = self.folder / "floor.bin"
