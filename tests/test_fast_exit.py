@@ -275,6 +275,18 @@ a = A()
     assert (fast.stdout, fast.stderr) == ("hidden\n", "")
 
 
+def test_an_audit_hook_may_forbid_the_look(registry: Path, python: Python) -> None:
+    code = """
+import sys
+def hook(event, _):
+    if event == 'gc.get_objects':
+        raise RuntimeError('forbidden')
+sys.addaudithook(hook)
+"""
+    done = python(*BASE, registry, "-c", TELL + code)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 # -- who asks for it, and where it is off
 
 PROGRAM = f"import frozenfinder, sys\n{TELL}"
