@@ -290,7 +290,7 @@ at_fork_reinit = _find(RLock, "_at_fork_reinit")
 """Releases an `RLock` in a forked child, whichever thread held it. 3.11 on."""
 
 IS_MAIN = "_is_main_interpreter"
-"""Of `_thread`: whether this is the main interpreter. 3.13 on."""
+"""Of `_thread`: whether this is the main interpreter; since 3.12.1. 3.12 on."""
 
 INITIALIZING = "_initializing"
 """Of `ModuleSpec`: whether the module's body is still running. 3.11 on."""
