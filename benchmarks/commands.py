@@ -70,7 +70,7 @@ PROGRAMS = {
         "Django", "django-admin", ("check", "--settings=settings"), ("django",), ("django",)
     ),
     "flask": Program("Flask", "flask", ("--app", "shop", "routes")),
-    "pip": Program("pip", "pip", ("list",), (), ("pip",)),
+    "pip": Program("pip", "pip", ("list", "--path", "packages"), (), ("pip",)),
     "sphinx-build": Program(
         "Sphinx",
         "sphinx-build",
@@ -100,6 +100,7 @@ import flask
 app = flask.Flask(__name__)
 app.add_url_rule("/", "index", lambda: "shop")
 """,
+    "packages/shop-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: shop\nVersion: 1\n",
     "source/conf.py": "project = 'shop'\n",
     "source/index.rst": "Shop\n====\n\nWords, *more* words.\n",
     "mkdocs.yml": "site_name: shop\n",
