@@ -18,6 +18,7 @@ use the same file; the slower thread closes its own.
 import os
 import sys
 
+from frozenfinder.runtime.layout import find_piece
 from frozenfinder.runtime.system import environment, raise_number
 from frozenfinder.trust import find_sha256
 
@@ -27,8 +28,10 @@ from .parcel import unpack_parcel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
+    from frozenfinder.errors import RegistryError
     from frozenfinder.runtime.layout import FrozenEntry
     from frozenfinder.runtime.registry import Registry
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 
 _HASH_MODULES = ("_hashlib", "_sha2", "_sha256")
+_PIECE = 1 << 18  # bytes that are hashed and written at once: they stay in the processor's cache
 
 
 class Extractor:
@@ -71,14 +75,15 @@ class Extractor:
         parcel, own = self._find_parcel(entry)
         module = _EmbeddedFile(self.registry, own, entry)
         libraries = [
-            _EmbeddedFile(self.registry, file, self._find_library(file))
+            _EmbeddedFile(self.registry, file)
             for file in parcel.files
             if file.is_library and file is not own
         ]
         try:
-            for library in libraries:
-                _let_load_from(os.path.dirname(self._provide(parcel, library)))
-            return self._provide(parcel, module), own.digest
+            *beside, path = self._provide(parcel, [*libraries, module])
+            for each in beside:
+                _let_load_from(os.path.dirname(each))
+            return path, own.digest
         except UnusableError as error:
             reason = str(error)
         except OSError as error:
@@ -98,28 +103,19 @@ class Extractor:
         complaint = f"the parcel of entry {entry.name!r} does not list {entry.path!r}"
         raise registry.error(complaint, entry.name, offset)
 
-    def _find_library(self, file: "ParcelFile") -> "FrozenEntry":
-        """The entry of a library: a data file, or a module that others load as a library."""
-        registry = self.registry
-        folder, _, name = file.path.rpartition("/")
-        module = f"{folder}/{name.partition('.')[0]}".lstrip("/").replace("/", ".")
-        for entry in (registry.find_file(file.path), registry.find_entry(module)):
-            if entry is not None and entry.path == file.path:
-                return entry
-        raise registry.error(
-            f"a parcel lists the library {file.path!r}, which the registry does not contain; "
-            "freeze it again"
-        )
-
-    def _provide(self, parcel: "Parcel", source: "_EmbeddedFile") -> str:
+    def _provide(self, parcel: "Parcel", sources: "list[_EmbeddedFile]") -> "list[str]":
         cache = self._cache
         if cache is None:
             raise UnusableError("no home directory was found for the cache")
-        path = cache.locate(parcel, source.file)
-        if path not in self._verified or not os.path.lexists(path):  # it may have been pruned
-            cache.provide(parcel, source.file, source)
-            self._verified.add(path)
-        return path
+        paths = [cache.locate(parcel, source.file) for source in sources]
+        wanted = [
+            (source.file, source)
+            for path, source in zip(paths, sources, strict=True)
+            if path not in self._verified or not os.path.lexists(path)  # it may have been pruned
+        ]
+        if wanted:
+            self._verified.update(cache.provide(parcel, wanted))
+        return paths
 
     def _hold(
         self,
@@ -158,42 +154,94 @@ class Extractor:
 
 
 class _EmbeddedFile:
-    """A file of a module's parcel, as it is in the registry."""
+    """A file of a module's parcel, as it is in the registry.
 
-    def __init__(self, registry: "Registry", file: "ParcelFile", entry: "FrozenEntry") -> None:
+    `entry` is that of the module itself; the entry of a library is found when it is needed.
+    """
+
+    def __init__(
+        self, registry: "Registry", file: "ParcelFile", entry: "FrozenEntry | None" = None
+    ) -> None:
         self.file = file
         self._registry = registry
         self._entry = entry
+        self._sha256: "Callable[[], Any] | None" = None
 
     def prepare(self) -> None:
-        """Import the module that computes a SHA-256, if it is needed."""
-        if self._entry.name not in _HASH_MODULES:
-            find_sha256()
+        """Find the entry, and import the module that computes a SHA-256 if it is needed."""
+        if not self._computes_digests():
+            self._sha256 = find_sha256()
 
-    def read(self) -> memoryview:
-        """The registry's bytes; RegistryError if they do not match the parcel."""
-        registry = self._registry
-        data = registry.read_blob(self._entry)
-        if len(data) != self.file.size or not self.matches([data]):
-            raise registry.error(
-                f"file {self.file.path!r} differs from its parcel, expected {self.file.size} bytes "
-                f"with SHA-256 {self.file.digest}; freeze it again"
-            )
-        return data
+    def read(self) -> "Iterator[bytes | memoryview]":
+        """The registry's bytes in pieces; RegistryError, after the last one, if they are not those
+        of the parcel.
+
+        Only the parcel's digest is computed: it is stronger than the registry's own.
+        """
+        registry, entry, file = self._registry, self._find_entry(), self.file
+        if self._computes_digests():
+            data = registry.read_blob(entry)
+            if len(data) != file.size:
+                raise self._differs()
+            yield data
+            return
+        if entry.size != file.size:
+            raise self._differs()
+        computed = (self._sha256 or find_sha256())()
+        begin = find_piece(
+            registry.header,
+            registry.path,
+            "blobs",
+            entry.offset,
+            entry.size,
+            f"entry {entry.name!r}",
+        )
+        for at in range(begin, begin + entry.size, _PIECE):
+            piece = registry.read_unchecked(at, min(_PIECE, begin + entry.size - at))
+            computed.update(piece)
+            yield piece
+        if computed.hexdigest() != file.digest:
+            registry.read_blob(entry)  # it says so if the registry is damaged
+            raise self._differs()
+
+    def _differs(self) -> "RegistryError":
+        return self._registry.error(
+            f"file {self.file.path!r} differs from its parcel, expected {self.file.size} bytes "
+            f"with SHA-256 {self.file.digest}; freeze it again"
+        )
 
     def is_loadable(self) -> bool:
         """Whether it is a library (for Linux), and not a data file."""
-        return bytes(self._registry.read_blob(self._entry)[:4]) == b"\x7fELF"
+        return bytes(self._registry.read_blob(self._find_entry())[:4]) == b"\x7fELF"
 
     def matches(self, pieces: "Iterable[bytes | memoryview]") -> bool:
         """Whether these pieces together have the digest that the parcel lists."""
-        if self._entry.name in _HASH_MODULES:
-            return b"".join(pieces) == self._registry.read_blob(self._entry)
-        computed = find_sha256()()
+        if self._computes_digests():
+            return b"".join(pieces) == self._registry.read_blob(self._find_entry())
+        computed = (self._sha256 or find_sha256())()
         for piece in pieces:
             computed.update(piece)
         digest: str = computed.hexdigest()
         return digest == self.file.digest
+
+    def _computes_digests(self) -> bool:
+        return self._find_entry().name in _HASH_MODULES
+
+    def _find_entry(self) -> "FrozenEntry":
+        """The entry of the file: a library is a data file, or a module that others load as one."""
+        if self._entry is not None:
+            return self._entry
+        registry, path = self._registry, self.file.path
+        folder, _, name = path.rpartition("/")
+        module = f"{folder}/{name.partition('.')[0]}".lstrip("/").replace("/", ".")
+        for entry in (registry.find_file(path), registry.find_entry(module)):
+            if entry is not None and entry.path == path:
+                self._entry = entry
+                return entry
+        raise registry.error(
+            f"a parcel lists the library {path!r}, which the registry does not contain; "
+            "freeze it again"
+        )
 
 
 class _MemoryFiles:
@@ -233,11 +281,12 @@ class _MemoryFiles:
 
     def _make(self, source: _EmbeddedFile) -> int:
         """A descriptor of a new file with that content, with a number that no file here had."""
-        view = source.read()
         descriptor = os.memfd_create(source.file.path.rpartition("/")[2][:200])
         try:
-            while view:
-                view = view[os.write(descriptor, view) :]
+            for piece in source.read():
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(descriptor, view) :]
         except BaseException:
             os.close(descriptor)
             raise

@@ -450,7 +450,7 @@ class Registry:
         # deferred: only needed to pin a registry
         from frozenfinder.trust import check_sha256, check_signature
 
-        data = self.read_all()
+        data = self.read_unchecked()
         if sha256 is not None:
             check_sha256(data, sha256, self.path)
         if verify_key is not None:
@@ -470,15 +470,22 @@ class Registry:
         for each in (self._index_window, self._blob_window, self._boot_window):
             each.narrow(window)
 
-    def read_all(self) -> bytes:
-        """All bytes of the registry, not checked against digests; RegistryError."""
-        size = self.header.size
+    def read_unchecked(self, offset: int = 0, size: "int | None" = None) -> bytes:
+        """The `size` bytes at `offset`, by default all, which the caller has to check.
+
+        RegistryError if they cannot be read, or there are fewer.
+        """
+        if size is None:
+            size = self.header.size
         try:
-            data = self._source.read(0, size)
+            self._source.recover(self._head[: layout.HEADER_SIZE])
+            data = self._source.read(offset, size)
         except OSError as error:
-            raise self._unreadable("the whole", 0, error) from error
+            raise self._unreadable("the content", offset, error) from error
         if len(data) < size:
-            raise self.error(f"has {len(data)} bytes, its header says {size}")
+            raise self.error(
+                f"has {offset + len(data)} bytes, its header says {self.header.size}", offset=offset
+            )
         return data
 
     def _section(self, name: str) -> bytes:
