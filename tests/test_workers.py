@@ -3,6 +3,7 @@
 import os
 import time
 from _thread import get_ident
+from functools import partial
 from threading import Barrier
 
 import pytest
@@ -20,8 +21,11 @@ def processors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_results_are_in_the_order_of_the_functions(processors: int) -> None:
-    delays = [0.02, 0.0, 0.01, 0.0, 0.0]
-    assert call_all([lambda at=at: time.sleep(delays[at]) or at for at in range(5)]) == [*range(5)]
+    def dawdle(number: int) -> int:
+        time.sleep(0.02 / (number + 1))
+        return number
+
+    assert call_all([partial(dawdle, number) for number in range(5)]) == [*range(5)]
 
 
 def test_no_function_has_no_result() -> None:
@@ -67,9 +71,8 @@ def test_after_an_exception_no_other_function_is_begun(processors: int) -> None:
         time.sleep(0.01)
         raise KeyError(number)
 
-    functions = [lambda number=number: fail(number) for number in range(20)]
     with pytest.raises(KeyError) as caught:
-        call_all(functions)
+        call_all([partial(fail, number) for number in range(20)])
     assert caught.value.args[0] in begun
     assert len(begun) <= processors
 

@@ -1,6 +1,7 @@
 """`Marks`: which files were verified, and how to see that they are unchanged.
 
-A mark is a line with a file's SHA-256 and its status: device, inode, size, mtime and ctime. Each
+A mark is a line with a file's SHA-256 (or another label that says what was verified, without
+spaces) and its status: device, inode, size, mtime and ctime. Each
 write to a file sets its ctime, as do a new owner, new permissions and a second name; no call can
 set it to a chosen value. So a file that matches its mark is unchanged since it was verified.
 
@@ -16,6 +17,7 @@ Rules
 
 import os
 import time
+from errno import EINVAL, EROFS
 
 from .folder import OPEN_FLAGS, is_own_file
 
@@ -52,7 +54,7 @@ class Marks:
         if not settled or line != _line(digest, before) or not hasattr(os, "geteuid"):
             return
         try:
-            os.fsync(descriptor)
+            _force(descriptor)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS
             marks = os.open(self._path, flags, 0o600)
             try:
@@ -81,6 +83,15 @@ class Marks:
         except OSError:
             pass
         return set()
+
+
+def _force(descriptor: int) -> None:
+    """Force a file's content to the disk; OSError. A file system that cannot be written has it."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (EINVAL, EROFS):
+            raise
 
 
 def _line(digest: str, status: os.stat_result) -> str:

@@ -61,6 +61,7 @@ class _File:
     __slots__ = (
         "_opened",
         "_position",
+        "_sealed",
         "_successors",
         "base",
         "distrust",
@@ -74,6 +75,7 @@ class _File:
         self.base = base
         self._opened: "_Opened" = (0, -1, (0, 0))
         self._successors: "dict[int, _Opened]" = {}
+        self._sealed: "tuple[int, ...] | None" = None
         self._position = _allocate_lock()  # guards the file position where there is no pread
         descriptor, status = self._open()
         self._opened = (0, descriptor, (status.st_dev, status.st_ino))
@@ -164,7 +166,9 @@ class _File:
             distrust = _find_distrust(status, self.path)
             if distrust is not None and self.distrust is None:
                 raise RegistryTrustError(distrust, path=self.path)
-            if self._read(descriptor, 0, len(header)) != header:
+            if self._read(descriptor, 0, len(header)) != header or (
+                self._sealed is not None and self._sealed != _identify(status)
+            ):
                 raise RegistryError(
                     f"registry {self.path!r} was replaced on disk after the program closed its "
                     "descriptor; restart the program",
@@ -177,6 +181,13 @@ class _File:
         finally:
             if descriptor >= 0:  # it cannot be used, or another thread was faster
                 close(descriptor)
+
+    def fileno(self) -> "int | None":
+        return self._opened[1]
+
+    def seal(self) -> None:
+        """From now on, `recover` takes the same file only if it is unchanged. OSError."""
+        self._sealed = _identify(syscalls.fstat(self._opened[1]))
 
     def close(self) -> None:
         opened = self._opened
@@ -195,6 +206,17 @@ def _is_open(opened: "_Opened") -> bool:
     except OSError:
         return False
     return (status.st_dev, status.st_ino) == identity
+
+
+def _identify(status: "stat_result") -> "tuple[int, ...]":
+    """What changes with the file or its content: each write sets the ctime."""
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
 
 
 class _Memory:
@@ -219,6 +241,12 @@ class _Memory:
         return self.size
 
     def recover(self, header: bytes) -> None:
+        pass
+
+    def fileno(self) -> "int | None":
+        return None
+
+    def seal(self) -> None:
         pass
 
     def close(self) -> None:
@@ -315,7 +343,7 @@ class Registry:
     `path` is absolute and `header` is a `layout.Header`. `roots` has (anchor, path) pairs; the
     `root` of an entry is an index into it. `mismatch` says why this interpreter may not run the
     code, and `distrust` why other users could have put code into it; each is None if there is no
-    such reason. `pinned` says that it is in memory, unchanged since it was checked.
+    such reason. `pinned` says that it was checked, and that no other user can change it since then.
     """
 
     pinned = False
@@ -441,23 +469,34 @@ class Registry:
         return RegistryTrustError(str(self.distrust), path=self.path)
 
     def pin(self, *, sha256: "str | None" = None, verify_key: "str | None" = None) -> "Registry":
-        """The same registry in memory, where nobody can change it, after all of it was checked.
+        """The same registry after all of it was checked, where no other user can change it.
 
         `sha256` is the digest that its bytes must have, and `verify_key` the Ed25519 public key
-        that it must be signed with: each 32 bytes in hexadecimal. RegistryTrustError, ValueError
-        (not hexadecimal), RegistryError (unreadable). Costs a read of the whole file.
+        that it must be signed with: each 32 bytes in hexadecimal. It is in memory, unless the user
+        has a file that is unchanged since its check (`native.pins`). RegistryTrustError, ValueError
+        (not hexadecimal), RegistryError (unreadable). The first time costs a read of the file.
         """
         # deferred: only needed to pin a registry
-        from frozenfinder.trust import check_sha256, check_signature
+        from frozenfinder.native.pins import check_pins
 
-        data = self.read_unchecked()
-        if sha256 is not None:
-            check_sha256(data, sha256, self.path)
-        if verify_key is not None:
-            check_signature(data, verify_key, self.path)
-        pinned = type(self)(_Memory(data, self.path, self.modified_ns, self.reopens))
+        source = self._source
+        data = check_pins(self, sha256, verify_key)
+        if data is None:
+            source.seal()
+        else:
+            source = _Memory(data, self.path, self.modified_ns, self.reopens)
+        pinned = type(self)(source)
         pinned.pinned = True
         return pinned
+
+    def fileno(self) -> "int | None":
+        """The descriptor of the open file; None in memory."""
+        return self._source.fileno()
+
+    @property
+    def offset(self) -> int:
+        """Where the registry begins in its file, in bytes."""
+        return self._source.base
 
     # -- reading
 
