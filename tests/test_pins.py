@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.processes import RunPython
@@ -15,6 +16,7 @@ from frozenfinder.errors import RegistryError, RegistryTrustError
 from frozenfinder.freezer import Manifest, discover, freeze
 from frozenfinder.native import marks
 from frozenfinder.native.marks import MARKS
+from frozenfinder.native.pins import RememberedFile
 from frozenfinder.runtime.registry import Registry
 
 # each piece is larger than all that opening and one look-up read
@@ -46,10 +48,21 @@ class Pinned:
         """Whether it can be pinned without being read into memory."""
         registry = self.pin(path, **pins)
         assert registry.pinned
-        entry = registry.find_entry("served_by_pins")
-        assert entry is not None
         assert eval_value(registry) == 1
-        return registry.fileno() is not None
+        return is_in_place(registry)
+
+
+def is_in_place(registry: Registry) -> bool:
+    """Whether it is read from its file, and not in memory."""
+    source: object = registry._source
+    return isinstance(source, RememberedFile)
+
+
+def number_of(registry: Registry) -> int:
+    """The descriptor of its file."""
+    source: Any = registry._source
+    number: int = source.descriptor if isinstance(source, RememberedFile) else source._opened[1]
+    return number
 
 
 def eval_value(registry: Registry) -> object:
@@ -88,7 +101,7 @@ def test_the_second_start_reads_the_file_in_place(
 
 def test_a_remembered_registry_equals_one_in_memory(pinned: Pinned) -> None:
     first, second = pinned.pin(), pinned.pin()
-    assert (first.fileno() is None, second.fileno() is None) == (True, False)
+    assert [is_in_place(each) for each in (first, second)] == [False, True]
     assert first == second
     assert second != Registry.open(pinned.path)
     assert second.distrust is None
@@ -153,13 +166,13 @@ def test_a_file_behind_a_link_is_remembered(pinned: Pinned) -> None:
 
 def test_a_registry_without_a_pin_is_in_memory(pinned: Pinned) -> None:
     for _ in range(2):
-        assert Registry.open(pinned.path).pin().fileno() is None
+        assert not is_in_place(Registry.open(pinned.path).pin())
     assert not pinned.cache.exists()
 
 
 def test_a_registry_in_memory_is_not_remembered(pinned: Pinned) -> None:
     for _ in range(2):
-        assert Registry.from_bytes(PLAIN).pin(sha256=PINNED).fileno() is None
+        assert not is_in_place(Registry.from_bytes(PLAIN).pin(sha256=PINNED))
     assert not pinned.cache.exists()
 
 
@@ -171,7 +184,7 @@ def test_each_registry_in_a_larger_file_is_remembered_by_itself(pinned: Pinned) 
     for at, digest in zip(places, digests, strict=True):
         for is_kept in (False, True):
             registry = Registry.open(pinned.path, offset=at).pin(sha256=digest)
-            assert (registry.fileno() is not None) == is_kept
+            assert (is_in_place(registry)) == is_kept
     with pytest.raises(RegistryTrustError, match="has SHA-256"):
         Registry.open(pinned.path, offset=places[1]).pin(sha256=PINNED)
 
@@ -221,7 +234,7 @@ def test_a_file_that_was_replaced_after_it_was_opened_is_in_memory(pinned: Pinne
     assert [pinned.is_remembered() for _ in range(2)] == [False, True]
     registry = Registry.open(pinned.path)
     put_another(pinned.path)
-    assert registry.pin(sha256=PINNED).fileno() is None
+    assert not is_in_place(registry.pin(sha256=PINNED))
 
 
 def test_it_can_be_switched_off(pinned: Pinned, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,9 +267,7 @@ def test_where_ctime_is_another_thing_nothing_is_remembered(
 def test_a_closed_descriptor_is_opened_again(pinned: Pinned) -> None:
     pinned.pin()
     registry = pinned.pin()
-    descriptor = registry.fileno()
-    assert descriptor is not None
-    os.close(descriptor)
+    os.close(number_of(registry))
     assert eval_value(registry) == 1
 
 
@@ -267,9 +278,7 @@ def test_a_file_that_was_changed_is_not_opened_again(
     """Although it has the same header, which is all that counts without a pin."""
     pinned.pin()
     for registry, is_pinned in ((pinned.pin(), True), (Registry.open(pinned.path), False)):
-        descriptor = registry.fileno()
-        assert descriptor is not None
-        os.close(descriptor)
+        os.close(number_of(registry))
         change(pinned.path)
         if not is_pinned:
             assert eval_value(registry) == 1
@@ -277,7 +286,7 @@ def test_a_file_that_was_changed_is_not_opened_again(
         with pytest.raises(RegistryError) as caught:
             eval_value(registry)
         assert str(caught.value) == (
-            f"registry '{pinned.path}' was replaced on disk after the program closed its "
+            f"registry '{pinned.path}' was changed on disk after the program closed its "
             "descriptor; restart the program"
         )
 
@@ -345,8 +354,8 @@ while time.time_ns() - os.stat(sys.argv[1]).st_ctime_ns < 2_100_000_000:
     time.sleep(0.05)
 registry = frozenfinder.install(sys.argv[1], sha256=sys.argv[2], mode="closed").registry
 import served_by_pins
-print(served_by_pins.VALUE, registry.pinned, registry.fileno() is not None)
+print(served_by_pins.VALUE, registry.pinned, type(registry._source).__name__)
 """
     env = {"FROZENFINDER_CACHE": str(made.cache)}
     found = [run_python(code, made.path, PINNED, env=env).stdout for _ in range(2)]
-    assert found == ["1 True False\n", "1 True True\n"]
+    assert found == ["1 True _Memory\n", "1 True RememberedFile\n"]

@@ -95,7 +95,12 @@ def _force(descriptor: int) -> None:
 
 
 def _line(digest: str, status: os.stat_result) -> str:
+    return f"{digest} {describe(status)}"
+
+
+def describe(status: os.stat_result) -> str:
+    """The status of a file as a mark has it: it is another one after every change."""
     return (
-        f"{digest} {status.st_dev} {status.st_ino} {status.st_size} "
+        f"{status.st_dev} {status.st_ino} {status.st_size} "
         f"{status.st_mtime_ns} {status.st_ctime_ns}"
     )

@@ -6,94 +6,121 @@ Rules
   2. Only files that nobody but root and the user can change, or replace by another file, are
      remembered. Every other file is read into memory and checked in each process, so that nobody
      can change it between the check and the use.
-  3. A remembered file is read in place, through the descriptor whose status was compared.
+  3. A remembered file is read in place, through the descriptor whose status was compared. If the
+     program has closed the descriptor, the file is opened again only if it has the same status.
 """
 
 import os
 import stat
 
+from frozenfinder.errors import RegistryError
 from frozenfinder.runtime.system import environment
 from frozenfinder.trust import check_sha256, check_signature, unpack_hex
 
 from .folder import PrivateFolder, UnusableError, check_ancestors, default_directory
-from .marks import Marks
+from .marks import Marks, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from frozenfinder.runtime.registry import Registry
+
+    Source = Any  # the open file of a registry, or its bytes in memory
 
 
 def check_pins(
-    registry: "Registry", sha256: "str | None", verify_key: "str | None"
-) -> "bytes | None":
-    """The bytes of the registry, after they were checked; None if its file was checked before.
+    registry: "Registry", source: "Source", sha256: "str | None", verify_key: "str | None"
+) -> "bytes | RememberedFile":
+    """The bytes of the registry, after they were checked; or its file, if it was checked before.
 
-    RegistryTrustError, ValueError (a pin is not hexadecimal), RegistryError (unreadable).
+    `source` is where the registry reads from. RegistryTrustError, ValueError (a pin is not
+    hexadecimal), RegistryError (unreadable).
     """
     labels = []
     if sha256 is not None:
-        labels.append(f"sha256-{unpack_hex(sha256, 'sha256').hex()}")
+        labels.append(f"sha256-{unpack_hex(sha256, 'sha256').hex()}@{source.base}")
     if verify_key is not None:
-        labels.append(f"ed25519-{unpack_hex(verify_key, 'verify_key').hex()}")
-    memory = _open_memory(registry) if labels else None
-    if memory is not None and all(memory.find(label) for label in labels):
-        return None
+        labels.append(f"ed25519-{unpack_hex(verify_key, 'verify_key').hex()}@{source.base}")
+    file, marks = (_find_marks(source) if labels else None) or (None, None)
+    if file and marks and all(marks.find(label, file.status) for label in labels):
+        return file
     data = registry.read_unchecked()
     if sha256 is not None:
         check_sha256(data, sha256, registry.path)
     if verify_key is not None:
         check_signature(data, verify_key, registry.path)
-    if memory is not None:
+    if file and marks:
         for label in labels:
-            memory.add(label)
+            marks.add(label, file.status, file.descriptor)
     return data
 
 
-class _Remembered:
-    """The marks of one open file, in which the registry begins at byte `base`."""
+class RememberedFile:
+    """The open file of a registry, in the place of `source`, and its `status` when it was made.
 
-    def __init__(self, marks: Marks, descriptor: int, base: int) -> None:
-        self._marks = marks
-        self._descriptor = descriptor
-        self._base = base
-        self._status = os.fstat(descriptor)
+    Threads may share it: nothing changes.
+    """
 
-    def find(self, label: str) -> bool:
-        return self._marks.find(f"{label}@{self._base}", self._status)
+    def __init__(self, source: "Source") -> None:
+        self._source = source
+        self.status = os.fstat(self.descriptor)
+        self.base: int = source.base
+        self.distrust: "str | None" = source.distrust
+        self.modified_ns: int = source.modified_ns
+        self.path: str = source.path
+        self.reopens: bool = source.reopens
+        self.size: int = source.size
+        self.read = source.read
+        self.measure = source.measure
+        self.close = source.close
 
-    def add(self, label: str) -> None:
-        self._marks.add(f"{label}@{self._base}", self._status, self._descriptor)
+    @property
+    def descriptor(self) -> int:
+        number: int = self._source._opened[1]
+        return number
+
+    def recover(self, header: bytes) -> None:
+        """As that of `source`; RegistryError if the file at the path was changed. OSError."""
+        self._source.recover(header)
+        if describe(os.fstat(self.descriptor)) != describe(self.status):
+            self.close()
+            raise RegistryError(
+                f"registry {self.path!r} was changed on disk after the program closed its "
+                "descriptor; restart the program",
+                path=self.path,
+            )
 
 
-def _open_memory(registry: "Registry") -> "_Remembered | None":
-    """What is remembered of a registry's file; None if nothing may be."""
-    descriptor = registry.fileno()
-    if descriptor is None or not hasattr(os, "geteuid"):
+def _find_marks(source: "Source") -> "tuple[RememberedFile, Marks] | None":
+    """The file that a registry reads from, and the marks in the cache; None to remember nothing."""
+    if not hasattr(source, "_opened") or not hasattr(os, "geteuid"):
         return None
     if "pins" in (environment("FROZENFINDER_WITHOUT") or "").split(","):
         return None
     directory = default_directory(environment("FROZENFINDER_CACHE"))
     try:
-        if directory is None or not _is_safe(registry.path, descriptor):
+        file = RememberedFile(source)
+        if directory is None or not _is_safe(file):
             return None
         folder = PrivateFolder(directory)
         folder.check()
-        return _Remembered(Marks(folder.path), descriptor, registry.offset)
+        return file, Marks(folder.path)
     except (OSError, UnusableError):
         return None
 
 
-def _is_safe(path: str, descriptor: int) -> bool:
+def _is_safe(file: RememberedFile) -> bool:
     """Whether only root and the user can change a file, or the way to it. UnusableError, OSError.
 
     It is stricter than what is asked of a registry without a pin: the owner of the environment is
     another user, against whom the pin may be meant.
     """
-    status = os.fstat(descriptor)
-    real = os.path.realpath(path)
-    check_ancestors(os.path.dirname(real))
+    status = file.status
+    path = os.path.realpath(file.path)
+    check_ancestors(os.path.dirname(path))
     return (
         status.st_uid in (0, os.geteuid())
         and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        and os.path.samestat(status, os.lstat(real))
+        and os.path.samestat(status, os.lstat(path))
     )

@@ -64,8 +64,7 @@ def install(
 
     A file that others can write to, or that another user owns, is refused unless `trusted=True`
     is given or the registry is pinned: by its SHA-256 (`sha256`), or by the Ed25519 public key of
-    its signature (`verify_key`), each in hexadecimal. A pinned registry is read into memory, unless
-    only the user can change it and it is unchanged since its check.
+    its signature (`verify_key`), each in hexadecimal. All of it is checked then.
 
     RegistryNotFoundError, RegistryVersionError (closed mode only; overlay warns, and serves
     nothing), RegistryTrustError, RegistryError (malformed or unreadable), ValueError (the mode, or

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike, stat_result
     from types import CodeType
-    from typing import Self, TypeAlias
+    from typing import Any, Self, TypeAlias
 
     _Opened: TypeAlias = tuple[int, int, tuple[int, int]]  # a count, the descriptor, its file
 
@@ -61,7 +61,6 @@ class _File:
     __slots__ = (
         "_opened",
         "_position",
-        "_sealed",
         "_successors",
         "base",
         "distrust",
@@ -75,7 +74,6 @@ class _File:
         self.base = base
         self._opened: "_Opened" = (0, -1, (0, 0))
         self._successors: "dict[int, _Opened]" = {}
-        self._sealed: "tuple[int, ...] | None" = None
         self._position = _allocate_lock()  # guards the file position where there is no pread
         descriptor, status = self._open()
         self._opened = (0, descriptor, (status.st_dev, status.st_ino))
@@ -166,9 +164,7 @@ class _File:
             distrust = _find_distrust(status, self.path)
             if distrust is not None and self.distrust is None:
                 raise RegistryTrustError(distrust, path=self.path)
-            if self._read(descriptor, 0, len(header)) != header or (
-                self._sealed is not None and self._sealed != _identify(status)
-            ):
+            if self._read(descriptor, 0, len(header)) != header:
                 raise RegistryError(
                     f"registry {self.path!r} was replaced on disk after the program closed its "
                     "descriptor; restart the program",
@@ -181,13 +177,6 @@ class _File:
         finally:
             if descriptor >= 0:  # it cannot be used, or another thread was faster
                 close(descriptor)
-
-    def fileno(self) -> "int | None":
-        return self._opened[1]
-
-    def seal(self) -> None:
-        """From now on, `recover` takes the same file only if it is unchanged. OSError."""
-        self._sealed = _identify(syscalls.fstat(self._opened[1]))
 
     def close(self) -> None:
         opened = self._opened
@@ -206,17 +195,6 @@ def _is_open(opened: "_Opened") -> bool:
     except OSError:
         return False
     return (status.st_dev, status.st_ino) == identity
-
-
-def _identify(status: "stat_result") -> "tuple[int, ...]":
-    """What changes with the file or its content: each write sets the ctime."""
-    return (
-        status.st_dev,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-    )
 
 
 class _Memory:
@@ -241,12 +219,6 @@ class _Memory:
         return self.size
 
     def recover(self, header: bytes) -> None:
-        pass
-
-    def fileno(self) -> "int | None":
-        return None
-
-    def seal(self) -> None:
         pass
 
     def close(self) -> None:
@@ -472,31 +444,19 @@ class Registry:
         """The same registry after all of it was checked, where no other user can change it.
 
         `sha256` is the digest that its bytes must have, and `verify_key` the Ed25519 public key
-        that it must be signed with: each 32 bytes in hexadecimal. It is in memory, unless the user
-        has a file that is unchanged since its check (`native.pins`). RegistryTrustError, ValueError
+        that it must be signed with: each 32 bytes in hexadecimal. It is in memory, unless only the
+        user can change the file and it is unchanged since its check. RegistryTrustError, ValueError
         (not hexadecimal), RegistryError (unreadable). The first time costs a read of the file.
         """
         # deferred: only needed to pin a registry
         from frozenfinder.native.pins import check_pins
 
-        source = self._source
-        data = check_pins(self, sha256, verify_key)
-        if data is None:
-            source.seal()
-        else:
-            source = _Memory(data, self.path, self.modified_ns, self.reopens)
+        source: "Any" = check_pins(self, self._source, sha256, verify_key)
+        if isinstance(source, bytes):
+            source = _Memory(source, self.path, self.modified_ns, self.reopens)
         pinned = type(self)(source)
         pinned.pinned = True
         return pinned
-
-    def fileno(self) -> "int | None":
-        """The descriptor of the open file; None in memory."""
-        return self._source.fileno()
-
-    @property
-    def offset(self) -> int:
-        """Where the registry begins in its file, in bytes."""
-        return self._source.base
 
     # -- reading
 
@@ -510,9 +470,9 @@ class Registry:
             each.narrow(window)
 
     def read_unchecked(self, offset: int = 0, size: "int | None" = None) -> bytes:
-        """The `size` bytes at `offset`, by default all, which the caller has to check.
+        """The `size` bytes at `offset`, by default all, not checked against digests; RegistryError.
 
-        RegistryError if they cannot be read, or there are fewer.
+        The path is opened again if the program has closed the descriptor.
         """
         if size is None:
             size = self.header.size
@@ -522,9 +482,7 @@ class Registry:
         except OSError as error:
             raise self._unreadable("the content", offset, error) from error
         if len(data) < size:
-            raise self.error(
-                f"has {offset + len(data)} bytes, its header says {self.header.size}", offset=offset
-            )
+            raise self.error(f"has {offset + len(data)} bytes, its header says {self.header.size}")
         return data
 
     def _section(self, name: str) -> bytes:
