@@ -2,11 +2,13 @@
 
 Each program is installed with pip into a virtual environment, and made into one file by
 frozenfinder, zipapp, shiv and pex, of which the last two have to be installed beside frozenfinder.
-Every measurement is a fresh process of the bare interpreter, from start to exit; the files take
-turns. What is printed are the size, the first run (shiv and pex unpack themselves then, and a
-bundle its extension modules and laid-out packages), the median of the others, and the medians of
-the ratios of the bundle's time to the file's within a round, of the clock and of the CPU, with the
-quartiles. `installed` is the program in its environment.
+Every measurement is a fresh process, from start to exit; the files take turns. They are run by the
+interpreter of an empty virtual environment: the site-packages of the interpreter itself may have
+`.pth` files, which every start would execute, and modules that the program then finds there. What
+is printed are the size, the first run (shiv and pex unpack themselves then, and a bundle its
+extension modules and laid-out packages), the median of the others, and the medians of the ratios of
+the bundle's time to the file's within a round, of the clock and of the CPU, with the quartiles.
+`installed` is the program in its environment.
 """
 
 import argparse
@@ -71,6 +73,7 @@ class Workshop:
         self.site = folder / "site"
         scripts = "Scripts" if sys.platform == "win32" else "bin"
         self.python = folder / "venv" / scripts / "python"
+        self.bare = folder / "empty" / scripts / "python"
         self.tools = Path(sysconfig.get_path("scripts"))
         (folder / "settings.py").write_text(SETTINGS, encoding="utf-8")
         self.environment = {
@@ -96,6 +99,7 @@ class Workshop:
 
     def install(self) -> None:
         self.run(BARE, "-m", "venv", self.folder / "venv")
+        self.run(BARE, "-m", "venv", "--without-pip", self.folder / "empty")
         self.run(self.python, "-m", "pip", "install", "--quiet", self.program.requirement)
 
     def make(self) -> Iterator[tuple[str, list[str | Path]]]:
@@ -104,16 +108,16 @@ class Workshop:
         module, _, function = program.entry.partition(":")
         call = f"import sys; from {module} import {function} as f; sys.exit(f())"
         yield "installed", [self.python, "-c", call]
-        yield "bundle", [BARE, self.make_bundle()]
-        yield "zipapp", [BARE, self.make_zipapp()]
+        yield "bundle", [self.bare, self.make_bundle()]
+        yield "zipapp", [self.bare, self.make_zipapp()]
         shiv = self.folder / "program.shiv"
         self.run(self.tools / "shiv", "-q", "-e", program.entry, "-o", shiv, program.requirement)
-        yield "shiv", [BARE, shiv]
+        yield "shiv", [self.bare, shiv]
         for name, options in (("pex", []), ("pex --venv", ["--venv"])):
             pex = self.folder / f"program{''.join(options)}.pex"
             command = [self.tools / "pex", program.requirement, "-e", program.entry]
-            self.run(*command, "--python", BARE, *options, "-o", pex)
-            yield name, [BARE, pex]
+            self.run(*command, "--python", self.bare, *options, "-o", pex)
+            yield name, [self.bare, pex]
 
     def make_bundle(self) -> Path:
         import frozenfinder

@@ -31,7 +31,6 @@ from .folder import (
     remove_temporaries,
 )
 from .marks import Marks
-from .workers import call_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,14 +102,23 @@ class ExtensionCache:
         return [each.path for each in files]
 
     def _provide(self, parcel: "Parcel", left: "list[_CachedFile]") -> None:
+        # deferred: only files without a mark need it
+        from .workers import call_all
+
         folders = {each.folder: (abi(), parcel.digest, *each.folder) for each in left}
         for names in folders.values():
             self.folder.make(*names)
+
+        def find_others(files: "list[_CachedFile]") -> "list[_CachedFile]":
+            """Those of the files that are not intact."""
+            intact = call_all([each.is_intact for each in files])
+            return [each for each, is_intact in zip(files, intact, strict=True) if not is_intact]
+
         left = sorted(left, key=lambda each: -each.file.size)  # so that threads end together
         for each in left:
             each.source.prepare()
         for _ in range(ATTEMPTS):
-            left = self._find_others(left)
+            left = find_others(left)
             if not left:
                 return
             with self.folder.lock() as lock:
@@ -118,14 +126,9 @@ class ExtensionCache:
                     folder = self.folder.make(*names, check_again=True)
                     if lock.held:
                         remove_temporaries(folder)
-                left = self._find_others(left)
+                left = find_others(left)
                 call_all([each.write for each in left])
         raise UnusableError(f"{left[0].path!r} was changed by other processes while it was written")
-
-    def _find_others(self, files: "list[_CachedFile]") -> "list[_CachedFile]":
-        """Those of the files that are not intact."""
-        intact = call_all([each.is_intact for each in files])
-        return [each for each, is_intact in zip(files, intact, strict=True) if not is_intact]
 
     def check(self) -> None:
         """Make the directory if it is missing, and check once whether modules load from there.

@@ -1,11 +1,6 @@
 """`Extractor`: writes embedded extension modules to files, from which they are loaded.
 
-The file is in the user's cache. If that cannot be used, it is a file in memory (Linux only), whose
-descriptor stays open as long as the process lives: the dynamic loader identifies a library by the
-name that it was opened with, and would take the next file with the same number for the same
-library. In this case, shared libraries that the module needs are loaded first, through temporary
-links with the same layout as the files: the libraries find each other by their paths, and the
-module finds them by the names that they contain.
+The file is in the user's cache. If that cannot be used, it is a file in memory (`memory`).
 
 A file is verified by its SHA-256. The module that computes it may be an embedded extension module:
 its own file is compared with the registry's bytes.
@@ -19,11 +14,10 @@ import os
 import sys
 
 from frozenfinder.runtime.layout import find_piece
-from frozenfinder.runtime.system import environment, raise_number
-from frozenfinder.trust import find_sha256
+from frozenfinder.runtime.system import environment
 
 from .cache import ExtensionCache
-from .folder import UnusableError, check_ancestors, default_directory
+from .folder import UnusableError, default_directory
 from .parcel import unpack_parcel
 
 TYPE_CHECKING = False
@@ -73,9 +67,9 @@ class Extractor:
         damaged.
         """
         parcel, own = self._find_parcel(entry)
-        module = _EmbeddedFile(self.registry, own, entry)
+        module = EmbeddedFile(self.registry, own, entry)
         libraries = [
-            _EmbeddedFile(self.registry, file)
+            EmbeddedFile(self.registry, file)
             for file in parcel.files
             if file.is_library and file is not own
         ]
@@ -103,7 +97,7 @@ class Extractor:
         complaint = f"the parcel of entry {entry.name!r} does not list {entry.path!r}"
         raise registry.error(complaint, entry.name, offset)
 
-    def _provide(self, parcel: "Parcel", sources: "list[_EmbeddedFile]") -> "list[str]":
+    def _provide(self, parcel: "Parcel", sources: "list[EmbeddedFile]") -> "list[str]":
         cache = self._cache
         if cache is None:
             raise UnusableError("no home directory was found for the cache")
@@ -120,12 +114,15 @@ class Extractor:
     def _hold(
         self,
         entry: "FrozenEntry",
-        module: "_EmbeddedFile",
-        libraries: "list[_EmbeddedFile]",
+        module: "EmbeddedFile",
+        libraries: "list[EmbeddedFile]",
         reason: str,
     ) -> str:
         """Load the libraries that the module needs, and return the path of a file in memory."""
-        if not _memory_files.usable:
+        # deferred: only needed if the cache cannot be used
+        from .memory import memory_files
+
+        if not memory_files.usable:
             raise self._error(entry, f"cannot be put into the cache: {reason}")
         for each in libraries:
             if not each.is_loadable():
@@ -136,13 +133,13 @@ class Extractor:
             if environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
                 sys.stderr.write(f"frozenfinder: {entry.name!r} is loaded from memory: {reason}\n")
         try:
-            _memory_files.load(libraries)
+            memory_files.load(libraries)
         except OSError as error:
             complaint = (
                 f"can neither be put into the cache: {reason}, nor loaded from memory: {error}"
             )
             raise self._error(entry, complaint) from error
-        return _memory_files.hold(module)
+        return memory_files.hold(module)
 
     def _error(self, entry: "FrozenEntry", complaint: str) -> ImportError:
         return ImportError(
@@ -153,7 +150,7 @@ class Extractor:
         )
 
 
-class _EmbeddedFile:
+class EmbeddedFile:
     """A file of a module's parcel, as it is in the registry.
 
     `entry` is that of the module itself; the entry of a library is found when it is needed.
@@ -170,7 +167,7 @@ class _EmbeddedFile:
     def prepare(self) -> None:
         """Find the entry, and import the module that computes a SHA-256 if it is needed."""
         if not self._computes_digests():
-            self._sha256 = find_sha256()
+            self._make_digest()
 
     def read(self) -> "Iterator[bytes | memoryview]":
         """The registry's bytes in pieces; RegistryError, after the last one, if they are not those
@@ -187,7 +184,7 @@ class _EmbeddedFile:
             return
         if entry.size != file.size:
             raise self._differs()
-        computed = (self._sha256 or find_sha256())()
+        computed = self._make_digest()
         begin = find_piece(
             registry.header,
             registry.path,
@@ -218,11 +215,19 @@ class _EmbeddedFile:
         """Whether these pieces together have the digest that the parcel lists."""
         if self._computes_digests():
             return b"".join(pieces) == self._registry.read_blob(self._find_entry())
-        computed = (self._sha256 or find_sha256())()
+        computed = self._make_digest()
         for piece in pieces:
             computed.update(piece)
         digest: str = computed.hexdigest()
         return digest == self.file.digest
+
+    def _make_digest(self) -> "Any":
+        if self._sha256 is None:
+            # deferred: only files without a mark need it
+            from frozenfinder.trust import find_sha256
+
+            self._sha256 = find_sha256()
+        return self._sha256()
 
     def _computes_digests(self) -> bool:
         return self._find_entry().name in _HASH_MODULES
@@ -244,140 +249,8 @@ class _EmbeddedFile:
         )
 
 
-class _MemoryFiles:
-    """Files in memory, each with a path that is valid as long as the process lives.
-
-    All registries share one object: a library in two files would be two libraries.
-    """
-
-    def __init__(self) -> None:
-        # The path and the inode of a file, by its digest and the path of the file that it replaces
-        # ("" for the first one). Items are published by `setdefault`, and never change.
-        self._held: "dict[tuple[str, str], tuple[str, int]]" = {}
-        # Descriptors. A thread adds a number while it has the descriptor open.
-        self._numbers: "set[int]" = set()
-        # Digests. Two threads may load the same file: the dynamic loader loads it once.
-        self._loaded: "set[str]" = set()
-
-    @property
-    def usable(self) -> bool:
-        return hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
-
-    def hold(self, source: _EmbeddedFile) -> str:
-        """The path of a file with that content, which is made at the first call."""
-        before, held = "", self._held.get((source.file.digest, ""))
-        while held is not None:
-            path, inode = held
-            if _find_inode(path) == inode:
-                return path
-            before, held = path, self._held.get((source.file.digest, path))
-        descriptor = self._make(source)
-        path = f"/proc/self/fd/{descriptor}"
-        made = path, _find_inode(path)
-        if self._held.setdefault((source.file.digest, before), made) is made:
-            return path
-        os.close(descriptor)  # another thread was faster; nobody has seen this path
-        return self.hold(source)
-
-    def _make(self, source: _EmbeddedFile) -> int:
-        """A descriptor of a new file with that content, with a number that no file here had."""
-        descriptor = os.memfd_create(source.file.path.rpartition("/")[2][:200])
-        try:
-            for piece in source.read():
-                view = memoryview(piece)
-                while view:
-                    view = view[os.write(descriptor, view) :]
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return self._renumber(descriptor)
-
-    def load(self, libraries: "list[_EmbeddedFile]") -> None:
-        """Load shared libraries, which may need each other; OSError."""
-        missing = [each for each in libraries if each.file.digest not in self._loaded]
-        if missing:
-            _load_libraries({each.file.path: self.hold(each) for each in missing})
-            self._loaded.update(each.file.digest for each in missing)
-
-    def _renumber(self, descriptor: int) -> int:
-        """Give a descriptor a number that no file here had: the program may have closed a file."""
-        given_up = []
-        descriptor = raise_number(descriptor)
-        while descriptor in self._numbers:
-            given_up.append(descriptor)
-            descriptor = os.dup(descriptor)
-        self._numbers.add(descriptor)
-        for number in given_up:
-            os.close(number)
-        return descriptor
-
-
-_memory_files = _MemoryFiles()  # the descriptors belong to the process, not to a registry
-
-
-def _find_inode(path: str) -> int:
-    try:
-        return os.stat(path).st_ino
-    except OSError:
-        return 0
-
-
 def _let_load_from(folder: str) -> None:
     """Windows: let DLLs in a folder be found, as packages do for folders beside them."""
     add_dll_directory = getattr(os, "add_dll_directory", None)
     if add_dll_directory is not None:
         add_dll_directory(folder)
-
-
-def _load_libraries(files: "dict[str, str]") -> None:
-    """Load libraries; `files` maps the paths where they belong to those where they are. OSError.
-
-    Without a folder for links, they find each other only by the names that they contain.
-    """
-    # deferred: only needed if the cache cannot be used
-    import shutil
-
-    folder = _make_private_folder()
-    if folder is None:
-        _load_in_any_order(list(files.values()))
-        return
-    try:
-        links = []
-        for path, target in files.items():
-            link = os.path.join(folder, path)
-            os.makedirs(os.path.dirname(link), 0o700, exist_ok=True)
-            os.symlink(target, link)
-            links.append(link)
-        _load_in_any_order(links)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _make_private_folder() -> "str | None":
-    """A temporary folder that only the user can write to, or None if none can be made."""
-    # deferred: as above
-    import tempfile
-
-    try:
-        parent = os.path.realpath(tempfile.gettempdir())
-        check_ancestors(parent)
-        return tempfile.mkdtemp(prefix="frozenfinder-", dir=parent)
-    except (OSError, UnusableError):
-        return None
-
-
-def _load_in_any_order(paths: "list[str]") -> None:
-    """Load libraries; those that fail are tried again after the others. OSError."""
-    # deferred: as above
-    from _ctypes import dlopen
-
-    while paths:
-        failed: "list[str]" = []
-        for path in paths:
-            try:
-                dlopen(path, getattr(os, "RTLD_NOW", 2))
-            except OSError:
-                if len(failed) == len(paths) - 1:
-                    raise
-                failed.append(path)
-        paths = failed
