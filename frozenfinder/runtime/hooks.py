@@ -64,7 +64,7 @@ def install(
 
     A file that others can write to, or that another user owns, is refused unless `trusted=True`
     is given or the registry is pinned: by its SHA-256 (`sha256`), or by the Ed25519 public key of
-    its signature (`verify_key`), each in hexadecimal. A pinned registry is read into memory.
+    its signature (`verify_key`), each in hexadecimal. All of it is checked then.
 
     With `fast_exit`, the process ends without the collections in which CPython destroys all
     objects, unless an object is alive then whose finalizer may do something.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike, stat_result
     from types import CodeType
-    from typing import Self, TypeAlias
+    from typing import Any, Self, TypeAlias
 
     _Opened: TypeAlias = tuple[int, int, tuple[int, int]]  # a count, the descriptor, its file
 
@@ -312,7 +312,7 @@ class Registry:
     `path` is absolute and `header` is a `layout.Header`. `roots` has (anchor, path) pairs; the
     `root` of an entry is an index into it. `mismatch` says why this interpreter may not run the
     code, and `distrust` why other users could have put code into it; each is None if there is no
-    such reason. `pinned` says that it is in memory, unchanged since it was checked.
+    such reason. `pinned` says that it was checked, and that no other user can change it since then.
     """
 
     pinned = False
@@ -433,21 +433,20 @@ class Registry:
         return RegistryTrustError(str(self.distrust), path=self.path)
 
     def pin(self, *, sha256: "str | None" = None, verify_key: "str | None" = None) -> "Registry":
-        """The same registry in memory, where nobody can change it, after all of it was checked.
+        """The same registry after all of it was checked, where no other user can change it.
 
         `sha256` is the digest that its bytes must have, and `verify_key` the Ed25519 public key
-        that it must be signed with: each 32 bytes in hexadecimal. RegistryTrustError, ValueError
-        (not hexadecimal), RegistryError (unreadable). Costs a read of the whole file.
+        that it must be signed with: each 32 bytes in hexadecimal. It is in memory, unless only the
+        user can change the file and it is unchanged since its check. RegistryTrustError, ValueError
+        (not hexadecimal), RegistryError (unreadable). The first time costs a read of the file.
         """
         # deferred: only needed to pin a registry
-        from frozenfinder.trust import check_sha256, check_signature
+        from frozenfinder.native.pins import check_pins
 
-        data = self.read_all()
-        if sha256 is not None:
-            check_sha256(data, sha256, self.path)
-        if verify_key is not None:
-            check_signature(data, verify_key, self.path)
-        pinned = type(self)(_Memory(data, self.path, self.reopens))
+        source: "Any" = check_pins(self, self._source, sha256, verify_key)
+        if isinstance(source, bytes):
+            source = _Memory(source, self.path, self.reopens)
+        pinned = type(self)(source)
         pinned.pinned = True
         return pinned
 
@@ -462,15 +461,20 @@ class Registry:
         for each in (self._index_window, self._blob_window, self._boot_window):
             each.narrow(window)
 
-    def read_all(self) -> bytes:
-        """All bytes of the registry, not checked against digests; RegistryError."""
-        size = self.header.size
+    def read_unchecked(self, offset: int = 0, size: "int | None" = None) -> bytes:
+        """The `size` bytes at `offset`, by default all, not checked against digests; RegistryError.
+
+        The path is opened again if the program has closed the descriptor.
+        """
+        if size is None:
+            size = self.header.size
         try:
-            data = self._source.read(0, size)
+            self._source.recover(self._head[: layout.HEADER_SIZE])
+            data = self._source.read(offset, size)
         except OSError as error:
-            raise self._unreadable("the whole", 0, error) from error
+            raise self._unreadable("the content", offset, error) from error
         if len(data) < size:
-            raise self.error(f"has {len(data)} bytes, its header says {size}")
+            raise self.error(f"has {offset + len(data)} bytes, its header says {self.header.size}")
         return data
 
     def _section(self, name: str) -> bytes:
