@@ -26,6 +26,7 @@ from frozenfinder.closed.loader import ClosedExtensionLoader
 from frozenfinder.native import memory
 from frozenfinder.native.extraction import Extractor
 from frozenfinder.native.parcel import ParcelFile
+from frozenfinder.runtime import layout
 from frozenfinder.runtime.registry import FrozenEntry, Registry
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux'")
@@ -450,6 +451,48 @@ def test_content_that_its_parcel_does_not_list_is_never_loaded(
             f"registry '<bytes>': file {file.name!r} differs from its parcel, expected "
             f"{size} bytes with SHA-256 {'5f' * 32}; freeze it again"
         )
+    assert list((tmp_path / "cache").rglob("*.so")) == []
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("name", ["m", "_sha2"])
+def test_content_of_another_size_than_its_parcel_says_is_never_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Also that of a module that computes digests, which is compared with the registry."""
+    file = make_module(tmp_path)
+    right = parcel_file(tmp_path, file.name)
+    wrong = ParcelFile(file.name, digest=right.digest, size=right.size + 1, is_library=False)
+    monkeypatch.setenv("FROZENFINDER_CACHE", str(tmp_path / "cache"))
+    module = extension(name, tmp_path, file.name, parcel=[wrong])
+    with (
+        pytest.raises(RegistryError) as caught,
+        extract(build_registry(module), name),  # an import would find a built-in module
+    ):
+        pass
+    assert str(caught.value) == (
+        f"registry '<bytes>': file {file.name!r} differs from its parcel, expected "
+        f"{wrong.size} bytes with SHA-256 {wrong.digest}; freeze it again"
+    )
+    assert list((tmp_path / "cache").rglob("*.so")) == []
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_damaged_file_is_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = make_module(tmp_path)
+    monkeypatch.setenv("FROZENFINDER_CACHE", str(tmp_path / "cache"))
+    data = bytearray(build_registry(embedded("m", tmp_path, file.name)))
+    entry = Registry.from_bytes(bytes(data)).find_entry("m")
+    assert entry is not None
+    at = Registry.from_bytes(bytes(data)).header.sections["blobs"][0] + entry.offset
+    data[at + 1000] ^= 1
+    with pytest.raises(RegistryError) as caught, extract(bytes(data), "m"):
+        pass
+    found, expected = layout.digest(bytes(data[at : at + entry.size])), entry.digest
+    assert str(caught.value) == (
+        f"registry '<bytes>': entry 'm' at {at} has digest {found:016x}, expected {expected:016x}; "
+        "the file is damaged, freeze it again"
+    )
     assert list((tmp_path / "cache").rglob("*.so")) == []
 
 

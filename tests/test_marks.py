@@ -256,6 +256,19 @@ def test_a_file_is_on_the_disk_before_it_is_marked(
     assert [cache.compare() for _ in range(2)] == [1, 0]
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EROFS])
+def test_a_file_system_that_cannot_be_written_has_the_file_on_the_disk(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    cache.marks.unlink()
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert [cache.compare() for _ in range(2)] == [1, 0]
+
+
 def test_the_marks_of_all_parcels_are_in_one_file(cache: Cache) -> None:
     other = Parcel("7f" * 32, [FILE])
     counts = []

@@ -28,10 +28,10 @@ def call_all(functions: "list[Callable[[], _T]]") -> "list[_T]":
     failures: "list[BaseException]" = []
 
     def work() -> None:
-        while left:
+        while True:
             try:
                 number, function = left.pop()
-            except IndexError:  # another thread was faster
+            except IndexError:
                 return
             try:
                 results[number] = function()
