@@ -10,6 +10,7 @@ uses them. `__init__.pyi` has all of them for type checkers.
 
 from frozenfinder.runtime.hooks import install as install
 from frozenfinder.runtime.hooks import uninstall as uninstall
+from frozenfinder.runtime.system import load_own as _load_own
 
 __version__ = "0.1.0"
 
@@ -29,9 +30,7 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # deferred: as above
-    from frozenfinder.public import find
-
-    value = globals()[name] = find(name)
+    value = globals()[name] = _load_own("public").find(name)
     return value
 
 

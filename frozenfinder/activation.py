@@ -4,7 +4,7 @@ import sys
 
 from frozenfinder.runtime.hooks import install
 from frozenfinder.runtime.registry import Registry
-from frozenfinder.runtime.system import environment, is_listed, locate
+from frozenfinder.runtime.system import environment, is_listed, load_own, locate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ def activate(registry: str, **options: "Any") -> None:
             return
         if opened.mismatch is not None or not is_listed():
             # deferred: only needed if the registry cannot be used
-            from frozenfinder.null_finder import make_version_error
-
-            raise make_version_error(opened)
+            raise load_own("null_finder").make_version_error(opened)
         install(opened, **options)
     except Exception as error:  # noqa: BLE001  # the interpreter must start in any case
         _report(error)

@@ -16,7 +16,7 @@ from .loader import FrozenExtensionLoader, FrozenLoader
 from .lock import is_importing
 from .registry import FrozenEntry, Registry
 from .roots import Bypass, Roots, is_stock
-from .system import SEPARATOR, syscalls
+from .system import SEPARATOR, import_stock, load_own, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ class ServingFinder:
     def fixups(self) -> "FixupTable":
         """The extension modules that were created in this interpreter."""
         # deferred: only programs with extension modules need it
-        from frozenfinder.native.fixups import table
-
+        table: "FixupTable" = load_own("native.fixups").table
         return table
 
     def unmarshal(self, entry: FrozenEntry) -> "CodeType":
@@ -97,13 +96,8 @@ class ServingFinder:
 
     def _add_patterns(self, packed: memoryview) -> None:
         if self.patterns is None:
-            try:
-                # deferred: many programs import no module that compiles regular expressions
-                from frozenfinder.patterns import shared
-            except ImportError:  # the program has hidden this package: `re` compiles itself
-                self._uses_patterns = False
-                return
-            self.patterns = shared
+            # deferred: many programs import no module that compiles regular expressions
+            self.patterns = load_own("patterns").shared
         self.patterns.add(packed)
 
     def holds(self, name: str) -> bool:
@@ -232,9 +226,7 @@ class FrozenFinder(ServingFinder):
         self._damaged = True
         self.note_bypassed(name, str(error))
         # deferred: needed only once, for a damaged registry
-        import warnings
-
-        warnings.warn(
+        import_stock("warnings").warn(
             f"frozenfinder uses normal imports from now on: {error}", RuntimeWarning, stacklevel=2
         )
 

@@ -6,7 +6,8 @@ installed finders.
 
 import sys
 from _frozen_importlib_external import PathFinder
-from _thread import RLock, allocate_lock
+from _imp import acquire_lock, release_lock
+from _thread import allocate_lock
 
 from frozenfinder.errors import RegistryNotFoundError
 
@@ -19,9 +20,9 @@ from .registry import BLOB_WINDOW, Registry
 from .system import (
     FREE_THREADED,
     SEPARATOR,
-    at_fork_reinit,
     environment,
     is_listed,
+    load_own,
     syscalls,
 )
 
@@ -36,11 +37,10 @@ if TYPE_CHECKING:
 
 import_lock = ImportLock()
 
-_changing = RLock()
-"""Protects `_installed`, `_prepared_fork`, and this package's edits of `sys.meta_path` and
-`sys.path_hooks`. Nothing is imported while it is held. It is recursive: a finalizer that installs
-or uninstalls may run in any of these statements."""
-
+# importlib's global lock protects these two, and this package's edits of `sys.meta_path` and
+# `sys.path_hooks`, which no other thread then searches. Nothing is imported while it is held. It is
+# recursive: a finalizer that installs or uninstalls may run in any of these statements. CPython
+# releases it in a forked child if another thread held it.
 _installed: "list[Finder]" = []
 _prepared_fork = False
 
@@ -75,9 +75,8 @@ def install(
         raise ValueError(f"mode is {mode!r}, expected 'overlay' or 'closed'")
     if environment("FROZENFINDER") == "off":
         # deferred: needed only if nothing is served
-        from frozenfinder.null_finder import NullFinder
-
-        return NullFinder(None, mode)
+        unused: "NullFinder" = load_own("null_finder").NullFinder(None, mode)
+        return unused
     opened = open_registry(registry)
     if sha256 is not None or verify_key is not None:
         opened = opened.pin(sha256=sha256, verify_key=verify_key)
@@ -102,20 +101,21 @@ def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":
     finder_type: "type[FrozenFinder | ClosedFinder]" = FrozenFinder
     if mode == "closed":
         # deferred: overlay, of whose start every microsecond counts, does without it
-        from frozenfinder.closed.finder import ClosedFinder
-
-        finder_type = ClosedFinder
+        finder_type = load_own("closed.finder").ClosedFinder
     without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
     collector = None if FREE_THREADED or "collector" in without else Collector()
     if "windows" in without or "read-ahead" in without:
         opened.narrow(0 if "windows" in without else BLOB_WINDOW)
     finder = finder_type(opened, import_lock, report, tests, collector, "patterns" not in without)
-    with _changing:
+    acquire_lock()
+    try:
         found = _find_installed(opened, mode)
         if found is not None:  # another thread was faster
             return found
         _insert(finder)
         _prepare_fork()
+    finally:
+        release_lock()
     return finder
 
 
@@ -132,11 +132,14 @@ def uninstall(finder: "Finder | None" = None) -> None:
     Modules that were served stay, with their loaders. A finder that is not installed is ignored.
     Any thread may call it.
     """
-    with _changing:
+    acquire_lock()
+    try:
         for each in list(_installed) if finder is None else [finder]:
             if each in _installed:
                 _installed.remove(each)
             _take_out(each)
+    finally:
+        release_lock()
 
 
 def installed() -> "list[Finder]":
@@ -221,11 +224,8 @@ def _forget_path_hook(finder: "ClosedFinder") -> None:
 
 def _install_null_finder(registry: Registry, mode: "Mode") -> "NullFinder":
     # deferred: needed only if nothing is served
-    from frozenfinder.null_finder import refuse
-
-    finder = refuse(registry, mode)
-    with _changing:
-        _installed.append(finder)
+    finder: "NullFinder" = load_own("null_finder").refuse(registry, mode)
+    _installed.append(finder)
     return finder
 
 
@@ -239,7 +239,6 @@ def _prepare_fork() -> None:
 
 def _repair_child() -> None:
     """In a forked child, undo the half-done work of threads that do not exist there."""
-    at_fork_reinit(_changing)
     system.numbering = allocate_lock()
     import_lock.reinit(Locked)
     if import_lock.held():

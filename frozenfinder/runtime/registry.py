@@ -22,7 +22,7 @@ from frozenfinder.errors import (
 
 from . import layout
 from .layout import FrozenEntry
-from .system import close, make_absolute, raise_number, syscalls
+from .system import close, load_own, make_absolute, raise_number, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -448,13 +448,12 @@ class Registry:
         (not hexadecimal), RegistryError (unreadable). Costs a read of the whole file.
         """
         # deferred: only needed to pin a registry
-        from frozenfinder.trust import check_sha256, check_signature
-
+        trust = load_own("trust")
         data = self.read_all()
         if sha256 is not None:
-            check_sha256(data, sha256, self.path)
+            trust.check_sha256(data, sha256, self.path)
         if verify_key is not None:
-            check_signature(data, verify_key, self.path)
+            trust.check_signature(data, verify_key, self.path)
         pinned = type(self)(_Memory(data, self.path, self.modified_ns, self.reopens))
         pinned.pinned = True
         return pinned
@@ -614,30 +613,30 @@ class Registry:
     ) -> "tuple[memoryview | None, bool, str] | None":
         """(code or None, whether a package, original name), or None; as `_imp.find_frozen`."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.find_frozen(self, name, withdata)
+        return load_own("frozen_api").find_frozen(  # type: ignore[no-any-return]
+            self, name, withdata
+        )
 
     def get_frozen_object(self, name: str) -> "CodeType":
         """The code object of that name, as `_imp.get_frozen_object`; ImportError without one."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.get_frozen_object(self, name)
+        return load_own("frozen_api").get_frozen_object(  # type: ignore[no-any-return]
+            self, name
+        )
 
     def is_frozen(self, name: str) -> bool:
         """Whether there is such an entry with code, as `_imp.is_frozen`."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.is_frozen(self, name)
+        return load_own("frozen_api").is_frozen(  # type: ignore[no-any-return]
+            self, name
+        )
 
     def is_frozen_package(self, name: str) -> bool:
         """Whether that entry is a package, as `_imp.is_frozen_package`; ImportError without one."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.is_frozen_package(self, name)
+        return load_own("frozen_api").is_frozen_package(  # type: ignore[no-any-return]
+            self, name
+        )
 
     # -- code
 

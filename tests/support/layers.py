@@ -135,6 +135,18 @@ def find_imports(module: str, source: str) -> Iterator[Import]:
         explained = _is_explained(source.splitlines(), statement)
         for name in _find_names(statement, package):
             yield Import(statement.lineno, name, deferred, explained)
+    yield from _find_loads(source)
+
+
+def _find_loads(source: str) -> Iterator[Import]:
+    """The modules that calls of `system.load_own` load."""
+    lines = source.splitlines()
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("load_own", "_load_own"):
+            argument = call.args[0]
+            if isinstance(argument, ast.Constant):
+                explained = "# deferred: " in lines[call.lineno - 2]
+                yield Import(call.lineno, f"frozenfinder.{argument.value}", True, explained)
 
 
 def _find_statements(
