@@ -96,5 +96,29 @@ print([name for name in names if "frozen" in name])
     same(env, code, served=3)
 
 
+@pytest.mark.parametrize("enabled", [False, True], ids=["installed", "enabled"])
+def test_a_second_import_of_this_package_takes_over_from_the_first(env: Env, enabled: bool) -> None:
+    """It knows the finder, runs bodies under its lock, and uninstalls it."""
+    path = str(env.registry)
+    code = f"""
+import sys, m
+path = list(sys.path)
+{PURGE}
+sys.path[:] = path
+import frozenfinder, patterned
+from frozenfinder.runtime.hooks import import_lock
+[finder] = frozenfinder.installed()
+print(type(finder) is frozenfinder.FrozenFinder, finder.lock is import_lock, finder.served)
+print(frozenfinder.install({path!r}) is finder, sys.meta_path.count(finder))
+frozenfinder.uninstall()
+print(frozenfinder.installed(), finder in sys.meta_path)
+"""
+    if enabled:
+        env.cli("enable", env.registry)
+    else:
+        code = f"import frozenfinder; frozenfinder.install({path!r})\n{code}"
+    assert env.tell("-c", code).splitlines() == ["False True 2", "True 1", "[] False"]
+
+
 def test_the_collector_finds_no_rlock_of_this_package(env: Env) -> None:
     same(env, SCAN, served=1)

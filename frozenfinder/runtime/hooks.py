@@ -35,14 +35,19 @@ if TYPE_CHECKING:
     from frozenfinder.closed.finder import ClosedFinder
     from frozenfinder.null_finder import NullFinder
 
-import_lock = ImportLock()
-
 # importlib's global lock protects these two, and this package's edits of `sys.meta_path` and
 # `sys.path_hooks`, which no other thread then searches. Nothing is imported while it is held. It is
 # recursive: a finalizer that installs or uninstalls may run in any of these statements. CPython
 # releases it in a forked child if another thread held it.
-_installed: "list[Finder]" = []
+# The program may have imported this package before, and removed it from `sys.modules`: the finders
+# of that copy are still there, and their bodies run under the same lock.
+_earlier: "list[Any]" = [
+    each for each in sys.meta_path if type(each).__name__ in ("FrozenFinder", "ClosedFinder")
+]
+_installed: "list[Finder]" = _earlier
 _prepared_fork = False
+
+import_lock: ImportLock = _earlier[0].lock if _earlier else ImportLock()
 
 
 def install(

@@ -374,12 +374,15 @@ class Registry:
         self.close()
 
     def __eq__(self, other: object) -> bool:
-        """Whether both have the same path and content, and are both pinned or both not."""
+        """Whether both have the same path and content, and are both pinned or both not.
+
+        The other may be of another copy of this package, which the program has imported before.
+        """
         return (
-            isinstance(other, Registry)
-            and self.path == other.path
-            and self._head[: layout.HEADER_SIZE] == other._head[: layout.HEADER_SIZE]
-            and self.pinned == other.pinned
+            type(other).__name__ == "Registry"
+            and self.path == other.path  # type: ignore[attr-defined]
+            and self.fingerprint == other.fingerprint  # type: ignore[attr-defined]
+            and self.pinned == other.pinned  # type: ignore[attr-defined]
         )
 
     def __hash__(self) -> int:

@@ -146,7 +146,7 @@ def _find_loads(source: str) -> Iterator[Import]:
             argument = call.args[0]
             if isinstance(argument, ast.Constant):
                 explained = "# deferred: " in lines[call.lineno - 2]
-                yield Import(call.lineno, f"frozenfinder.{argument.value}", True, explained)
+                yield Import(call.lineno, f"frozenfinder.{argument.value!s}", True, explained)
 
 
 def _find_statements(
