@@ -2,13 +2,29 @@
 
 import sys
 
-from frozenfinder.runtime.hooks import install
+from frozenfinder.own import load_own
+from frozenfinder.runtime.hooks import check_trust, serve
 from frozenfinder.runtime.registry import Registry
-from frozenfinder.runtime.system import environment, is_listed, load_own, locate
+from frozenfinder.runtime.system import environment, is_listed, locate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+enabled: "tuple[str, str] | None" = None
+"""The path and the mode of the registry that this interpreter's environment has enabled, or None.
+Assigned once, before other threads run or under importlib's global lock."""
+
+
+def activate_enabled(settings: "dict[str, Any]", waiting: "Any") -> None:
+    """Install the registry of this environment; `waiting` becomes its finder, unless it is None.
+
+    As `activate`, but RecursionError and MemoryError are raised.
+    """
+    global enabled
+    options = settings["options"]
+    enabled = locate(settings["registry"]), options["mode"]
+    _activate(settings["registry"], waiting, **options)
 
 
 def activate(registry: str, **options: "Any") -> None:
@@ -18,6 +34,20 @@ def activate(registry: str, **options: "Any") -> None:
     level is silently ignored: the same environment runs `python` and `python -O`. It raises no
     Exception, and does nothing if FROZENFINDER=off is set.
     """
+    try:
+        _activate(registry, None, **options)
+    except (RecursionError, MemoryError) as error:
+        _report(error)
+
+
+def _activate(
+    registry: str,
+    waiting: "Any",
+    *,
+    mode: "Any" = "overlay",
+    trusted: bool = False,
+    **pins: "Any",
+) -> None:
     if environment("FROZENFINDER") == "off":
         return
     try:
@@ -28,7 +58,9 @@ def activate(registry: str, **options: "Any") -> None:
         if opened.mismatch is not None or not is_listed():
             # deferred: only needed if the registry cannot be used
             raise load_own("null_finder").make_version_error(opened)
-        install(opened, **options)
+        serve(check_trust(opened, trusted, **pins), mode, waiting=waiting)
+    except (RecursionError, MemoryError):
+        raise
     except Exception as error:  # noqa: BLE001  # the interpreter must start in any case
         _report(error)
 

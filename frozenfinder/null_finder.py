@@ -7,7 +7,8 @@ FROZENFINDER=off is set, or if its registry is for another interpreter.
 import sys
 
 from frozenfinder.errors import RegistryVersionError
-from frozenfinder.runtime.system import LISTED, import_stock, is_listed, load_own
+from frozenfinder.own import import_stock, load_own
+from frozenfinder.runtime.system import LISTED, is_listed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

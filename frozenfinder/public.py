@@ -1,6 +1,6 @@
 """The public names of `frozenfinder`, and the module that each is in."""
 
-from frozenfinder.runtime.system import load_own
+from frozenfinder.own import load_own
 
 HOMES = {
     "ClosedFinder": "closed.finder",

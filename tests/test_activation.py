@@ -19,10 +19,9 @@ from support.registries import build_registry, frozen, section_range
 
 from frozenfinder.cli import UsageError
 from frozenfinder.cli.enable import check_is_read
-from frozenfinder.enable.files import MODULE, ActivationFiles, Enabled
+from frozenfinder.enable.files import TRIGGER, ActivationFile, Enabled
 from frozenfinder.runtime.registry import Registry
 
-SUFFIX = ".start" if sys.version_info >= (3, 15) else ".pth"
 SERVED = """
 import sys
 import m
@@ -41,7 +40,7 @@ def env(built: Env) -> Iterator[Env]:
     """The environment with nothing enabled, and its registry as it was."""
     content = built.registry.read_bytes()
     yield built
-    ActivationFiles(built.packages).remove()
+    ActivationFile(built.packages).remove()
     assert built.files == set()
     built.registry.write_bytes(content)
 
@@ -215,12 +214,11 @@ def test_a_registry_that_is_not_the_one_that_was_pinned_is_not_used(env: Env) ->
 # -- enable, disable
 
 
-def test_enable_writes_two_files_and_disable_removes_them(env: Env) -> None:
-    written = {f"{MODULE}.py", f"zz{MODULE}{SUFFIX}"}
+def test_enable_writes_a_file_and_disable_removes_it(env: Env) -> None:
     where = f"registry {str(env.registry)!r} is enabled in overlay mode by "
-    trigger = str(env.packages / f"zz{MODULE}{SUFFIX}")
+    trigger = str(env.packages / TRIGGER)
     assert env.cli("enable", env.registry) == f"{where}{trigger!r}\n"
-    assert env.files == written
+    assert env.files == {TRIGGER}
     assert env.cli("disable") == f"removed {trigger!r}\n"
     assert env.files == set()
     assert env.cli("disable") == "nothing was enabled\n"
@@ -239,12 +237,14 @@ def test_enabling_another_replaces_it_within_the_same_second(env: Env) -> None:
     code = "import frozenfinder; print([f.registry.path for f in frozenfinder.installed()])"
     for other in others:
         shutil.copy2(env.registry, other)
-        ActivationFiles(env.packages).write(Enabled(str(other), {"mode": "overlay"}))
+        ActivationFile(env.packages, str(env.prefix)).write(
+            Enabled(str(other), {"mode": "overlay"})
+        )
         assert env.tell("-c", code) == f"{[str(other)]}\n"
 
 
 def test_files_that_cannot_be_written_are_told_in_one_line(env: Env) -> None:
-    in_the_way = env.packages / f"zz{MODULE}{SUFFIX}"
+    in_the_way = env.packages / TRIGGER
     in_the_way.mkdir()
     try:
         done = env.run("-m", "frozenfinder", "enable", env.registry)
@@ -252,10 +252,10 @@ def test_files_that_cannot_be_written_are_told_in_one_line(env: Env) -> None:
         in_the_way.rmdir()
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(
-        f"frozenfinder: the activation files in {str(env.packages)!r} cannot be changed: "
+        f"frozenfinder: the activation file in {str(env.packages)!r} cannot be changed: "
     )
     assert done.stderr.count("\n") == 1
-    assert env.files == {f"{MODULE}.py"}
+    assert env.files == set()
 
 
 def test_a_registry_for_another_interpreter_is_not_enabled(env: Env) -> None:
@@ -282,28 +282,21 @@ def test_a_package_that_interpreters_would_not_find_is_not_enabled(env: Env) -> 
 def test_a_directory_that_is_not_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         check_is_read(tmp_path)
-    message = f"{str(tmp_path)!r} is not a directory whose activation files interpreters read"
+    message = f"{str(tmp_path)!r} is not a directory whose activation file interpreters read"
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "content"),
-    [
-        (".pth", f"import {MODULE}; {MODULE}.start()\n"),
-        (".start", f"{MODULE}:start\n"),
-    ],
-)
-def test_what_is_written_is_read_again(tmp_path: Path, suffix: str, content: str) -> None:
-    files = ActivationFiles(tmp_path, suffix)
-    assert files.read() is None
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    file = ActivationFile(tmp_path)
+    assert file.read() is None
     enabled = Enabled("/é\udcff'\"\\\n{x}.frz", {"mode": "closed"})
-    files.write(enabled)
-    assert files.read() == enabled
-    assert files.module.read_bytes().isascii()
-    assert files.trigger.read_text() == content
-    assert sorted(tmp_path.iterdir()) == sorted([files.module, files.trigger])
-    assert files.remove()
-    assert not files.remove()
+    file.write(enabled)
+    assert file.read() == enabled
+    assert file.trigger.read_bytes().isascii()
+    assert file.trigger.read_text().count("\n") == 1
+    assert list(tmp_path.iterdir()) == [file.trigger]
+    assert file.remove()
+    assert not file.remove()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -311,7 +304,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, suffix: str, content: str
 
 
 def test_status_tells_what_is_enabled(enabled: Env) -> None:
-    trigger = str(enabled.packages / f"zz{MODULE}{SUFFIX}")
+    trigger = str(enabled.packages / TRIGGER)
     assert enabled.status() == {
         "serves": True,
         "file": trigger,
@@ -321,6 +314,7 @@ def test_status_tells_what_is_enabled(enabled: Env) -> None:
         "sources": 1,
         "stale": [],
         "problem": None,
+        "others": [],
     }
     assert enabled.cli("status").splitlines() == [
         f"registry    {enabled.registry}",
@@ -359,12 +353,12 @@ def find_mtime(env: Env) -> int:
 
 def test_status_tells_what_else_keeps_it_from_serving(enabled: Env) -> None:
     assert enabled.status(1, FROZENFINDER="off")["problem"] == "FROZENFINDER=off is set"
-    module = enabled.packages / f"{MODULE}.py"
-    module.write_text("x =")
+    trigger = enabled.packages / TRIGGER
+    trigger.write_text("x =")
     problem = enabled.status(1)["problem"]
-    assert problem.startswith(f"{str(module)!r} was changed after 'frozenfinder enable' wrote it: ")
-    module.unlink()
-    assert "No such file" in enabled.status(1)["problem"]
+    assert problem.startswith(
+        f"{str(trigger)!r} was changed after 'frozenfinder enable' wrote it: "
+    )
 
 
 # -- `activate`

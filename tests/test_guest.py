@@ -3,12 +3,17 @@
 Each program runs as stock, with the registry installed, and where it is enabled.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.activated import Env, make_environment
+from support.layers import find_boot
+from support.processes import TIMEOUT
 
-from frozenfinder.enable.files import ActivationFiles
+from frozenfinder.enable.files import TRIGGER, ActivationFile, Enabled
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +30,7 @@ def built(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Env:
 @pytest.fixture
 def env(built: Env) -> Iterator[Env]:
     yield built
-    ActivationFiles(built.packages).remove()
+    ActivationFile(built.packages).remove()
 
 
 def same(env: Env, code: str, *flags: str, served: int) -> None:
@@ -41,6 +46,9 @@ def same(env: Env, code: str, *flags: str, served: int) -> None:
     env.cli("enable", env.registry)
     assert env.tell(*flags, "-c", code + count) == expected
 
+
+SEEN = "[type(each).__name__ for each in sys.meta_path if 'frozenfinder' in type(each).__module__]"
+"""The finders of this package that a program sees."""
 
 PURGE = """
 import sys
@@ -122,3 +130,167 @@ print(frozenfinder.installed(), finder in sys.meta_path)
 
 def test_the_collector_finds_no_rlock_of_this_package(env: Env) -> None:
     same(env, SCAN, served=1)
+
+
+# -- other interpreters that read the environment's files
+
+
+@pytest.fixture
+def other(env: Env, tmp_path: Path) -> Env:
+    """Another environment, with this package, whose interpreters read the first one's files."""
+    env.cli("enable", env.registry)
+    other = Env(tmp_path)
+    command = [sys.executable, "-m", "venv", "--without-pip", str(other.prefix)]
+    subprocess.run(command, check=True, timeout=TIMEOUT)
+    line = f"import site; site.addsitedir({str(env.packages)!a})\n"
+    other.packages.joinpath("first.pth").write_text(line)
+    return other
+
+
+def test_an_interpreter_of_another_environment_ignores_the_file(env: Env, other: Env) -> None:
+    code = f"import sys, m; print({SEEN})"
+    assert other.tell("-c", code) == "[]\n"
+    assert env.tell("-c", code) == "['FrozenFinder']\n"
+
+
+def test_a_program_that_activates_an_environment_ignores_the_file(env: Env, other: Env) -> None:
+    """As `activate_this` of virtualenv does: the prefix is set afterwards."""
+    other.packages.joinpath("first.pth").unlink()
+    code = f"""
+import site, sys
+site.addsitedir({str(env.packages)!r})
+sys.prefix = {str(env.prefix)!r}
+import m
+print({SEEN})
+"""
+    assert other.tell("-c", code) == "[]\n"
+
+
+def test_status_and_disable_name_the_files_that_have_no_effect(env: Env, other: Env) -> None:
+    trigger = str(env.packages / TRIGGER)
+    done = other.run("-m", "frozenfinder", "status")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        f"serves      no: nothing is enabled\nnot used    {trigger}, of another environment\n",
+        "",
+    )
+    assert other.cli("disable") == (
+        f"nothing was enabled\n{trigger!r} is of another environment, and has no effect here\n"
+    )
+    assert env.status()["serves"] is True
+
+
+def test_a_file_for_another_version_is_ignored_and_status_says_so(env: Env) -> None:
+    file = ActivationFile(env.packages, str(env.prefix))
+    file.write(Enabled("lib.frz", {"mode": "overlay"}, "cpython-399"))
+    assert env.tell("-c", f"import sys, m; print({SEEN})") == "[]\n"
+    here = sys.implementation.cache_tag
+    assert env.status(1)["problem"] == (
+        f"it was enabled for cpython-399, this interpreter has {here}; enable a registry again"
+    )
+
+
+# -- what a program sees of an enabled registry
+
+
+@pytest.mark.parametrize("code", ["", "import sys", "import marshal, os, time"])
+def test_a_program_that_imports_no_file_sees_one_finder_more(env: Env, code: str) -> None:
+    listing = f"{code}\nimport sys; print(*sorted(sys.modules), *sys.meta_path, sep='\\n')"
+    stock = env.tell("-c", listing).splitlines()
+    env.cli("enable", env.registry)
+    more = [line for line in env.tell("-c", listing).splitlines() if line not in stock]
+    assert len(more) == 1
+    assert "Waiting" in more[0]
+
+
+def test_modules_that_can_be_imported_are_those_of_stock(env: Env) -> None:
+    code = "import pkgutil; print(*[each.name for each in pkgutil.iter_modules()])"
+    stock = env.tell("-c", code)
+    env.cli("enable", env.registry)
+    assert env.tell("-c", code) == stock
+
+
+def test_the_first_import_adds_the_run_time_half_alone(env: Env) -> None:
+    code = """
+import sys
+before = set(sys.modules)
+import m
+print(*sorted(set(sys.modules) - before - {"gc", "m"}))
+"""
+    env.cli("enable", env.registry)
+    assert set(env.tell("-c", code).split()) <= find_boot() | {"frozenfinder.activation"}
+
+
+def test_a_waiting_finder_stays_where_it_is_when_it_becomes_another(env: Env) -> None:
+    """Copies of the meta path, too: the object is the same."""
+    code = """
+import sys
+class Hook:
+    def find_spec(self, name, path=None, target=None):
+        print("asked", name)
+before = list(sys.meta_path)
+sys.meta_path.insert(0, Hook())
+sys.meta_path.append(Hook())
+import m
+assert before == sys.meta_path[1:-1]
+print(type(before[-2]).__name__, before[-2].served)
+sys.meta_path[:] = before
+import patterned
+print(before[-2].served)
+"""
+    env.cli("enable", env.registry)
+    assert env.tell("-c", code).splitlines() == ["asked m", "FrozenFinder 1", "2"]
+
+
+def test_a_package_that_is_imported_by_its_name_finds_the_registry_installed(env: Env) -> None:
+    code = "import frozenfinder; print(frozenfinder.installed()[0].registry.path)"
+    env.cli("enable", env.registry)
+    assert env.tell("-c", code) == f"{env.registry}\n"
+
+
+@pytest.mark.parametrize("setup", [PURGE, FORBID], ids=["gone", "forbidden"])
+def test_the_first_import_may_come_where_this_package_is_hidden(env: Env, setup: str) -> None:
+    """The program hides it before the registry is installed."""
+    env.cli("enable", env.registry)
+    code = f"{setup}\nimport m, _decimal, sys; print({SEEN})"
+    assert env.tell("-c", code) == "['FrozenFinder']\n"
+
+
+def test_at_the_end_of_the_stack_the_next_import_installs_it(env: Env) -> None:
+    code = f"""
+import sys
+def deeper():
+    try:
+        deeper()
+    except RecursionError:
+        try:
+            import m
+        except RecursionError:
+            pass
+deeper()
+import patterned
+print({SEEN})
+"""
+    env.cli("enable", env.registry)
+    assert env.tell("-c", code) == "['FrozenFinder']\n"
+
+
+def test_threads_that_import_first_install_it_once(env: Env) -> None:
+    code = f"""
+import sys, _thread, time
+done = []
+def work(name):
+    try:
+        __import__(name)
+    finally:
+        done.append(name)
+names = ["m", "patterned", "_decimal", "json"]
+for name in names:
+    _thread.start_new_thread(work, (name,))
+while len(done) < len(names):
+    time.sleep(0.01)
+import frozenfinder
+print({SEEN}, len(frozenfinder.installed()))
+"""
+    env.cli("enable", env.registry)
+    assert env.tell("-c", code) == "['FrozenFinder'] 1\n"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from frozenfinder.enable.files import ActivationFiles, Enabled
+from frozenfinder.enable.files import ActivationFile, Enabled
 from frozenfinder.runtime.hooks import install, open_registry, uninstall
 from frozenfinder.runtime.system import SEPARATOR
 
@@ -45,12 +45,11 @@ def main(options: argparse.Namespace) -> int:
         uninstall(install(registry, **given))  # raises if it cannot be installed
     except ValueError as error:
         raise UsageError(str(error)) from error
-    files = ActivationFiles.of_environment()
+    files = ActivationFile.of_environment()
     check_is_read(files.directory)
     check_is_found()
-    path = registry.path.removeprefix(sys.prefix + SEPARATOR)
     try:
-        files.write(Enabled(path, given))
+        files.write(Enabled(registry.path.removeprefix(sys.prefix + SEPARATOR), given))
     except OSError as error:
         raise refusal(files, error) from error
     print(f"{registry.where} is enabled in {options.mode} mode by {str(files.trigger)!r}")
@@ -58,11 +57,11 @@ def main(options: argparse.Namespace) -> int:
 
 
 def check_is_read(directory: Path) -> None:
-    """UsageError unless interpreters read the activation files of this directory."""
+    """UsageError unless interpreters read an activation file of this directory."""
     read = [Path(each).resolve() for each in site.getsitepackages()]
     if directory.resolve() not in read:
         raise UsageError(
-            f"{str(directory)!r} is not a directory whose activation files interpreters read, "
+            f"{str(directory)!r} is not a directory whose activation file interpreters read, "
             f"expected one of: {', '.join(map(str, read))}; enable the registry in a virtual "
             "environment"
         )
@@ -78,8 +77,8 @@ def check_is_found() -> None:
         )
 
 
-def refusal(files: ActivationFiles, error: OSError) -> UsageError:
+def refusal(files: ActivationFile, error: OSError) -> UsageError:
     return UsageError(
-        f"the activation files in {str(files.directory)!r} cannot be changed: {error.strerror}; "
+        f"the activation file in {str(files.directory)!r} cannot be changed: {error.strerror}; "
         "do it as the owner of the environment, or in a virtual environment of your own"
     )

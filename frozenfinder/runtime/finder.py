@@ -10,13 +10,14 @@ from _frozen_importlib_external import ExtensionFileLoader, PathFinder
 from time import monotonic
 
 from frozenfinder.errors import RegistryError
+from frozenfinder.own import import_stock, load_own
 
 from .layout import OVERLAY_KINDS
 from .loader import FrozenExtensionLoader, FrozenLoader
 from .lock import is_importing
 from .registry import FrozenEntry, Registry
 from .roots import Bypass, Roots, is_stock
-from .system import SEPARATOR, import_stock, load_own, syscalls
+from .system import SEPARATOR, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from _imp import acquire_lock, release_lock
 from _thread import allocate_lock
 
 from frozenfinder.errors import RegistryNotFoundError
+from frozenfinder.own import load_own
 
 from . import system
 from .collector import Collector
@@ -22,7 +23,6 @@ from .system import (
     SEPARATOR,
     environment,
     is_listed,
-    load_own,
     syscalls,
 )
 
@@ -82,18 +82,27 @@ def install(
         # deferred: needed only if nothing is served
         unused: "NullFinder" = load_own("null_finder").NullFinder(None, mode)
         return unused
-    opened = open_registry(registry)
+    return serve(check_trust(open_registry(registry), trusted, sha256, verify_key), mode, tests)
+
+
+def check_trust(
+    opened: Registry, trusted: bool, sha256: "str | None" = None, verify_key: "str | None" = None
+) -> Registry:
+    """The registry, pinned if it is to be. RegistryTrustError, RegistryError, ValueError."""
     if sha256 is not None or verify_key is not None:
         opened = opened.pin(sha256=sha256, verify_key=verify_key)
     if opened.distrust is not None and not trusted:
         raise opened.trust_error()
-    return serve(opened, mode, tests)
+    return opened
 
 
-def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":
+def serve(
+    opened: Registry, mode: "Mode", tests: bool = False, waiting: "Any | None" = None
+) -> "Finder":
     """Install an open registry without looking at its owner or at FROZENFINDER.
 
     It is for a program whose modules are nowhere else. A warning names the caller's caller.
+    `waiting`, an object that `startup.wait` has put on the meta path, becomes the finder.
     RegistryVersionError as from `install`.
     """
     found = _find_installed(opened, mode)
@@ -117,7 +126,13 @@ def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":
         found = _find_installed(opened, mode)
         if found is not None:  # another thread was faster
             return found
-        _insert(finder)
+        if waiting is None:
+            _insert(finder)
+        else:
+            waiting.__dict__ = vars(finder)
+            waiting.__class__ = type(finder)
+            finder = waiting
+            _installed.append(finder)
         _prepare_fork()
     finally:
         release_lock()

@@ -19,10 +19,11 @@ from frozenfinder.errors import (
     RegistryTrustError,
     RegistryVersionError,
 )
+from frozenfinder.own import load_own
 
 from . import layout
 from .layout import FrozenEntry
-from .system import close, load_own, make_absolute, raise_number, syscalls
+from .system import close, make_absolute, raise_number, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -170,84 +170,6 @@ def remove_module(name: str) -> None:
         pass
 
 
-# -- imports that the program's changes of the import system do not reach
-
-
-def import_stock(name: str) -> "Any":
-    """The module of that name, as an import statement gives it if nobody replaces `__import__`."""
-    return gcd_import(name)
-
-
-_NAME = "frozenfinder"
-_package = get_module(_NAME)  # keeps its modules alive, as attributes, if they leave `sys.modules`
-
-
-def load_own(name: str) -> "Any":
-    """The module of this package with that name below it; it is loaded if it is not yet.
-
-    Use it wherever the program's own import may be running, or has changed what imports rely on: a
-    module's files are beside those of this package. Neither `sys.modules`, `sys.path`,
-    `sys.meta_path` nor `builtins.__import__` matters, and the modules that it imports are loaded in
-    the same way. It waits for no lock: if two threads load a module, both get the first one.
-    """
-    module = _package
-    for part in filter(None, name.split(".")):
-        found = module.__dict__.get(part)
-        module = _load(f"{module.__name__}.{part}", module) if found is None else found
-    return module
-
-
-def _load(name: str, parent: "Any") -> "Any":
-    part = name.rpartition(".")[2]
-    spec = _make_spec(f"{parent.__path__[0]}{SEPARATOR}{part}", name)
-    if spec is None:
-        spec = find_spec(name, parent.__path__)
-        if spec is None:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-    module = _frozen_importlib.module_from_spec(spec)
-    module.__dict__["__builtins__"] = {**sys.modules["builtins"].__dict__, "__import__": _import}
-    spec.loader.exec_module(module)
-    module = parent.__dict__.setdefault(part, module)
-    if getattr(get_module(_NAME), "__dict__", None) is _package.__dict__:
-        get_modules().setdefault(name, module)
-    return module
-
-
-def _make_spec(path: str, name: str) -> "Any":
-    """The spec of a module whose files are beside those of this one, or None if it has no file."""
-    ending = f"{SEPARATOR}__init__.py"
-    for file, places in ((f"{path}.py", None), (path + ending, [path])):
-        try:
-            syscalls.stat(file)
-        except OSError:
-            continue
-        return _frozen_importlib_external.spec_from_file_location(
-            name, file, submodule_search_locations=places
-        )
-    return None
-
-
-def _import(
-    name: str,
-    globals: "Any" = None,  # noqa: A002  # the names of `__import__`
-    locals: "Any" = None,  # noqa: A002
-    fromlist: "Any" = (),
-    level: int = 0,
-) -> "Any":
-    """`__import__` for the modules that `load_own` loads; others are imported as importlib does."""
-    if level:
-        base = globals["__package__"].split(".")
-        name = ".".join([*base[: len(base) + 1 - level], *filter(None, [name])])
-    top, _, rest = name.partition(".")
-    if top != _NAME:
-        return _frozen_importlib.__import__(name, globals, locals, fromlist)
-    module = load_own(rest)
-    for each in fromlist or ():
-        if each not in module.__dict__ and hasattr(module, "__path__"):
-            load_own(f"{rest}.{each}")
-    return module if fromlist else _package
-
-
 # -- CPython's private names: bound if a boot needs them, else only spelled. Each docstring ends
 #    with the versions that have the name.
 
@@ -290,12 +212,6 @@ blocking_on = _find(_frozen_importlib, "_blocking_on")
 
 find_path_entry = _find(_frozen_importlib_external.PathFinder, "_path_importer_cache")
 """The path entry finder of an item of the path, made and cached as stock does it. 3.11 on."""
-
-gcd_import = _find(_frozen_importlib, "_gcd_import")
-"""Imports a module by its absolute name, as `importlib.import_module` does. 3.11 on."""
-
-find_spec = _find(_frozen_importlib, "_find_spec")
-"""Asks the finders on the meta path for a spec; imports nothing. 3.11 on."""
 
 namespace_path = _find(_frozen_importlib_external, "_NamespacePath")
 """The `__path__` of a namespace package; it is computed anew if its parent's changes. 3.11 on."""

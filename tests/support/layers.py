@@ -15,6 +15,7 @@ import frozenfinder
 PACKAGE = Path(frozenfinder.__file__).parent
 
 RUN_TIME = (
+    "own",
     "errors",
     "runtime",
     "patterns",
@@ -52,7 +53,7 @@ BUILD = (
 
 LAYERS = (*RUN_TIME, *BUILD)
 
-BOOT = ("errors", "runtime")
+BOOT = ("own", "errors", "runtime")
 """The layers that every boot imports."""
 
 DOORS = {
