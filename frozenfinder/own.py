@@ -11,6 +11,7 @@ imports nothing of the package.
 """
 
 import _frozen_importlib
+import _imp
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import SourceFileLoader
@@ -22,10 +23,14 @@ except ImportError:  # Windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import CodeType
     from typing import Any
 
 _SEPARATOR = "\\" if sys.platform == "win32" else "/"
 _NAME = "frozenfinder"
+
+fix_co_filename = _imp._fix_co_filename  # type: ignore[attr-defined]
+"""Puts a file name into a code object and all nested ones; does nothing if it is there already."""
 
 import_stock = _frozen_importlib._gcd_import  # type: ignore[attr-defined]
 """Imports a module by its absolute name, as `importlib.import_module` does."""
@@ -39,9 +44,7 @@ def import_package(home: str, own: object) -> None:
     `sys.modules` gets its modules at the end, all at once.
     """
     global _package
-    _package = _make(_NAME, home)
-    _package.own = own
-    _package.__spec__.loader.exec_module(_package)
+    _package = _make(_NAME, home, own=own)
     pending = [_package]
     while pending:
         module = pending.pop()
@@ -68,7 +71,6 @@ def load_own(name: str) -> "Any":
 
 def _load(name: str, part: str, parent: "Any") -> "Any":
     module = _make(name, f"{parent.__path__[0]}{_SEPARATOR}{part}", parent.__path__)
-    module.__spec__.loader.exec_module(module)
     module = parent.__dict__.setdefault(part, module)
     modules: "Any" = getattr(sys, "modules", None) or {}
     if getattr(modules.get(_NAME), "__dict__", None) is _package.__dict__:
@@ -76,25 +78,38 @@ def _load(name: str, part: str, parent: "Any") -> "Any":
     return module
 
 
-def _make(name: str, path: str, places: "list[str] | None" = None) -> "Any":
-    """A new module that has not run yet; `path` is its file without an ending, or its folder.
+def _make(name: str, path: str, places: "list[str] | None" = None, **given: object) -> "Any":
+    """Run a new module; `path` is its file without an ending, or its folder.
 
-    Where it has no source file, the finders on the meta path look for it in `places`.
+    Where it has no source file, the finders on the meta path look for it in `places`. `given` are
+    names that it has before it runs.
     """
-    spec = _find(name, path)
+    global _package
+    spec, code = _find(name, path)
     if spec is None:
         spec = _frozen_importlib._find_spec(name, places)  # type: ignore[attr-defined]
         if spec is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     module: "Any" = _frozen_importlib.module_from_spec(spec)
-    module.__builtins__ = _builtins
+    module.__dict__.update(given, __builtins__=_builtins)
+    if name == _NAME:
+        _package = module
+    if code is None:
+        spec.loader.exec_module(module)
+    else:
+        fix_co_filename(code, spec.origin)
+        exec(code, module.__dict__)
     return module
 
 
-def _find(name: str, path: str) -> "ModuleSpec | None":
+def _find(name: str, path: str) -> "tuple[Any, CodeType | None]":
+    """The spec of a module with a source file, and its code if `boot` has it; else (None, None)."""
+    codes = _codes
+    if not codes:
+        codes.update(_read_codes())
     for file in (f"{path}.py", f"{path}{_SEPARATOR}__init__.py"):
         try:
-            _stat(file)
+            status = _stat(file)
         except (OSError, ValueError):
             continue
         is_package = len(file) > len(path) + 3
@@ -102,8 +117,22 @@ def _find(name: str, path: str) -> "ModuleSpec | None":
         spec.has_location = True
         if is_package:
             spec.submodule_search_locations = [path]
-        return spec
-    return None
+        mtime, size, code = codes.pop(name, (0, 0, None))
+        fresh = (int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF) == (mtime, size)
+        return spec, code if fresh else None
+    return None, None
+
+
+def _read_codes() -> "dict[str, Any]":
+    """The table of `boot`, by the names of modules, and an item of no module."""
+    found: "dict[str, Any]" = {}
+    try:
+        name = f"{_NAME}.boot"
+        code = SourceFileLoader(name, f"{__file__[: -len('own.py')]}boot.py").get_code(name)
+        exec(code, found)  # type: ignore[arg-type]  # a loader of sources always has code
+    except (ImportError, OSError):
+        return {"": None}
+    return {each[0]: each[1:] for each in found["CODES"]} | {"": None}
 
 
 def _import(
@@ -125,5 +154,9 @@ def _import(
             load_own(f"{rest}.{each}")
     return module if fromlist else _package
 
+
+# Code by module, as `boot` has it; each is used once, because a module's code may be changed. Two
+# threads may both read it.
+_codes: "dict[str, Any]" = {}
 
 _builtins = {**sys.modules["builtins"].__dict__, "__import__": _import}

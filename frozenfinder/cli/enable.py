@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from frozenfinder.enable.files import ActivationFile, Enabled
+from frozenfinder.enable.piece import write_piece
 from frozenfinder.runtime.hooks import install, open_registry, uninstall
 from frozenfinder.runtime.system import SEPARATOR
 
@@ -52,6 +53,7 @@ def main(options: argparse.Namespace) -> int:
         files.write(Enabled(registry.path.removeprefix(sys.prefix + SEPARATOR), given))
     except OSError as error:
         raise refusal(files, error) from error
+    write_piece()
     print(f"{registry.where} is enabled in {options.mode} mode by {str(files.trigger)!r}")
     return DONE
 

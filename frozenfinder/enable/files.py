@@ -114,7 +114,7 @@ class ActivationFile:
             cache_tag=ascii(enabled.cache_tag),
             code=ascii(code),
         )
-        _replace(self.trigger, line.encode())
+        replace_file(self.trigger, line.encode())
 
     def _locate(self, path: str) -> str:
         """The expression for an absolute path, which moves with the environment if it is in it."""
@@ -136,7 +136,8 @@ def find_nodes(tree: ast.AST, kind: type[_Node]) -> list[_Node]:
     return [each for each in ast.walk(tree) if isinstance(each, kind)]
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file that is complete whenever it exists; OSError."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "wb") as file:
