@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 _SEPARATOR = "\\" if sys.platform == "win32" else "/"
 _NAME = "frozenfinder"
 
-fix_co_filename = _imp._fix_co_filename  # type: ignore[attr-defined]
-"""Puts a file name into a code object and all nested ones; does nothing if it is there already."""
+# private names, which a version that this release does not know may lack
+_fix_co_filename: "Any" = getattr(_imp, "_fix_co_filename", None)
+_find_spec: "Any" = getattr(_frozen_importlib, "_find_spec", None)
 
-import_stock = _frozen_importlib._gcd_import  # type: ignore[attr-defined]
+import_stock = getattr(_frozen_importlib, "_gcd_import", __import__)
 """Imports a module by its absolute name, as `importlib.import_module` does."""
 
 _package: "Any" = sys.modules.get(_NAME)
@@ -87,7 +88,7 @@ def _make(name: str, path: str, places: "list[str] | None" = None, **given: obje
     global _package
     spec, code = _find(name, path)
     if spec is None:
-        spec = _frozen_importlib._find_spec(name, places)  # type: ignore[attr-defined]
+        spec = None if _find_spec is None else _find_spec(name, places)
         if spec is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     module: "Any" = _frozen_importlib.module_from_spec(spec)
@@ -97,7 +98,7 @@ def _make(name: str, path: str, places: "list[str] | None" = None, **given: obje
     if code is None:
         spec.loader.exec_module(module)
     else:
-        fix_co_filename(code, spec.origin)
+        _fix_co_filename(code, spec.origin)
         exec(code, module.__dict__)
     return module
 
@@ -119,7 +120,7 @@ def _find(name: str, path: str) -> "tuple[Any, CodeType | None]":
             spec.submodule_search_locations = [path]
         mtime, size, code = codes.pop(name, (0, 0, None))
         fresh = (int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF) == (mtime, size)
-        return spec, code if fresh else None
+        return spec, code if fresh and _fix_co_filename is not None else None
     return None, None
 
 

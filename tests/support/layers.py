@@ -15,6 +15,7 @@ import frozenfinder
 PACKAGE = Path(frozenfinder.__file__).parent
 
 RUN_TIME = (
+    "boot",
     "own",
     "errors",
     "runtime",
