@@ -5,7 +5,7 @@ import sys
 from frozenfinder.own import load_own
 from frozenfinder.runtime.hooks import check_trust, serve
 from frozenfinder.runtime.registry import Registry
-from frozenfinder.runtime.system import environment, is_listed, locate
+from frozenfinder.runtime.system import environment, is_listed, locate, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,29 @@ def activate_enabled(settings: "dict[str, Any]", waiting: "Any") -> None:
     options = settings["options"]
     enabled = locate(settings["registry"]), options["mode"]
     _activate(settings["registry"], waiting, **options)
+    if options["mode"] == "closed" and environment("FROZENFINDER") != "off" and sys.stderr:
+        changed = find_changed(settings["directory"], settings)
+        if changed:
+            sys.stderr.write(
+                f"frozenfinder serves {', '.join(changed)}, which {settings['directory']!r} no "
+                "longer has; freeze and enable the registry again\n"
+            )
+
+
+def find_changed(directory: str, settings: "dict[str, Any]") -> "list[str]":
+    """The distributions (`name-version`) that were there when the registry was enabled, and are not
+    now. Closed mode serves their modules all the same.
+
+    Costs one `stat` if nothing was installed or removed since, else a listing of the directory.
+    """
+    try:
+        if syscalls.stat(directory).st_mtime_ns == settings["written_ns"]:
+            return []
+        there = {*syscalls.listdir(directory)}
+    except OSError:  # the sources were removed, for which closed mode is made
+        return []
+    frozen: "list[str]" = settings["distributions"]
+    return [name.removesuffix(".dist-info") for name in frozen if name not in there]
 
 
 def activate(registry: str, **options: "Any") -> None:

@@ -315,6 +315,7 @@ def test_status_tells_what_is_enabled(enabled: Env) -> None:
         "stale": [],
         "problem": None,
         "others": [],
+        "changed": [],
     }
     assert enabled.cli("status").splitlines() == [
         f"registry    {enabled.registry}",

@@ -3,13 +3,15 @@
 Each program runs as stock, with the registry installed, and where it is enabled.
 """
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.activated import Env, make_environment
+from support.activated import HOME, Env, make_environment
 from support.layers import find_boot
 from support.processes import TIMEOUT
 
@@ -294,3 +296,70 @@ print({SEEN}, len(frozenfinder.installed()))
 """
     env.cli("enable", env.registry)
     assert env.tell("-c", code) == "['FrozenFinder'] 1\n"
+
+
+# -- distributions that are upgraded below a registry in closed mode
+
+
+@pytest.fixture
+def upgraded(env: Env) -> Iterator[Env]:
+    """The registry is enabled in closed mode, with a distribution that pip then replaces."""
+    first = env.packages / "dist-1.0.dist-info"
+    first.mkdir()
+    first.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: dist\nVersion: 1.0\n")
+    first.joinpath("RECORD").write_text("dist.py,,\ndist-1.0.dist-info/METADATA,,\n")
+    env.packages.joinpath("dist.py").write_text("VALUE = 1\n")
+    registry = env.prefix / "dist.frz"
+    freeze = ("-m", "frozenfinder", "freeze", "--distribution", "dist", "-o", registry, "--quiet")
+    env.tell(*freeze, PYTHONPATH=HOME)  # for packaging
+    env.cli("enable", "--mode", "closed", registry)
+    assert env.tell("-c", "import dist; print(dist.VALUE)") == "1\n"
+    assert env.status()["changed"] == []
+    env.packages.joinpath("dist.py").write_text("VALUE = 2\n")
+    second = first.rename(env.packages / "dist-2.0.dist-info")
+    yield env
+    env.packages.joinpath("dist.py").unlink()
+    shutil.rmtree(second)
+
+
+def test_closed_mode_says_that_a_distribution_was_upgraded(upgraded: Env) -> None:
+    done = upgraded.run("-c", "import dist; print(dist.VALUE)")
+    assert done.stdout == "1\n"
+    assert done.stderr == (
+        f"frozenfinder serves dist-1.0, which {str(upgraded.packages)!r} no longer has; "
+        "freeze and enable the registry again\n"
+    )
+
+
+def test_a_registry_in_closed_mode_that_has_gone_is_reported_once(env: Env) -> None:
+    gone = shutil.copy2(env.registry, env.prefix / "gone.frz")
+    env.cli("enable", "--mode", "closed", gone)
+    Path(gone).unlink()
+    done = env.run("-c", "pass")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"frozenfinder serves nothing: registry {str(gone)!r} does not")
+
+
+def test_status_names_the_distribution_that_was_upgraded(upgraded: Env) -> None:
+    done = upgraded.run("-m", "frozenfinder", "status")
+    assert "changed     dist-1.0; freeze and enable again\n" in done.stdout
+
+
+def test_nothing_is_said_of_another_distribution_that_is_installed(env: Env) -> None:
+    env.cli("enable", "--mode", "closed", env.registry)
+    other = env.packages / "other-1.0.dist-info"
+    other.mkdir()
+    try:
+        assert env.tell("-c", "import m") == ""
+    finally:
+        other.rmdir()
+
+
+def test_the_folder_is_not_read_where_its_time_is_the_same(upgraded: Env) -> None:
+    """The time is compared for equality: what was restored to it is taken for unchanged."""
+    [file] = [ActivationFile(upgraded.packages)]
+    enabled = file.read()
+    assert enabled is not None
+    assert enabled.distributions == ["dist-1.0.dist-info"]
+    os.utime(upgraded.packages, ns=(enabled.written_ns,) * 2)
+    assert upgraded.tell("-c", "import dist; print(dist.VALUE)") == "1\n"

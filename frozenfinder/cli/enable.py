@@ -9,6 +9,7 @@ from pathlib import Path
 from frozenfinder.enable.files import ActivationFile, Enabled
 from frozenfinder.enable.piece import write_piece
 from frozenfinder.runtime.hooks import install, open_registry, uninstall
+from frozenfinder.runtime.registry import Registry
 from frozenfinder.runtime.system import SEPARATOR
 
 from . import DONE, UsageError
@@ -50,12 +51,22 @@ def main(options: argparse.Namespace) -> int:
     check_is_read(files.directory)
     check_is_found()
     try:
-        files.write(Enabled(registry.path.removeprefix(sys.prefix + SEPARATOR), given))
+        path = registry.path.removeprefix(sys.prefix + SEPARATOR)
+        found = find_frozen_metadata(registry, files.directory) if options.mode == "closed" else []
+        files.write(Enabled(path, given, distributions=found))
     except OSError as error:
         raise refusal(files, error) from error
     write_piece()
     print(f"{registry.where} is enabled in {options.mode} mode by {str(files.trigger)!r}")
     return DONE
+
+
+def find_frozen_metadata(registry: Registry, directory: Path) -> list[str]:
+    """The folders of metadata in a directory that the registry has frozen from there."""
+    frozen = {file.path.partition("/")[0] for file in registry.files()}
+    return sorted(
+        name for name in frozen if name.endswith(".dist-info") and directory.joinpath(name).is_dir()
+    )
 
 
 def check_is_read(directory: Path) -> None:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any, NamedTuple
 
+from frozenfinder.activation import find_changed
 from frozenfinder.enable.files import ActivationFile
 from frozenfinder.errors import FrozenFinderError
 from frozenfinder.runtime.finder import check_fresh
@@ -26,6 +27,7 @@ class Status(NamedTuple):
     `sources` counts the files that overlay compares, and `stale` lists the modules whose file
     differs from the frozen one; both are None if nothing is compared. `others` are the activation
     files of other environments that this interpreter imports from: they have no effect here.
+    `changed` are the distributions that closed mode serves, and that site-packages no longer has.
     """
 
     file: str
@@ -36,6 +38,7 @@ class Status(NamedTuple):
     stale: list[str] | None = None
     problem: str | None = "nothing is enabled"
     others: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 def make_parser() -> Parser:
@@ -69,6 +72,7 @@ def describe(status: Status) -> list[str]:
         if status.stale[10:]:
             facts.append(("stale", f"and {len(status.stale) - 10} more"))
     facts.append(("serves", "yes" if status.problem is None else f"no: {status.problem}"))
+    facts += [("changed", f"{name}; freeze and enable again") for name in status.changed]
     facts += [("not used", f"{path}, of another environment") for path in status.others]
     return [f"{name:12}{value}" for name, value in facts if value is not None]
 
@@ -89,6 +93,9 @@ def examine(files: ActivationFile) -> Status:
         )
     mode = str(enabled.options["mode"])
     status = status._replace(registry=locate(enabled.registry), mode=mode)
+    if mode == "closed":
+        changed = find_changed(str(files.directory), vars(enabled))
+        status = status._replace(changed=tuple(changed))
     try:
         registry = Registry.open(locate(enabled.registry))
         level = f" -{registry.header.optimize * 'O'}" if registry.header.optimize else ""

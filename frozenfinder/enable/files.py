@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ TRIGGER = "zz_frozenfinder_enabled.pth"
 # a virtual environment. The second string is compiled only where it is needed.
 _LINE = (
     "import os, sys; sitedir == {place} and sys.implementation.cache_tag == {cache_tag} "
-    "and 'Waiting' not in str([*map(type, sys.meta_path)]) and exec({code})\n"
+    "and 'frozenfinder' not in str([*map(type, sys.meta_path)]) and exec({code})\n"
 )
 
 _CODE = """\
@@ -40,11 +40,13 @@ except OSError:  # frozenfinder was uninstalled
     pass
 else:
     if os.environ.get('FROZENFINDER') != 'off' or sys.flags.ignore_environment:
+        settings['directory'] = sitedir
         exec(code, settings)
         settings['wait'](settings)
 """
 
 _NAME = "frozenfinder.startup.wait"
+UNKNOWN = 10**18  # as long as any time of these years
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,16 @@ class Enabled:
     """The settings: `registry` as for `system.locate`, and the `options` for
     `frozenfinder.install`.
 
-    `cache_tag` is of the interpreter that they are for.
+    `cache_tag` is of the interpreter that they are for. `distributions` are the folders of metadata
+    in site-packages that closed mode has frozen, and `written_ns` is when an entry of site-packages
+    was last added or removed.
     """
 
     registry: str
     options: dict[str, Any]
     cache_tag: str = str(sys.implementation.cache_tag)
+    distributions: list[str] = field(default_factory=list)
+    written_ns: int = UNKNOWN
 
 
 class ActivationFile:
@@ -104,9 +110,10 @@ class ActivationFile:
     def write(self, enabled: Enabled) -> None:
         """Make interpreters that start from now on install it, instead of any other; OSError.
 
-        The file is replaced in one step.
+        The file is replaced in one step. That changes the time of the folder, which is then written
+        into the file: neither the size of the file nor the folder change by that.
         """
-        settings = {"__name__": _NAME, **vars(enabled)}
+        settings = {"__name__": _NAME, **vars(enabled), "written_ns": UNKNOWN}
         file = os.path.join(os.path.abspath(_home[0]), "startup", "wait.py")
         code = _CODE.format(settings=ascii(settings), name=ascii(_NAME), file=self._locate(file))
         line = _LINE.format(
@@ -115,6 +122,10 @@ class ActivationFile:
             code=ascii(code),
         )
         replace_file(self.trigger, line.encode())
+        if enabled.distributions:
+            written_ns = self.directory.stat().st_mtime_ns
+            with self.trigger.open("r+b") as opened:
+                opened.write(line.replace(str(UNKNOWN), str(written_ns)).encode())
 
     def _locate(self, path: str) -> str:
         """The expression for an absolute path, which moves with the environment if it is in it."""

@@ -60,10 +60,12 @@ class Waiting:
 def wait(settings: "dict[str, Any]") -> None:
     """Put a waiting finder directly before PathFinder; install a registry in closed mode at once.
 
-    `settings` are those in the line that calls it, and the namespace of this file.
+    `settings` are those in the line that calls it, and the namespace of this file. Up to 3.13, site
+    reads the line twice in a virtual environment.
     """
     if settings["options"]["mode"] == "closed":
-        serve_enabled(settings, None)
+        if "frozenfinder.activation" not in sys.modules:
+            serve_enabled(settings, None)
     else:
         path: "list[Any]" = sys.meta_path
         path.insert(path.index(PathFinder) if PathFinder in path else len(path), Waiting(settings))
