@@ -131,7 +131,7 @@ def _read_codes() -> "dict[str, Any]":
         name = f"{_NAME}.boot"
         code = SourceFileLoader(name, f"{__file__[: -len('own.py')]}boot.py").get_code(name)
         exec(code, found)  # type: ignore[arg-type]  # a loader of sources always has code
-    except (ImportError, OSError):
+    except (EOFError, ImportError, OSError, TypeError, ValueError):  # missing, or damaged
         return {"": None}
     return {each[0]: each[1:] for each in found["CODES"]} | {"": None}
 
