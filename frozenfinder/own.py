@@ -36,6 +36,11 @@ _find_spec: "Any" = getattr(_frozen_importlib, "_find_spec", None)
 import_stock = getattr(_frozen_importlib, "_gcd_import", __import__)
 """Imports a module by its absolute name, as `importlib.import_module` does."""
 
+# the part of a `.pyc`'s name after the module's; "" if it is not known or not needed
+_CACHED_ENDING = ""
+if sys.version_info < (3, 15) and sys.implementation.cache_tag and not sys.flags.optimize:
+    _CACHED_ENDING = f".{sys.implementation.cache_tag}.pyc"
+
 _package: "Any" = sys.modules.get(_NAME)
 
 
@@ -118,6 +123,10 @@ def _find(name: str, path: str) -> "tuple[Any, CodeType | None]":
         spec.has_location = True
         if is_package:
             spec.submodule_search_locations = [path]
+        if _CACHED_ENDING and sys.pycache_prefix is None:  # before 3.15
+            # the property would compute the same when the module is created
+            folder, _, stem = file[:-3].rpartition(_SEPARATOR)
+            spec.cached = f"{folder}{_SEPARATOR}__pycache__{_SEPARATOR}{stem}{_CACHED_ENDING}"
         mtime, size, code = codes.pop(name, (0, 0, None))
         fresh = (int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF) == (mtime, size)
         return spec, code if fresh and _fix_co_filename is not None else None

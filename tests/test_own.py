@@ -83,6 +83,8 @@ def test_the_piece_has_the_code_of_every_module_of_a_boot(
 ) -> None:
     found, opened = show(run_python, written)
     assert set(found) == find_boot()
+    for file, *_, cached, _, _, _, _, _ in found.values():
+        assert cached == importlib.util.cache_from_source(file)
     assert {each.rpartition("/")[2].partition(".")[0] for each in opened} == {
         "__init__",
         "own",
