@@ -3,7 +3,7 @@
 import sys
 
 from frozenfinder.own import load_own
-from frozenfinder.runtime.hooks import check_trust, serve
+from frozenfinder.runtime.hooks import check_trust, end_fast, serve
 from frozenfinder.runtime.registry import Registry
 from frozenfinder.runtime.system import environment, is_listed, locate, syscalls
 
@@ -69,6 +69,7 @@ def _activate(
     *,
     mode: "Any" = "overlay",
     trusted: bool = False,
+    fast_exit: bool = False,
     **pins: "Any",
 ) -> None:
     if environment("FROZENFINDER") == "off":
@@ -82,6 +83,8 @@ def _activate(
             # deferred: only needed if the registry cannot be used
             raise load_own("null_finder").make_version_error(opened)
         serve(check_trust(opened, trusted, **pins), mode, waiting=waiting)
+        if fast_exit:
+            end_fast()
     except (RecursionError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  # the interpreter must start in any case

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.compiled import SUFFIX, compile_c
 from support.processes import Python
 
 from frozenfinder.__main__ import main
@@ -197,6 +198,17 @@ def read_answer(outcome: tuple[int, str, str]) -> dict[str, object]:
 # -- how it runs
 
 
+def test_the_entry_can_be_a_function_of_an_extension_module(python: Python, tmp_path: Path) -> None:
+    """As in a black that was compiled by mypyc."""
+    compile_c("user.c", tmp_path / f"made{SUFFIX}", "-DINIT=PyInit_made", "-Dinner=getppid")
+    path = tmp_path / "app.pyz"
+    options = ("-m", "frozenfinder", "bundle", "--quiet", "-o", path, "--entry", "made:call")
+    python(*options, env={"PYTHONPATH": str(tmp_path)})
+    (tmp_path / f"made{SUFFIX}").unlink()
+    status, output, error = run("-S", path, env={"FROZENFINDER_CACHE": str(tmp_path / "cache")})
+    assert (status, output, error) == (os.getpid() & 0xFF, "", "")
+
+
 def test_resources_of_a_namespace_package_need_nothing_installed(
     bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -299,7 +311,7 @@ def test_a_traceback_begins_in_the_bundle_and_leads_to_the_program(bundle: Bundl
     assert (status, output) == (1, "")
     frames = [line.strip() for line in error.splitlines() if line.startswith("  File")]
     assert frames[-2:] == [
-        'File "<bundle>/__main__.py", line 21, in <module>',
+        'File "<bundle>/__main__.py", line 23, in <module>',
         f'File "{path}/tool/cli.py", line 25, in fail',
     ]
     if sys.version_info >= (3, 13):  # before, the interpreter asks no loader for the lines
@@ -398,7 +410,7 @@ def test_commands_look_into_the_registry_of_a_bundle(
 
     registry, bundle = registry_of(tool), str(tool)
     bare = tmp_path / "tool.frz"
-    bare.write_bytes(registry.read_all())
+    bare.write_bytes(registry.read_unchecked())
     listed = ask("ls", bundle)
     assert (listed["registry"], len(listed["modules"])) == (bundle, registry.header.modules)
     assert ask("info", bundle)["size"] == registry.header.size

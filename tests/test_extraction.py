@@ -23,7 +23,7 @@ from support.registries import Frozen, build_registry, data_file, frozen
 import frozenfinder
 from frozenfinder import RegistryError
 from frozenfinder.closed.loader import ClosedExtensionLoader
-from frozenfinder.native import extraction
+from frozenfinder.native import memory
 from frozenfinder.native.extraction import Extractor
 from frozenfinder.native.parcel import ParcelFile
 from frozenfinder.runtime.registry import FrozenEntry, Registry
@@ -213,13 +213,13 @@ def in_memory(
 ) -> Iterator[tuple[Registry, FrozenEntry]]:
     """A registry, and an entry of it that is put into memory; what was put there is forgotten."""
     monkeypatch.setenv("FROZENFINDER_CACHE", NO_CACHE)
-    memory = extraction._MemoryFiles()
-    monkeypatch.setattr(extraction, "_memory_files", memory)
+    files = memory.MemoryFiles()
+    monkeypatch.setattr(memory, "memory_files", files)
     registry = Registry.open(family.registry)
     entry = registry.find_entry("family.first")
     assert entry is not None
     yield registry, entry
-    for path, _ in memory._held.values():
+    for path, _ in files._held.values():
         os.close(int(path.rpartition("/")[2]))
 
 
@@ -245,7 +245,7 @@ def test_threads_hold_one_file_in_memory_for_all_extractors(
         return make(name, *flags)
 
     monkeypatch.setattr(os, "memfd_create", dawdle)
-    monkeypatch.setattr(extraction, "_load_libraries", lambda _: None)
+    monkeypatch.setattr(memory, "load_libraries", lambda _: None)
     before = count_files_in_memory()
     found = at_once(lambda _: Extractor(registry).extract(entry), range(8))
     assert len({path for path, _ in found}) == 1
@@ -263,7 +263,7 @@ def test_threads_never_lose_a_file_in_memory_to_each_other(
     registry, _ = in_memory
     monkeypatch.setattr("posix.dup2", dawdling_dup2)
     entries = [registry.find_entry(f"family.{name}") for name in ("first", "second")]
-    monkeypatch.setattr(extraction, "_load_libraries", lambda _: None)
+    monkeypatch.setattr(memory, "load_libraries", lambda _: None)
 
     def extract(entry: FrozenEntry | None) -> tuple[str, str]:
         assert entry is not None
@@ -297,7 +297,7 @@ def test_why_modules_are_in_memory_can_be_read_while_others_are_loaded(
     in_memory: tuple[Registry, FrozenEntry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry, entry = in_memory
-    monkeypatch.setattr(extraction, "_load_libraries", lambda _: None)
+    monkeypatch.setattr(memory, "load_libraries", lambda _: None)
     extractor = Extractor(registry)
     before = extractor.in_memory
     extractor.extract(entry)

@@ -101,7 +101,9 @@ def make_options(registry: Registry) -> "list[str]":
         # deferred: only needed for a pinned registry
         from frozenfinder.trust import find_sha256
 
-        options.append(f"--sha256={find_sha256()(registry.read_all()).hexdigest()}")
+        options.append(f"--sha256={find_sha256()(registry.read_unchecked()).hexdigest()}")
     elif registry.distrust is not None:
         options.append("--trusted")
+    if get_module("frozenfinder.fast_exit") is not None:  # who asks for it imports it
+        options.append("--fast-exit")
     return [*options, registry.path]

@@ -30,7 +30,6 @@ Theory of operation
 """
 
 import os
-import shutil
 import stat
 import time
 from _thread import allocate_lock, get_ident
@@ -91,11 +90,16 @@ def default_directory(override: "str | None") -> "str | None":
 
 
 class PrivateFolder:
-    """A folder of the user, at `path`; it need not exist yet. Threads may share it."""
+    """A folder of the user, at `path`; it need not exist yet. Threads may share it.
+
+    `is_closed` says, after `check`, that other users cannot reach anything below the folder,
+    whatever the permissions there are: POSIX lets them search it neither by name nor by number.
+    """
 
     def __init__(self, directory: str) -> None:
         parent, name = os.path.split(os.path.abspath(directory))
         self.path = os.path.join(os.path.realpath(parent), name)
+        self.is_closed = False
         # The folders that passed their check. Two threads may check the same one.
         self._checked: "set[str]" = set()
 
@@ -108,7 +112,7 @@ class PrivateFolder:
             parent = os.path.dirname(self.path)
             os.makedirs(parent, 0o700, exist_ok=True)
             check_ancestors(parent)
-            make_folder(self.path)
+            self.is_closed = not make_folder(self.path).st_mode & 0o011
             self._checked.add(self.path)
 
     def make(self, *names: str, check_again: bool = False) -> str:
@@ -168,8 +172,8 @@ def check_ancestors(folder: str) -> None:
         folder = above
 
 
-def make_folder(folder: str) -> None:
-    """Make a folder, or check that only the user can write to an existing one.
+def make_folder(folder: str) -> os.stat_result:
+    """Make a folder, or check that only the user can write to an existing one; return its status.
 
     UnusableError, OSError.
     """
@@ -185,7 +189,7 @@ def make_folder(folder: str) -> None:
         found = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "a file"
         raise UnusableError(f"{folder!r} is {found}, expected a directory")
     if not hasattr(os, "geteuid"):
-        return
+        return status
     if status.st_uid != os.geteuid():
         raise UnusableError(
             f"{folder!r} is owned by uid {status.st_uid}, expected uid {os.geteuid()}"
@@ -195,6 +199,7 @@ def make_folder(folder: str) -> None:
         raise UnusableError(
             f"{folder!r} has mode {mode:04o}, expected 0700: others can write there"
         )
+    return status
 
 
 def is_own_file(status: os.stat_result) -> bool:
@@ -243,8 +248,27 @@ def remove(path: str) -> bool:
         return True
     except OSError:
         return False
-    shutil.rmtree(hidden, ignore_errors=True)
+    remove_tree(hidden)
     return True
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder and its content, best effort; no other user can write there.
+
+    It is for a thread that has the lock, which may import nothing: `shutil` imports much.
+    """
+    for parent, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            path = os.path.join(parent, name)
+            try:
+                if name in files or os.path.islink(path):
+                    os.unlink(path)
+            except OSError:
+                pass
+        try:
+            os.rmdir(parent)
+        except OSError:
+            pass
 
 
 def remove_unused(path: str, before: float) -> bool:

@@ -4,25 +4,27 @@ It is on `sys.meta_path` directly before `PathFinder`. `find_spec` takes no lock
 reads is published by single assignments.
 """
 
+import _imp
 import sys
 from _frozen_importlib import ModuleSpec
-from _frozen_importlib_external import ExtensionFileLoader, PathFinder
+from _frozen_importlib_external import PathFinder
 from time import monotonic
 
 from frozenfinder.errors import RegistryError
 from frozenfinder.own import import_stock, load_own
 
-from .layout import OVERLAY_KINDS
-from .loader import FrozenExtensionLoader, FrozenLoader
+from .layout import OVERLAY_KINDS, digest
+from .loader import FrozenExtensionLoader, FrozenLoader, Locked
 from .lock import is_importing
-from .registry import FrozenEntry, Registry
+from .registry import OPEN_FLAGS, FrozenEntry, Registry
 from .roots import Bypass, Roots, is_stock
-from .system import SEPARATOR, syscalls
+from .system import SEPARATOR, close, find_and_load, find_spec, get_frame, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import CodeType, ModuleType
+    from typing import Any
 
     from frozenfinder.native.fixups import FixupTable
     from frozenfinder.patterns import Patterns
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 
 _GENERATIONS = 1 << 32  # of the lock, more than any second sees
+
+_FIND_SPEC, _FIND_AND_LOAD = find_spec.__code__, find_and_load.__code__  # of importlib's own import
 
 # the part of a `.pyc`'s name after the module's; "" if modules have no `__cached__`
 _CACHED_ENDING = ""
@@ -69,7 +73,7 @@ class ServingFinder:
 
     @property
     def served(self) -> int:
-        """How many modules were executed from the registry; each reload counts."""
+        """How many modules were executed from the registry."""
         return len(self._served)
 
     @property
@@ -105,6 +109,32 @@ class ServingFinder:
         """Whether the registry has an entry of that name."""
         return self.registry.find_entry(name, self.tests) is not None
 
+    def enter(self, mark: int) -> None:
+        """Take the import lock for a body; `mark` is its depth before.
+
+        While the depth is above zero, the collector is relaxed, and new objects are promoted.
+        """
+        self.lock.acquire()
+        if not mark and self.collector is not None:
+            self.collector.relax()
+
+    def leave(self, mark: int) -> None:
+        """Undo `enter`, after any exception, too."""
+        self.lock.rewind(mark)
+        collector = self.collector
+        if collector is not None:
+            if mark:
+                collector.promote()
+            else:
+                collector.restore()
+        patterns = self.patterns
+        if patterns is not None and patterns.pending:
+            patterns.flush()  # the module may be `re`
+
+    def executes(self, name: str, loader: object) -> bool:
+        """Whether this finder has served the module of that name and loader, or is about to."""
+        return isinstance(loader, Locked) or name in self._served
+
     def note_served(self, name: str) -> None:
         """Count a module that is executed from the registry."""
         self._served.append(name)
@@ -127,6 +157,8 @@ class FrozenFinder(ServingFinder):
     """
 
     mode = "overlay"
+    woken_by: "CodeType | None" = None
+    """The code of the `find_spec` that this object had before, as `startup.wait` has it."""
 
     def _set_up(self) -> None:
         self._roots = Roots(self.registry)
@@ -138,12 +170,13 @@ class FrozenFinder(ServingFinder):
         path: "Sequence[str] | None" = None,
         target: "ModuleType | None" = None,
     ) -> "ModuleSpec | None":
-        """The spec that `PathFinder.find_spec` would return, with another loader; or None.
+        """For importlib's own imports, the spec that `PathFinder.find_spec` would return, with
+        another loader; or None.
 
-        If nobody is importing the module and it is an extension module, the loader is stock's, too.
-        Costs a `stat` of the source, and one of each directory on the way for every outermost
-        import. After damage to the registry, one RuntimeWarning is given, and the result is always
-        None.
+        Everyone else gets None: programs, hooks and `importlib.util.find_spec` see the specs and
+        loaders of PathFinder alone. Costs what `check_fresh` does, and a `stat` of each directory
+        on the way for every outermost import. After damage to the registry, one RuntimeWarning is
+        given, and the result is always None.
         """
         if self._damaged:
             return None
@@ -151,19 +184,34 @@ class FrozenFinder(ServingFinder):
             entry = self.registry.find_entry(fullname, self.tests)
             if entry is None or entry.kind == "namespace":  # only the path knows all its portions
                 return None
+            asking: "Any" = get_frame(1)
+            if (
+                asking.f_code is not _FIND_SPEC or asking.f_back.f_code is not _FIND_AND_LOAD
+            ) and not self._was_woken(asking):
+                if is_importing(fullname):
+                    raise Bypass("a hook has asked for its spec, not importlib")
+                return None
             self._check_following(fullname)
             return self._find_spec(fullname, path, entry)
         except Bypass as reason:
             self.note_bypassed(fullname, str(reason))
         except RegistryError as error:
             self._give_up(fullname, error)
-        except (AttributeError, TypeError) as error:  # `sys.path` is None, or a cache is
-            self.note_bypassed(fullname, f"importlib's state in sys was changed: {error}")
+        except (AttributeError, KeyError, TypeError) as error:  # `sys.path` is None, or a cache is
+            self.note_bypassed(fullname, f"importlib or its state in sys was changed: {error}")
         except ValueError as error:  # stock raises it for a NUL or a lone surrogate
             self.note_bypassed(
                 fullname, f"an item before its root on the path is not a valid path: {error}"
             )
         return None
+
+    def _was_woken(self, asking: "Any") -> bool:
+        """Whether it is importlib's own import that has made a waiting object this finder."""
+        return (
+            asking.f_code is self.woken_by
+            and asking.f_back.f_code is _FIND_SPEC
+            and asking.f_back.f_back.f_code is _FIND_AND_LOAD
+        )
 
     def _check_following(self, fullname: str) -> None:
         """Bypass unless stock would ask PathFinder next.
@@ -182,8 +230,7 @@ class FrozenFinder(ServingFinder):
                 return
             elif not isinstance(finder, ServingFinder) or finder.holds(fullname):
                 raise Bypass(f"{finder!r} comes before PathFinder on sys.meta_path")
-        if found:  # else a finder that wraps this one asks
-            raise Bypass("PathFinder does not follow on sys.meta_path")
+        raise Bypass("PathFinder does not follow on sys.meta_path")
 
     def _find_spec(
         self, fullname: str, path: "Iterable[str] | None", entry: FrozenEntry
@@ -195,16 +242,14 @@ class FrozenFinder(ServingFinder):
         lock = self.lock
         # within an import that lasts, a directory is looked at again after a second
         period = lock.generation + int(monotonic()) * _GENERATIONS if lock.held() else 0
-        location = self._roots.locate(entry, path, period)
-        check_fresh(entry, location)
+        location, in_place = self._roots.locate(entry, path, period)
+        check_fresh(entry, location, in_place)
         self._roots.settle()
-        loader: "FrozenLoader | ExtensionFileLoader"
+        loader: "FrozenLoader | FrozenExtensionLoader"
         if entry.kind == "source":
             loader = FrozenLoader(fullname, location, self, entry)
-        elif is_importing(fullname):
-            loader = FrozenExtensionLoader(fullname, location, self)
         else:
-            loader = ExtensionFileLoader(fullname, location)
+            loader = FrozenExtensionLoader(fullname, location, self)
         spec = ModuleSpec(fullname, loader, origin=location, is_package=entry.is_package)
         spec.has_location = True
         folder, _, file = location.rpartition(SEPARATOR)
@@ -236,15 +281,46 @@ class FrozenFinder(ServingFinder):
         self._roots.invalidate()
 
 
-def check_fresh(entry: FrozenEntry, location: str) -> None:
-    """Bypass unless the source at `location` has the frozen mtime and size. Costs one `stat`."""
+def check_fresh(entry: FrozenEntry, location: str, in_place: bool = True) -> None:
+    """Bypass unless what is at `location` is the frozen source, or any extension module.
+
+    Costs one `stat`. It shows that a source is unchanged if its size and mtime are the frozen ones,
+    as they show it to stock for a `.pyc`. A time that a tool may have set shows it only `in_place`:
+    in the frozen folder. If only the size is the same, or the time says nothing, the source is
+    read, and hashed at more than a gigabyte in a second.
+    """
     try:
         status = syscalls.stat(location)
     except (OSError, ValueError) as error:
         raise Bypass(f"its source {location!r} cannot be found") from error
-    mtime, size = int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
-    if mtime != entry.mtime or size != entry.source_size:
+    if entry.kind == "extension":  # stock loads this very file
+        if status.st_mode & 0o170000 != 0o100000:
+            raise Bypass(f"{location!r} is not a regular file")
+        return
+    size = status.st_size & 0xFFFFFFFF
+    if size != entry.source_size:
         raise Bypass(
-            f"its source {location!r} has mtime {mtime} and size {size}, "
-            f"but was frozen with {entry.mtime} and {entry.source_size}"
+            f"its source {location!r} has {size} bytes, but was frozen with {entry.source_size}"
         )
+    check = entry.check
+    if (
+        entry.mtime != int(status.st_mtime) & 0xFFFFFFFF
+        or (check != "time" and (check != "place" or not in_place))
+        or _imp.check_hash_based_pycs == "always"
+    ):
+        _check_content(entry, location, status.st_size)
+
+
+def _check_content(entry: FrozenEntry, location: str, size: int) -> None:
+    if entry.check == "never":
+        raise Bypass(f"the .pyc file of its source {location!r} was made from another source")
+    try:
+        descriptor = syscalls.open(location, OPEN_FLAGS)
+        try:
+            content = syscalls.read(descriptor, size + 1)
+        finally:
+            close(descriptor)
+    except OSError as error:
+        raise Bypass(f"its source {location!r} cannot be read: {error.strerror}") from error
+    if digest(content) != entry.text_digest:
+        raise Bypass(f"its source {location!r} has other content than when it was frozen")

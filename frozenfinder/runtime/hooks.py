@@ -14,8 +14,7 @@ from frozenfinder.own import load_own
 
 from . import system
 from .collector import Collector
-from .finder import FrozenFinder
-from .loader import Locked
+from .finder import FrozenFinder, ServingFinder
 from .lock import ImportLock
 from .registry import BLOB_WINDOW, Registry
 from .system import (
@@ -58,6 +57,7 @@ def install(
     trusted: bool = False,
     sha256: "str | None" = None,
     verify_key: "str | None" = None,
+    fast_exit: bool = False,
 ) -> "Finder":
     """Serve modules from a registry; return the finder that does.
 
@@ -69,7 +69,10 @@ def install(
 
     A file that others can write to, or that another user owns, is refused unless `trusted=True`
     is given or the registry is pinned: by its SHA-256 (`sha256`), or by the Ed25519 public key of
-    its signature (`verify_key`), each in hexadecimal. A pinned registry is read into memory.
+    its signature (`verify_key`), each in hexadecimal. All of it is checked then.
+
+    With `fast_exit`, the process ends without the collections in which CPython destroys all
+    objects, unless an object is alive then whose finalizer may do something.
 
     RegistryNotFoundError, RegistryVersionError (closed mode only; overlay warns, and serves
     nothing), RegistryTrustError, RegistryError (malformed or unreadable), ValueError (the mode, or
@@ -82,7 +85,16 @@ def install(
         # deferred: needed only if nothing is served
         unused: "NullFinder" = load_own("null_finder").NullFinder(None, mode)
         return unused
-    return serve(check_trust(open_registry(registry), trusted, sha256, verify_key), mode, tests)
+    finder = serve(check_trust(open_registry(registry), trusted, sha256, verify_key), mode, tests)
+    if fast_exit:
+        end_fast()
+    return finder
+
+
+def end_fast() -> None:
+    """Make the process end as `fast_exit` of `install` says."""
+    # deferred: most programs end as with stock
+    load_own("fast_exit").prepare(installed)
 
 
 def check_trust(
@@ -129,7 +141,7 @@ def serve(
         if waiting is None:
             _insert(finder)
         else:
-            waiting.__dict__ = vars(finder)
+            waiting.__dict__ = {**vars(finder), "woken_by": type(waiting).find_spec.__code__}
             waiting.__class__ = type(finder)
             finder = waiting
             _installed.append(finder)
@@ -260,12 +272,17 @@ def _prepare_fork() -> None:
 def _repair_child() -> None:
     """In a forked child, undo the half-done work of threads that do not exist there."""
     system.numbering = allocate_lock()
-    import_lock.reinit(Locked)
+    import_lock.reinit(_executes)
     if import_lock.held():
         return  # the outermost import of the calling thread restores it later
     for finder in _installed:
         if finder.collector is not None:
             finder.collector.restore()
+
+
+def _executes(name: str, loader: object) -> bool:
+    """Whether a finder has served that module, or is about to; a NullFinder has not."""
+    return any(isinstance(it, ServingFinder) and it.executes(name, loader) for it in _installed)
 
 
 def _print_bypass(name: str, reason: str) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike, stat_result
     from types import CodeType
-    from typing import Self, TypeAlias
+    from typing import Any, Self, TypeAlias
 
     _Opened: TypeAlias = tuple[int, int, tuple[int, int]]  # a count, the descriptor, its file
 
@@ -65,7 +65,6 @@ class _File:
         "_successors",
         "base",
         "distrust",
-        "modified_ns",
         "path",
         "size",
     )
@@ -79,7 +78,6 @@ class _File:
         descriptor, status = self._open()
         self._opened = (0, descriptor, (status.st_dev, status.st_ino))
         self.distrust = _find_distrust(status, path)
-        self.modified_ns = status.st_mtime_ns
         size = status.st_size
         if not 0 <= base <= size:
             raise RegistryError(
@@ -92,7 +90,7 @@ class _File:
         path = self.path
         sys.audit("frozenfinder.open", path)
         try:
-            descriptor = syscalls.open(path, _OPEN_FLAGS)
+            descriptor = syscalls.open(path, OPEN_FLAGS)
         except FileNotFoundError:
             raise RegistryNotFoundError(
                 f"registry {path!r} does not exist; check the path, or freeze one with: "
@@ -201,16 +199,15 @@ def _is_open(opened: "_Opened") -> bool:
 class _Memory:
     """The same interface for bytes in memory, which may come from a file."""
 
-    __slots__ = ("_data", "modified_ns", "path", "reopens", "size")
+    __slots__ = ("_data", "path", "reopens", "size")
 
     base = 0
     distrust = None
 
-    def __init__(self, data: bytes, path: str, modified_ns: int = 0, reopens: bool = False) -> None:
+    def __init__(self, data: bytes, path: str, reopens: bool = False) -> None:
         self._data = data
         self.path = path
         self.size = len(data)
-        self.modified_ns = modified_ns
         self.reopens = reopens
 
     def read(self, offset: int, size: int) -> bytes:
@@ -226,7 +223,7 @@ class _Memory:
         pass
 
 
-_OPEN_FLAGS = (
+OPEN_FLAGS = (
     syscalls.O_RDONLY
     | getattr(syscalls, "O_BINARY", 0)
     | getattr(syscalls, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
@@ -316,7 +313,7 @@ class Registry:
     `path` is absolute and `header` is a `layout.Header`. `roots` has (anchor, path) pairs; the
     `root` of an entry is an index into it. `mismatch` says why this interpreter may not run the
     code, and `distrust` why other users could have put code into it; each is None if there is no
-    such reason. `pinned` says that it is in memory, unchanged since it was checked.
+    such reason. `pinned` says that it was checked, and that no other user can change it since then.
     """
 
     pinned = False
@@ -403,11 +400,6 @@ class Registry:
         return self._source.distrust
 
     @property
-    def modified_ns(self) -> int:
-        """When the file was last written, in nanoseconds since the epoch; 0 in memory."""
-        return self._source.modified_ns
-
-    @property
     def reopens(self) -> bool:
         """Whether another process can open it by its path: it is a file and not a part of one."""
         return self._source.reopens
@@ -445,20 +437,18 @@ class Registry:
         return RegistryTrustError(str(self.distrust), path=self.path)
 
     def pin(self, *, sha256: "str | None" = None, verify_key: "str | None" = None) -> "Registry":
-        """The same registry in memory, where nobody can change it, after all of it was checked.
+        """The same registry after all of it was checked, where no other user can change it.
 
         `sha256` is the digest that its bytes must have, and `verify_key` the Ed25519 public key
-        that it must be signed with: each 32 bytes in hexadecimal. RegistryTrustError, ValueError
-        (not hexadecimal), RegistryError (unreadable). Costs a read of the whole file.
+        that it must be signed with: each 32 bytes in hexadecimal. It is in memory, unless only the
+        user can change the file and it is unchanged since its check. RegistryTrustError, ValueError
+        (not hexadecimal), RegistryError (unreadable). The first time costs a read of the file.
         """
         # deferred: only needed to pin a registry
-        trust = load_own("trust")
-        data = self.read_all()
-        if sha256 is not None:
-            trust.check_sha256(data, sha256, self.path)
-        if verify_key is not None:
-            trust.check_signature(data, verify_key, self.path)
-        pinned = type(self)(_Memory(data, self.path, self.modified_ns, self.reopens))
+        source: "Any" = load_own("native.pins").check_pins(self, self._source, sha256, verify_key)
+        if isinstance(source, bytes):
+            source = _Memory(source, self.path, self.reopens)
+        pinned = type(self)(source)
         pinned.pinned = True
         return pinned
 
@@ -473,15 +463,20 @@ class Registry:
         for each in (self._index_window, self._blob_window, self._boot_window):
             each.narrow(window)
 
-    def read_all(self) -> bytes:
-        """All bytes of the registry, not checked against digests; RegistryError."""
-        size = self.header.size
+    def read_unchecked(self, offset: int = 0, size: "int | None" = None) -> bytes:
+        """The `size` bytes at `offset`, by default all, not checked against digests; RegistryError.
+
+        The path is opened again if the program has closed the descriptor.
+        """
+        if size is None:
+            size = self.header.size
         try:
-            data = self._source.read(0, size)
+            self._source.recover(self._head[: layout.HEADER_SIZE])
+            data = self._source.read(offset, size)
         except OSError as error:
-            raise self._unreadable("the whole", 0, error) from error
+            raise self._unreadable("the content", offset, error) from error
         if len(data) < size:
-            raise self.error(f"has {len(data)} bytes, its header says {size}")
+            raise self.error(f"has {offset + len(data)} bytes, its header says {self.header.size}")
         return data
 
     def _section(self, name: str) -> bytes:

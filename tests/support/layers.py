@@ -26,6 +26,7 @@ RUN_TIME = (
     "native",
     "closed",
     "null_finder",
+    "fast_exit",
     "annotations",
     "activation",
     "public",
@@ -61,9 +62,10 @@ DOORS = {
     ("runtime.finder", "patterns"): "a module that is served compiles regular expressions",
     ("runtime.finder", "native.fixups"): "a program asks for the extension modules",
     ("runtime.registry", "frozen_api"): "a program asks as it would ask `_imp`",
-    ("runtime.registry", "trust"): "a registry is pinned",
+    ("runtime.registry", "native.pins"): "a registry is pinned",
     ("runtime.hooks", "closed.finder"): "a registry is installed in closed mode",
     ("runtime.hooks", "null_finder"): "nothing is to be served",
+    ("runtime.hooks", "fast_exit"): "a fast exit is asked for",
 }
 """The imports that run up, from which module to which, and when: each is inside a function."""
 
