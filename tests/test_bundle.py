@@ -535,10 +535,19 @@ def test_the_metadata_lists_what_is_in_the_bundle(tool: Path) -> None:
 
 
 def test_the_run_time_boots_from_the_bundle_and_serves_the_rest_of_itself(tool: Path) -> None:
-    error = run("-S", "-v", tool)[2]
-    imported = [line for line in error.splitlines() if line.startswith("import 'frozenfinder")]
-    at_boot = {line.split("'")[1] for line in imported if "RunTime" in line}
-    later = {line.split("'")[1] for line in imported if "RunTime" not in line}
+    code = """
+import runpy, sys
+try:
+    runpy.run_path(sys.argv[1], run_name="__main__")
+finally:
+    for name, module in sys.modules.items():
+        if name.startswith("frozenfinder"):
+            print(name, type(module.__spec__.loader).__name__)
+"""
+    lines = [line.split() for line in run("-S", "-c", code, tool)[1].splitlines()]
+    loaders = {line[0]: line[-1] for line in lines if line and line[0].startswith("frozenfinder")}
+    at_boot = {name for name, loader in loaders.items() if loader == "RunTime"}
+    later = loaders.keys() - at_boot
     assert {
         "frozenfinder",
         "frozenfinder.runtime.registry",

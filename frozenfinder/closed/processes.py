@@ -15,7 +15,6 @@ from frozenfinder.runtime.system import (
     SEPARATOR,
     environment,
     get_module,
-    locate,
     syscalls,
 )
 
@@ -82,12 +81,8 @@ def is_inherited(registry: Registry) -> bool:
     handed = environment("FROZENFINDER_RUN") or ""
     if "mode=closed" in handed and handed.endswith(f":{registry.path}"):
         return True
-    enabled = get_module("_frozenfinder_enabled")
-    return (
-        enabled is not None
-        and enabled.OPTIONS["mode"] == "closed"
-        and locate(enabled.REGISTRY) == registry.path
-    )
+    activation = get_module("frozenfinder.activation")
+    return activation is not None and activation.enabled == (registry.path, "closed")
 
 
 def is_file(path: str) -> bool:

@@ -32,14 +32,14 @@ Theory of operation
 import os
 import stat
 import time
-from _thread import RLock
+from _thread import allocate_lock, get_ident
 
 from frozenfinder.runtime.system import raise_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
 PATIENCE = 10.0
 """Seconds that a process waits for another one that writes."""
@@ -60,10 +60,10 @@ _SLICE = 0.01  # seconds between two looks at a lock
 _LOCK = "lock"
 
 # Held by the thread of this interpreter that has a lock file open; renewed in a forked child.
-_threads = RLock()
+_threads = allocate_lock()
 
-# Whether a lock file is open. Guarded by `_threads`.
-_is_open = False
+# That thread's identifier, or None. It changes only while `_threads` is held.
+_holder: "int | None" = None
 
 # The descriptor of each folder in use, by path: it is never closed here. One assignment publishes
 # an item. A second descriptor of a folder does no harm.
@@ -352,24 +352,21 @@ class Lock:
     def __init__(self, directory: str) -> None:
         self._path = os.path.join(directory, _LOCK)
         self._descriptor = -1
-        self._threads: "RLock | None" = None
+        self._threads: "Any" = None  # the lock that this object has taken
         self.held = False
         self.is_busy = False
 
     def __enter__(self) -> "Self":
-        global _is_open
-        if not hasattr(os, "lockf") or not hasattr(os, "F_TLOCK"):
+        global _holder
+        if not hasattr(os, "lockf") or not hasattr(os, "F_TLOCK") or _holder == get_ident():
             return self
         deadline = time.monotonic() + PATIENCE
         threads = _threads
         if not threads.acquire(timeout=PATIENCE):
             self.is_busy = True
             return self
-        if _is_open:
-            threads.release()
-            return self
         self._threads = threads
-        _is_open = True
+        _holder = get_ident()
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
             self._lock_file(deadline)
@@ -402,7 +399,7 @@ class Lock:
         self._release()
 
     def _release(self) -> None:
-        global _is_open
+        global _holder
         threads, self._threads = self._threads, None
         descriptor, self._descriptor = self._descriptor, -1
         self.held = False
@@ -412,15 +409,15 @@ class Lock:
             if descriptor >= 0:
                 os.close(descriptor)
         finally:
-            _is_open = False
+            _holder = None
             threads.release()
 
 
 def _renew_lock() -> None:
     """In a forked child, renew the lock: the thread that held it may not exist here."""
-    global _threads, _is_open
-    _threads = RLock()
-    _is_open = False
+    global _threads, _holder
+    _threads = allocate_lock()
+    _holder = None
 
 
 if hasattr(os, "register_at_fork"):

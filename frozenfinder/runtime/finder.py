@@ -11,6 +11,7 @@ from _frozen_importlib_external import PathFinder
 from time import monotonic
 
 from frozenfinder.errors import RegistryError
+from frozenfinder.own import import_stock, load_own
 
 from .layout import OVERLAY_KINDS, digest
 from .loader import FrozenExtensionLoader, FrozenLoader, Locked
@@ -87,8 +88,7 @@ class ServingFinder:
     def fixups(self) -> "FixupTable":
         """The extension modules that were created in this interpreter."""
         # deferred: only programs with extension modules need it
-        from frozenfinder.native.fixups import table
-
+        table: "FixupTable" = load_own("native.fixups").table
         return table
 
     def unmarshal(self, entry: FrozenEntry) -> "CodeType":
@@ -101,13 +101,8 @@ class ServingFinder:
 
     def _add_patterns(self, packed: memoryview) -> None:
         if self.patterns is None:
-            try:
-                # deferred: many programs import no module that compiles regular expressions
-                from frozenfinder.patterns import shared
-            except ImportError:  # the program has hidden this package: `re` compiles itself
-                self._uses_patterns = False
-                return
-            self.patterns = shared
+            # deferred: many programs import no module that compiles regular expressions
+            self.patterns = load_own("patterns").shared
         self.patterns.add(packed)
 
     def holds(self, name: str) -> bool:
@@ -162,6 +157,8 @@ class FrozenFinder(ServingFinder):
     """
 
     mode = "overlay"
+    woken_by: "CodeType | None" = None
+    """The code of the `find_spec` that this object had before, as `startup.wait` has it."""
 
     def _set_up(self) -> None:
         self._roots = Roots(self.registry)
@@ -188,7 +185,9 @@ class FrozenFinder(ServingFinder):
             if entry is None or entry.kind == "namespace":  # only the path knows all its portions
                 return None
             asking: "Any" = get_frame(1)
-            if asking.f_code is not _FIND_SPEC or asking.f_back.f_code is not _FIND_AND_LOAD:
+            if (
+                asking.f_code is not _FIND_SPEC or asking.f_back.f_code is not _FIND_AND_LOAD
+            ) and not self._was_woken(asking):
                 if is_importing(fullname):
                     raise Bypass("a hook has asked for its spec, not importlib")
                 return None
@@ -205,6 +204,14 @@ class FrozenFinder(ServingFinder):
                 fullname, f"an item before its root on the path is not a valid path: {error}"
             )
         return None
+
+    def _was_woken(self, asking: "Any") -> bool:
+        """Whether it is importlib's own import that has made a waiting object this finder."""
+        return (
+            asking.f_code is self.woken_by
+            and asking.f_back.f_code is _FIND_SPEC
+            and asking.f_back.f_back.f_code is _FIND_AND_LOAD
+        )
 
     def _check_following(self, fullname: str) -> None:
         """Bypass unless stock would ask PathFinder next.
@@ -265,9 +272,7 @@ class FrozenFinder(ServingFinder):
         self._damaged = True
         self.note_bypassed(name, str(error))
         # deferred: needed only once, for a damaged registry
-        import warnings
-
-        warnings.warn(
+        import_stock("warnings").warn(
             f"frozenfinder uses normal imports from now on: {error}", RuntimeWarning, stacklevel=2
         )
 

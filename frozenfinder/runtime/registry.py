@@ -19,6 +19,7 @@ from frozenfinder.errors import (
     RegistryTrustError,
     RegistryVersionError,
 )
+from frozenfinder.own import load_own
 
 from . import layout
 from .layout import FrozenEntry
@@ -371,12 +372,15 @@ class Registry:
         self.close()
 
     def __eq__(self, other: object) -> bool:
-        """Whether both have the same path and content, and are both pinned or both not."""
+        """Whether both have the same path and content, and are both pinned or both not.
+
+        The other may be of another copy of this package, which the program has imported before.
+        """
         return (
-            isinstance(other, Registry)
-            and self.path == other.path
-            and self._head[: layout.HEADER_SIZE] == other._head[: layout.HEADER_SIZE]
-            and self.pinned == other.pinned
+            type(other).__name__ == "Registry"
+            and self.path == other.path  # type: ignore[attr-defined]
+            and self.fingerprint == other.fingerprint  # type: ignore[attr-defined]
+            and self.pinned == other.pinned  # type: ignore[attr-defined]
         )
 
     def __hash__(self) -> int:
@@ -441,9 +445,7 @@ class Registry:
         (not hexadecimal), RegistryError (unreadable). The first time costs a read of the file.
         """
         # deferred: only needed to pin a registry
-        from frozenfinder.native.pins import check_pins
-
-        source: "Any" = check_pins(self, self._source, sha256, verify_key)
+        source: "Any" = load_own("native.pins").check_pins(self, self._source, sha256, verify_key)
         if isinstance(source, bytes):
             source = _Memory(source, self.path, self.reopens)
         pinned = type(self)(source)
@@ -610,30 +612,30 @@ class Registry:
     ) -> "tuple[memoryview | None, bool, str] | None":
         """(code or None, whether a package, original name), or None; as `_imp.find_frozen`."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.find_frozen(self, name, withdata)
+        return load_own("frozen_api").find_frozen(  # type: ignore[no-any-return]
+            self, name, withdata
+        )
 
     def get_frozen_object(self, name: str) -> "CodeType":
         """The code object of that name, as `_imp.get_frozen_object`; ImportError without one."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.get_frozen_object(self, name)
+        return load_own("frozen_api").get_frozen_object(  # type: ignore[no-any-return]
+            self, name
+        )
 
     def is_frozen(self, name: str) -> bool:
         """Whether there is such an entry with code, as `_imp.is_frozen`."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.is_frozen(self, name)
+        return load_own("frozen_api").is_frozen(  # type: ignore[no-any-return]
+            self, name
+        )
 
     def is_frozen_package(self, name: str) -> bool:
         """Whether that entry is a package, as `_imp.is_frozen_package`; ImportError without one."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.is_frozen_package(self, name)
+        return load_own("frozen_api").is_frozen_package(  # type: ignore[no-any-return]
+            self, name
+        )
 
     # -- code
 
