@@ -162,7 +162,8 @@ class MetaPathSearch:
                 return None
             self._stand_in(parent, path)
         for finder in list(sys.meta_path):
-            find_spec = getattr(finder, "find_spec", None)
+            # overlay answers nobody but importlib
+            find_spec = getattr(finder, "search", None) or getattr(finder, "find_spec", None)
             spec = None if find_spec is None else find_spec(name, path)
             if spec is not None:
                 return finder, spec

@@ -76,7 +76,7 @@ class RememberedFile:
 
     @property
     def descriptor(self) -> int:
-        number: int = self._source._opened[1]
+        number: int = self._source.descriptor
         return number
 
     def recover(self, header: bytes) -> None:
@@ -93,7 +93,7 @@ class RememberedFile:
 
 def _find_marks(source: "Source") -> "tuple[RememberedFile, Marks] | None":
     """The file that a registry reads from, and the marks in the cache; None to remember nothing."""
-    if not hasattr(source, "_opened") or not hasattr(os, "geteuid"):
+    if not hasattr(source, "descriptor") or not hasattr(os, "geteuid"):
         return None
     if "pins" in (environment("FROZENFINDER_WITHOUT") or "").split(","):
         return None

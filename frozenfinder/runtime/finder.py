@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 _GENERATIONS = 1 << 32  # of the lock, more than any second sees
 
-_FIND_SPEC, _FIND_AND_LOAD = find_spec.__code__, find_and_load.__code__  # of importlib's own import
+# importlib's own imports
+_FIND_SPEC = getattr(find_spec, "__code__", None)
+_FIND_AND_LOAD = getattr(find_and_load, "__code__", None)
 
 # the part of a `.pyc`'s name after the module's; "" if modules have no `__cached__`
 _CACHED_ENDING = ""
@@ -174,9 +176,25 @@ class FrozenFinder(ServingFinder):
         another loader; or None.
 
         Everyone else gets None: programs, hooks and `importlib.util.find_spec` see the specs and
-        loaders of PathFinder alone. Costs what `check_fresh` does, and a `stat` of each directory
-        on the way for every outermost import. After damage to the registry, one RuntimeWarning is
-        given, and the result is always None.
+        loaders of PathFinder alone. Costs what `search` does.
+        """
+        asking: "Any" = get_frame(1)
+        if (asking.f_code is _FIND_SPEC and asking.f_back.f_code is _FIND_AND_LOAD) or (
+            self._was_woken(asking)
+        ):
+            return self.search(fullname, path)
+        if is_importing(fullname):
+            return self.search(fullname, path, "a hook has asked for its spec, not importlib")
+        return None
+
+    def search(
+        self, fullname: str, path: "Sequence[str] | None" = None, obstacle: "str | None" = None
+    ) -> "ModuleSpec | None":
+        """What `find_spec` tells importlib. An `obstacle` is why the module may not be served.
+
+        Costs what `check_fresh` does, and a `stat` of each directory on the way for every outermost
+        import. After damage to the registry, one RuntimeWarning is given, and the result is always
+        None.
         """
         if self._damaged:
             return None
@@ -184,13 +202,8 @@ class FrozenFinder(ServingFinder):
             entry = self.registry.find_entry(fullname, self.tests)
             if entry is None or entry.kind == "namespace":  # only the path knows all its portions
                 return None
-            asking: "Any" = get_frame(1)
-            if (
-                asking.f_code is not _FIND_SPEC or asking.f_back.f_code is not _FIND_AND_LOAD
-            ) and not self._was_woken(asking):
-                if is_importing(fullname):
-                    raise Bypass("a hook has asked for its spec, not importlib")
-                return None
+            if obstacle is not None:
+                raise Bypass(obstacle)
             self._check_following(fullname)
             return self._find_spec(fullname, path, entry)
         except Bypass as reason:

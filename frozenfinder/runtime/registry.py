@@ -120,7 +120,7 @@ class _File:
 
     def read(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`, or fewer at the end of the file. OSError."""
-        return self._read(self._opened[1], offset, min(size, self.size - offset))
+        return self._read(self.descriptor, offset, min(size, self.size - offset))
 
     def _read(self, descriptor: int, offset: int, size: int) -> bytes:
         offset += self.base
@@ -140,13 +140,18 @@ class _File:
             return syscalls.read(descriptor, size)
 
     @property
+    def descriptor(self) -> int:
+        """That of the open file; -1 once it is closed."""
+        return self._opened[1]
+
+    @property
     def reopens(self) -> bool:
         """Whether opening the path again gives the same bytes: not for a part of a file."""
         return self.base == 0
 
     def measure(self) -> int:
         """The current number of bytes; OSError."""
-        return syscalls.fstat(self._opened[1]).st_size - self.base
+        return syscalls.fstat(self.descriptor).st_size - self.base
 
     def recover(self, header: bytes) -> None:
         """Open the path again if the descriptor no longer names the file.

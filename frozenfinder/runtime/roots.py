@@ -73,7 +73,10 @@ IMPORTLIB = vars(_frozen_importlib_external)
 
 
 _INHERITED = object.__getattribute__, object.__setattr__
-_STOCK = read_importlib()
+try:
+    _STOCK = read_importlib()
+except (AttributeError, KeyError):  # of a version that is not listed: nothing compares equal
+    _STOCK = []
 for _each in _STOCK:
     if _each not in _INHERITED and (
         getattr(getattr(_each, "__func__", _each), "__globals__", None) is not IMPORTLIB
