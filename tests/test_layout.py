@@ -37,7 +37,7 @@ entries = st.builds(
     offset=words,
     size=words,
     digest=words,
-    patterns_size=halves,
+    extras_size=halves,
     mtime=halves,
     source_size=halves,
 )

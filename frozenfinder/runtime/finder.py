@@ -22,9 +22,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import CodeType, ModuleType
+    from typing import Literal
 
+    from frozenfinder.extras import Extras
     from frozenfinder.native.fixups import FixupTable
-    from frozenfinder.patterns import Patterns
 
     from .collector import Collector
     from .lock import ImportLock
@@ -53,13 +54,12 @@ class ServingFinder:
         report: "Callable[[str, str], None] | None" = None,
         tests: bool = False,
         collector: "Collector | None" = None,
-        patterns: bool = True,
     ) -> None:
         self.registry = registry
         self.lock = lock
         self.collector = collector
-        self.patterns: "Patterns | None" = None  # until a served module has some
-        self._uses_patterns = patterns
+        # None until a served module has some, False if they cannot be imported
+        self.extras: "Extras | Literal[False] | None" = None
         self.tests = tests
         self._bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic; `+=` of an integer is not
@@ -88,23 +88,24 @@ class ServingFinder:
         return table
 
     def unmarshal(self, entry: FrozenEntry) -> "CodeType":
-        """The entry's code, newly unmarshalled; its patterns go to `re`. RegistryError."""
+        """The entry's code, newly unmarshalled; its extras are added. RegistryError."""
         registry = self.registry
         blob = registry.read_blob(entry)
-        if entry.patterns_size and self._uses_patterns:
-            self._add_patterns(blob[-entry.patterns_size :])
+        if entry.extras_size:
+            if self.extras is None:
+                self._find_extras()
+            if self.extras:
+                self.extras.add(entry.name, blob[-entry.extras_size :])
         return registry.load_code(entry, blob)
 
-    def _add_patterns(self, packed: memoryview) -> None:
-        if self.patterns is None:
-            try:
-                # deferred: many programs import no module that compiles regular expressions
-                from frozenfinder.patterns import shared
-            except ImportError:  # the program has hidden this package: `re` compiles itself
-                self._uses_patterns = False
-                return
-            self.patterns = shared
-        self.patterns.add(packed)
+    def _find_extras(self) -> None:
+        try:
+            # deferred: many programs import no module that has some
+            from frozenfinder.extras import shared
+        except ImportError:  # the program has hidden this package: modules compile themselves
+            self.extras = False
+        else:
+            self.extras = shared
 
     def holds(self, name: str) -> bool:
         """Whether the registry has an entry of that name."""

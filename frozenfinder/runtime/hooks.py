@@ -109,7 +109,7 @@ def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":
     collector = None if FREE_THREADED or "collector" in without else Collector()
     if "windows" in without or "read-ahead" in without:
         opened.narrow(0 if "windows" in without else BLOB_WINDOW)
-    finder = finder_type(opened, import_lock, report, tests, collector, "patterns" not in without)
+    finder = finder_type(opened, import_lock, report, tests, collector)
     with _changing:
         found = _find_installed(opened, mode)
         if found is not None:  # another thread was faster
@@ -247,6 +247,8 @@ def _repair_child() -> None:
     for finder in _installed:
         if finder.collector is not None:
             finder.collector.restore()
+        if finder.extras:
+            finder.extras.end()
 
 
 def _print_bypass(name: str, reason: str) -> None:

@@ -46,7 +46,8 @@ def call_locked(server: "ServingFinder", function: "Callable[..., _T]", *argumen
     """Call a function that runs a module's body, under the import lock.
 
     The depth is restored twice, because a KeyboardInterrupt can arrive inside the first `rewind`.
-    While the depth is above zero, the collector is relaxed, and new objects are promoted.
+    While the depth is above zero, the collector is relaxed, new objects are promoted, and modules
+    find the code of their texts.
     """
     lock = server.lock
     collector = server.collector
@@ -54,8 +55,11 @@ def call_locked(server: "ServingFinder", function: "Callable[..., _T]", *argumen
     try:
         try:
             lock.acquire()
-            if not mark and collector is not None:
-                collector.relax()
+            if not mark:
+                if collector is not None:
+                    collector.relax()
+                if server.extras:
+                    server.extras.begin()
             return function(*arguments)
         finally:
             lock.rewind(mark)
@@ -66,6 +70,8 @@ def call_locked(server: "ServingFinder", function: "Callable[..., _T]", *argumen
                 collector.promote()
             else:
                 collector.restore()
+        if not mark and server.extras:
+            server.extras.end()
 
 
 @importlib_frame
@@ -78,9 +84,9 @@ def run_body(
         raise ImportError(f"cannot load module {module.__name__!r} when get_code() returns None")
     sys.audit("frozenfinder.exec", module.__name__, server.registry.path)
     call_locked(server, call_with_frames_removed, exec, code, module.__dict__)
-    patterns = server.patterns
-    if patterns is not None and patterns.pending:
-        patterns.flush()  # the module may be `re`
+    extras = server.extras
+    if extras and (extras.pending or extras.begun):
+        extras.finish(module, code, server.lock.depth)
 
 
 def hand_over(module: "ModuleType", loader: "SourceFileLoader | ExtensionFileLoader") -> None:

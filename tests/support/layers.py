@@ -17,7 +17,8 @@ PACKAGE = Path(frozenfinder.__file__).parent
 RUN_TIME = (
     "errors",
     "runtime",
-    "patterns",
+    "texts",
+    "extras",
     "modules",
     "frozen_api",
     "trust",
@@ -56,7 +57,7 @@ BOOT = ("errors", "runtime")
 """The layers that every boot imports."""
 
 DOORS = {
-    ("runtime.finder", "patterns"): "a module that is served compiles regular expressions",
+    ("runtime.finder", "extras"): "a module that is served compiles regular expressions or text",
     ("runtime.finder", "native.fixups"): "a program asks for the extension modules",
     ("runtime.registry", "frozen_api"): "a program asks as it would ask `_imp`",
     ("runtime.registry", "trust"): "a registry is pinned",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -59,6 +60,7 @@ class Content:
         if tasks:
             self._compile(tasks, jobs, progress)
         self._add_patterns()
+        self._add_texts()
         self._add_aliases()
         self.omitted.sort(key=lambda omission: omission.name)
         self.warnings.sort()
@@ -165,7 +167,7 @@ class Content:
 
     def _freeze(self, module: Module, compiled: Compiled) -> Frozen:
         entry = self._entry(module, compiled.mtime, compiled.size)
-        entry.patterns_size = len(compiled.patterns)
+        entry.extras_size = len(compiled.patterns)
         return Frozen(entry, (compiled.code or b"") + compiled.patterns, compiled.text)
 
     def _add_patterns(self) -> None:
@@ -177,20 +179,54 @@ class Content:
         if place is None:
             return
         frozen = self._modules[place]
-        if not self._plan.patterns and not frozen.entry.patterns_size:
+        if not self._plan.patterns and not frozen.entry.extras_size:
             return
         # deferred: `ast` and `re` are slow to import
         from frozenfinder.freezer.compile.expressions import pack_keys, parse_key, unpack_keys
 
         known: set[object] = set()
         for each in self._modules.values():
-            size = each.entry.patterns_size if each is not frozen else 0
+            size = each.entry.extras_size if each is not frozen else 0
             known.update(unpack_keys(each.blob[-size:] if size else b""))
         missing = sorted(set(map(parse_key, self._plan.patterns)) - known, key=repr)
-        code = frozen.blob[: len(frozen.blob) - frozen.entry.patterns_size]
+        code = frozen.blob[: len(frozen.blob) - frozen.entry.extras_size]
         packed = pack_keys(missing)
-        frozen.entry.patterns_size = len(packed)
+        frozen.entry.extras_size = len(packed)
         self._modules[place] = frozen._replace(blob=code + packed)
+
+    def _add_texts(self) -> None:
+        """Add the recorded texts to the modules that compile them, if their sources are as then."""
+        if not self._plan.texts:
+            return
+        # deferred: `ast` and `dis` are slow to import
+        from frozenfinder.freezer.compile.texts import compile_texts, pack_extras, parse_text
+
+        asked: dict[str, dict[int, list[str]]] = {}
+        for module, line, text in map(parse_text, self._plan.texts):
+            asked.setdefault(module, {}).setdefault(line, []).append(text)
+        for place, frozen in self._modules.items():
+            entry = frozen.entry
+            if entry.name not in asked or entry.kind != "source":
+                continue
+            code = frozen.blob[: len(frozen.blob) - entry.extras_size]
+            source = self._read_frozen(self._plan.modules[place].location, entry)
+            if source is None:
+                continue
+            sites = compile_texts(
+                source, marshal.loads(code), asked[entry.name], self._plan.optimize
+            )
+            packed = pack_extras(frozen.blob[len(code) :], sites)
+            entry.extras_size = len(packed)
+            self._modules[place] = frozen._replace(blob=code + packed)
+
+    def _read_frozen(self, location: str, entry: FrozenEntry) -> bytes | None:
+        """The source of an entry, or None if it has changed since."""
+        try:
+            source, mtime, size = _read(location)
+        except OSError:
+            return None
+        is_same = (min(mtime, self._latest), size) == (entry.mtime, entry.source_size)
+        return source if is_same else None
 
     def _add_aliases(self) -> None:
         """Give each alias the code of its target."""
@@ -205,7 +241,7 @@ class Content:
                 continue
             entry = self._entry(module, target.entry.mtime, target.entry.source_size)
             entry.kind, entry.is_package = target.entry.kind, target.entry.is_package
-            entry.patterns_size = target.entry.patterns_size
+            entry.extras_size = target.entry.extras_size
             self._modules[place] = target._replace(entry=entry)
 
     def _leave_out(self, module: Module, reason: str) -> None:

@@ -169,7 +169,7 @@ def _pack_record(entry: FrozenEntry) -> bytes:
         | (LAY_OUT if entry.lay_out else 0)
         | KINDS.index(entry.kind) << 8
         | TABLES.index(entry.table) << 16
-        | entry.patterns_size << 32,
+        | entry.extras_size << 32,
         entry.offset,
         entry.size,
         entry.digest,

@@ -9,6 +9,7 @@ from importlib.util import MAGIC_NUMBER
 from frozenfinder import __version__
 from frozenfinder.errors import RegistryError
 from frozenfinder.freezer.compile.compiler import Compiled
+from frozenfinder.freezer.compile.texts import pack_extras
 from frozenfinder.freezer.plan import Module, Plan
 from frozenfinder.runtime.layout import FrozenEntry
 from frozenfinder.runtime.registry import Registry
@@ -55,13 +56,15 @@ class Previous:
             text = self._registry.read_text(entry) if self._with_source else None
         except RegistryError:
             return None
-        code_size = len(blob) - entry.patterns_size
+        code_size = len(blob) - entry.extras_size
+        # what was recorded for another registry stays there
+        extras = pack_extras(blob[code_size:], []) if entry.extras_size else b""
         return Compiled(
             blob[:code_size],
             mtime,
             size,
             text=None if text is None else bytes(text),
-            patterns=blob[code_size:],
+            patterns=extras,
         )
 
 
