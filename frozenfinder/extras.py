@@ -7,6 +7,7 @@ The texts go to `frozenfinder.texts`, which is imported with the first module th
 """
 
 import marshal
+from _thread import get_ident
 
 from frozenfinder.runtime.layout import digest
 from frozenfinder.runtime.system import RE_CACHE, environment, get_module
@@ -26,18 +27,21 @@ LIMIT = 512
 class Extras:
     """Puts frozen patterns into the cache of `re`, and frozen texts within reach of their modules.
 
-    `pending` are patterns, until `re` is imported. `begun` are the texts of modules whose bodies
-    have not ended, by the modules' names.
+    `pending` are patterns, until `re` is imported. `added` are the texts of modules that were
+    loaded, by name, and `begun` those of modules whose bodies run: the thread, the depth of the
+    import lock before, the module, its code, and the texts. A body finds none of its own texts: it
+    may list the names of its namespace.
 
-    Threads share them without a lock: each change is a single operation on a list or a dict, and
-    the thread that pops an item uses it.
+    Threads share all three without a lock: each change is a single operation on a list or a dict.
+    The thread that pops patterns adds them, and each thread removes only what it has begun.
     """
 
-    __slots__ = ("begun", "pending", "texts", "_without")
+    __slots__ = ("added", "begun", "pending", "texts", "_without")
 
     def __init__(self, without: "Sequence[str]" = ()) -> None:
         self.pending: "list[tuple[int, list[Any]]]" = []
-        self.begun: "dict[str, list[Any]]" = {}
+        self.added: "dict[str, list[Any]]" = {}
+        self.begun: "list[tuple[int, int, ModuleType, CodeType, list[Any]]]" = []
         self.texts: "Texts | None" = None  # until a module with texts was executed
         self._without = without
 
@@ -58,17 +62,53 @@ class Extras:
             self.pending.append((magic, patterns))
             self.flush()
         if texts and "texts" not in self._without:
-            self.begun[name] = texts
+            self.added[name] = texts
 
-    def begin(self) -> None:
-        """Note that an outermost import begins."""
+    def start(self, module: "ModuleType", code: "CodeType", mark: int) -> None:
+        """Note that the body of a module begins, in an import lock of that depth."""
+        texts = self.added.pop(module.__name__, None)
+        if texts:
+            self.begun.append((get_ident(), mark, module, code, texts))
+
+    def enter(self) -> None:
+        """Put the texts within reach: an outermost import begins."""
         if self.texts is not None:
             self.texts.put_in()
 
-    def end(self) -> None:
-        """Note that an outermost import ends."""
-        if self.texts is not None:
+    def leave(self, mark: int) -> None:
+        """Note that the body ends that began in an import lock of that depth."""
+        if self.pending:
+            self.flush()  # the module may be `re`
+        if self.begun:
+            self._finish(mark)
+        if self.texts is not None and not mark:
             self.texts.take_out()
+
+    def reinit(self) -> None:
+        """Forget the bodies that other threads ran, in a forked child, and take out the names."""
+        self.begun.clear()
+        self.leave(0)
+
+    def _finish(self, mark: int) -> None:
+        thread = get_ident()
+        for begun in list(self.begun):
+            if begun[0] == thread and begun[1] >= mark:
+                self.begun.remove(begun)
+                self._add_texts(*begun[2:], mark)
+
+    def _add_texts(
+        self, module: "ModuleType", code: "CodeType", texts: "list[Any]", mark: int
+    ) -> None:
+        if self.texts is None:
+            try:
+                # deferred: many programs import no module that compiles text
+                from frozenfinder.texts import Texts
+            except ImportError:  # the program has hidden this package: modules compile themselves
+                return
+            self.texts = Texts()
+        self.texts.add(module, code, texts)
+        if mark:
+            self.texts.put_in()
 
     def flush(self) -> None:
         """Add the pending patterns to the cache of `re`; do nothing while `re` is not imported."""
@@ -81,24 +121,6 @@ class Extras:
             except IndexError:  # another thread took it
                 return
             _fill(cache, magic, patterns)
-
-    def finish(self, module: "ModuleType", code: "CodeType", depth: int) -> None:
-        """Note that a module's body has run, inside imports of that depth."""
-        if self.pending:
-            self.flush()  # the module may be `re`
-        texts = self.begun.pop(module.__name__, None)
-        if texts is None:
-            return
-        if self.texts is None:
-            try:
-                # deferred: many programs import no module that compiles text
-                from frozenfinder.texts import Texts
-            except ImportError:  # the program has hidden this package: modules compile themselves
-                return
-            self.texts = Texts()
-        self.texts.add(module, code, texts)
-        if depth:
-            self.texts.put_in()
 
 
 def seal(marshalled: bytes) -> bytes:

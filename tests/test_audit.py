@@ -61,13 +61,12 @@ def test_overlay_tells_of_each_execution(tmp_path: Path, run_python: RunPython) 
     source = write_tree(tmp_path / "src", {"audited.py": "VALUE = 1\n"})
     freeze(discover(Manifest(paths=(str(source),))), tmp_path / "app.frz")
     code = """
-import importlib
 sys.path.insert(0, sys.argv[2])
 frozenfinder.install(sys.argv[1])
 recording = True
 import audited
-del events[:]
-importlib.reload(audited)
+del events[:], sys.modules["audited"]
+import audited
 recording = False
 print(*[event for event in events if event[0].startswith("frozenfinder")])
 """

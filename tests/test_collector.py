@@ -1,7 +1,9 @@
 """The collector is relaxed while modules are imported, and as it was afterwards."""
 
 import gc
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -212,21 +214,42 @@ def _bound(callbacks: list[Any]) -> list[Any]:
     return [callback for callback in callbacks if hasattr(callback, "__self__")]
 
 
-@pytest.mark.parametrize("factor", [1, 10])
+@pytest.mark.parametrize("rounded", [int, math.ceil, round])
+@pytest.mark.parametrize(
+    "factor",
+    [
+        Fraction(1),
+        Fraction(2),
+        Fraction(10),
+        Fraction(100),
+        Fraction(3, 2),
+        Fraction(1, 2),
+        Fraction(1, 3),
+        Fraction(7, 8),
+        Fraction(1, 20),
+    ],
+    ids=str,
+)
 def test_a_threshold_that_a_body_read_and_multiplied_is_that_times_the_usual(
-    thresholds: tuple[int, ...], factor: int
+    thresholds: tuple[int, ...], factor: Fraction, rounded: Callable[[Fraction], int]
 ) -> None:
     collector = Collector()
     collector.relax()
     first, *others = gc.get_threshold()
-    gc.set_threshold(first * factor, *(each + 1 for each in others))
+    gc.set_threshold(rounded(first * factor), *(each + 1 for each in others))
+    others = list(gc.get_threshold()[1:])
     collector.restore()
-    assert gc.get_threshold() == (thresholds[0] * factor, *(each + 1 for each in others))
+    found, *found_others = gc.get_threshold()
+    assert abs(found - thresholds[0] * factor) < 1
+    assert found_others == others
 
 
-def test_a_threshold_of_100_000_that_a_body_sets_stands(thresholds: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    "chosen", [500, 5_000, 7_000, 10_000, 25_000, 50_000, 52_300, 100_000, 150_000, 1_000_000]
+)
+def test_a_threshold_that_a_body_chooses_stands(thresholds: tuple[int, ...], chosen: int) -> None:
     collector = Collector()
     collector.relax()
-    gc.set_threshold(100_000)
+    gc.set_threshold(chosen)
     collector.restore()
-    assert gc.get_threshold()[0] == 100_000
+    assert gc.get_threshold() == (chosen, *thresholds[1:])

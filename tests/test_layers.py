@@ -264,7 +264,6 @@ print(*set(sys.modules) - before)
 ONCE = {
     "0x46525A31": "the key of the digests",
     "ends at {start + limit}": "the bounds of a piece",
-    "def __getstate__": "how overlay's loaders pickle",
     "def __getattr__(name: str) -> object": "names that are imported when they are first used",
     "</html>": "the writer of HTML pages",
     "lay_out=tuple(options.lay_out)": "the manifest of the options of `freeze` and `bundle`",

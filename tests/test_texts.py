@@ -8,6 +8,7 @@ import marshal
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -508,36 +509,56 @@ def test_texts_replace_those_that_were_packed() -> None:
 def test_texts_reach_the_namespace_when_the_body_has_run(library: Library) -> None:
     extras = Extras()
     module: Any = ModuleType("library")
+    extras.enter()
     extras.add("library", pack_extras(b"", library.sites))
-    extras.begin()
-    other = ModuleType("other")
-    extras.finish(other, library.code, 1)
-    assert list(extras.begun) == ["library"]
-    extras.finish(module, library.code, 1)
-    assert extras.begun == {}
-    assert "exec" in vars(module)
-    extras.end()
+    extras.start(ModuleType("other"), library.code, 1)
+    extras.start(module, library.code, 1)
+    assert extras.added == {}
+    extras.leave(2)  # a module that it imports
     assert "exec" not in vars(module)
-    extras.begin()
+    extras.leave(1)
+    assert extras.begun == []
     assert "exec" in vars(module)
-    extras.end()
+    extras.leave(0)
+    assert "exec" not in vars(module)
+    extras.enter()
+    assert "exec" in vars(module)
+    extras.reinit()
+    assert "exec" not in vars(module)
 
 
 def test_the_outermost_module_waits_for_the_next_import(library: Library) -> None:
     extras = Extras()
     module: Any = ModuleType("library")
     extras.add("library", pack_extras(b"", library.sites))
-    extras.finish(module, library.code, 0)
+    extras.start(module, library.code, 0)
+    extras.leave(0)
     assert "exec" not in vars(module)
-    extras.begin()
+    extras.enter()
     assert "exec" in vars(module)
-    extras.end()
+    extras.leave(0)
+
+
+def test_bodies_of_other_threads_go_on(library: Library) -> None:
+    extras = Extras()
+    module: Any = ModuleType("library")
+    extras.add("library", pack_extras(b"", library.sites))
+    thread = threading.Thread(target=extras.start, args=(module, library.code, 1))
+    thread.start()
+    thread.join()
+    own = [(threading.get_ident() + 1, *each[1:]) for each in extras.begun]
+    extras.begun[:] = own  # numbers of threads that have ended are used again
+    extras.leave(0)
+    assert extras.begun == own
+    extras.reinit()
+    assert extras.begun == []
+    assert "exec" not in vars(module)
 
 
 def test_texts_can_be_switched_off(library: Library) -> None:
     extras = Extras(["texts"])
     extras.add("library", pack_extras(b"", library.sites))
-    assert extras.begun == {}
+    assert extras.added == {}
 
 
 def test_a_package_that_is_hidden_compiles_itself(
@@ -547,8 +568,9 @@ def test_a_package_that_is_hidden_compiles_itself(
     module: Any = ModuleType("library")
     monkeypatch.setitem(sys.modules, "frozenfinder.texts", None)
     extras.add("library", pack_extras(b"", library.sites))
-    extras.finish(module, library.code, 1)
-    extras.end()
+    extras.start(module, library.code, 1)
+    extras.leave(1)
+    extras.leave(0)
     assert (extras.texts, "exec" in vars(module)) == (None, False)
 
 

@@ -16,16 +16,16 @@ from programs.threaded_import import SCENARIOS as CPYTHONS_SCENARIOS
 from support.interrupts import at_every_event, code_of, interrupt
 from support.processes import LONG_TIMEOUT, TESTS, Python, RunPython
 
-from frozenfinder.closed import loader as closed_loader
-from frozenfinder.runtime import loader, lock
+from frozenfinder.runtime import finder, loader, lock
 from frozenfinder.runtime.hooks import import_lock
 
 LOCK_CODE = code_of(
     lock,
     lock.ImportLock,
-    loader.call_locked,
-    loader.run_body,
-    closed_loader.ClosedLoader.exec_module,
+    finder.ServingFinder.enter,
+    finder.ServingFinder.leave,
+    loader.Locked.exec_module,
+    loader.FrozenExtensionLoader.create_module,
 )
 RESOLVED_BY = {"s1": "cycle", "s2": "timeout", "s3": "timeout", "s4": "cycle"}
 

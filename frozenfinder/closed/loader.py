@@ -2,9 +2,14 @@
 
 import sys
 from _frozen_importlib import ModuleSpec
-from _frozen_importlib_external import NamespaceLoader, SourceLoader, decode_source
+from _frozen_importlib_external import (
+    ExtensionFileLoader,
+    NamespaceLoader,
+    SourceLoader,
+    decode_source,
+)
 
-from frozenfinder.runtime.loader import FrozenExtensionLoader, Locked, importlib_frame, run_body
+from frozenfinder.runtime.loader import FrozenExtensionLoader, Locked, begin_body
 from frozenfinder.runtime.registry import FrozenEntry, Registry
 from frozenfinder.runtime.system import fix_co_filename
 
@@ -15,10 +20,12 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
+    from frozenfinder.runtime.loader import Call
+
     from .finder import ClosedFinder
 
 
-class ClosedLoader(SourceLoader, Locked):
+class ClosedLoader(Locked, SourceLoader):
     """Closed mode's loader for an entry; `path` is the virtual path below the registry.
 
     Mirrors `zipimport.zipimporter`: `get_source` returns None if the source was not embedded, and
@@ -53,9 +60,9 @@ class ClosedLoader(SourceLoader, Locked):
         """As `FrozenLoader.create_module`."""
         return self.server.lock.abandoned.pop(spec.name, None)
 
-    @importlib_frame
-    def exec_module(self, module: "ModuleType") -> None:
-        run_body(self.server, self.get_code, module)
+    def begin(self, module: "ModuleType") -> "Call":
+        """The frozen code; ImportError if the module has another name."""
+        return begin_body(self.server, module, self.get_code(module.__name__))
 
     def get_code(self, fullname: str) -> "CodeType":
         """The entry's code, newly unmarshalled; RegistryError if it is damaged."""
@@ -133,6 +140,8 @@ class ClosedExtensionLoader(FrozenExtensionLoader):
 
     __slots__ = ("_entry", "server")
 
+    server: "ClosedFinder"
+
     def __init__(self, name: str, path: str, server: "ClosedFinder", entry: FrozenEntry) -> None:
         super().__init__(name, path, server)
         self.server = server
@@ -141,12 +150,17 @@ class ClosedExtensionLoader(FrozenExtensionLoader):
     def __reduce__(self) -> "tuple[Any, ...]":
         return _restore, (self.name, self.server.registry.path)
 
-    @importlib_frame
-    def create_module(self, spec: ModuleSpec) -> "ModuleType":
-        """As `FrozenExtensionLoader.create_module`; ImportError if the file cannot be provided."""
+    def prepare(self, spec: ModuleSpec) -> "tuple[ClosedFinder, object, str | None]":
+        """As that of overlay; ImportError if the file cannot be provided."""
         self.path, digest = self.server.extract(self._entry)
         spec.origin = self.path
-        return self.create(self.server, spec, digest)
+        _, previous, _ = super().prepare(spec)
+        return self.server, previous, digest
+
+    def begin(self, module: "ModuleType") -> "Call":
+        """As that of overlay, but it stays closed mode's loader."""
+        self.server.note_served(self.name)
+        return self.server, ExtensionFileLoader.exec_module, (self, module)
 
     def get_data(self, path: str) -> bytes:
         """As `ClosedLoader.get_data`."""

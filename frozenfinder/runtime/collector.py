@@ -22,9 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-RELAXED = 100_003
-"""Containers allocated minus those freed before a collection; 700 or 2,000 is usual. No program
-chooses this number: if it is set, `relax` has set it."""
+RELAXED = 104_729
+"""Containers allocated minus those freed before a collection; 700 or 2,000 is usual. It is prime, so
+neither it nor a simple fraction of it is a round number, which a program may choose."""
 
 PROMOTED = RELAXED // 2
 """During an import, promote when more than this many containers are pending."""
@@ -34,6 +34,10 @@ LIMIT = 500_000
 
 FROZEN_AT_START = 1_000
 """CPython itself freezes fewer objects: 3.12 starts with a few hundred, others with none."""
+
+
+DIVISORS = range(1, 21)
+"""A program may multiply the threshold by a fraction; these are the divisors that it may use."""
 
 
 class Collector:
@@ -49,7 +53,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._gc: "ModuleType | None" = None
-        self._usual: "tuple[int, ...] | None" = None
+        self._usual = 0  # until `relax` has found one
         self._allowance = LIMIT
 
     def relax(self) -> None:
@@ -58,10 +62,10 @@ class Collector:
         if gc is None:
             # as importlib does: an import statement would ask the finders on the meta path
             gc = self._gc = get_module("gc") or builtin_from_name("gc")
-        thresholds = gc.get_threshold()
-        if 0 < thresholds[0] < RELAXED:
-            self._usual = thresholds
-            gc.set_threshold(RELAXED, *thresholds[1:])
+        threshold = gc.get_threshold()[0]
+        if 0 < threshold < RELAXED:
+            self._usual = threshold
+            gc.set_threshold(RELAXED)
             if self._note_collection not in gc.callbacks:
                 gc.callbacks.append(self._note_collection)
 
@@ -88,9 +92,9 @@ class Collector:
     def restore(self) -> None:
         """Restore the threshold that `relax` found, unless the program has set another since."""
         gc, usual = self._gc, self._usual
-        if gc is None or usual is None:
+        if gc is None or not usual:
             return
-        self.promote(usual[0])
+        self.promote(usual)
         self._put_back()
         try:
             gc.callbacks.remove(self._note_collection)
@@ -106,10 +110,25 @@ class Collector:
             self._put_back()
 
     def _put_back(self) -> None:
-        """Put the threshold back; one that the program has multiplied is the usual times that."""
+        """Put the threshold back; one that the program has derived from it is derived again."""
         gc, usual = self._gc, self._usual
-        if gc is None or usual is None:
+        if gc is None or not usual:
             return
-        first, *others = gc.get_threshold()
-        if first and first % RELAXED == 0:
-            gc.set_threshold(first // RELAXED * usual[0], *others)
+        threshold = gc.get_threshold()[0]
+        if threshold == RELAXED:
+            gc.set_threshold(usual)
+        elif threshold != usual:
+            gc.set_threshold(_derive(threshold, usual))
+
+
+def _derive(threshold: int, usual: int) -> int:
+    """The threshold that a program would have set which has read `usual`, not `RELAXED`.
+
+    It is `threshold` itself, unless that is `RELAXED` times a simple fraction.
+    """
+    if threshold % 100 or not threshold % RELAXED:  # else a round number, which somebody chose
+        for divisor in DIVISORS:
+            times, rest = divmod((threshold + 1) * divisor, RELAXED)
+            if times and rest <= 2 * divisor:  # rounded in either direction
+                return max(1, times * usual // divisor)
+    return threshold

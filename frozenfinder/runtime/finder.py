@@ -6,23 +6,23 @@ reads is published by single assignments.
 
 import sys
 from _frozen_importlib import ModuleSpec
-from _frozen_importlib_external import ExtensionFileLoader, PathFinder
+from _frozen_importlib_external import PathFinder
 from time import monotonic
 
 from frozenfinder.errors import RegistryError
 
 from .layout import OVERLAY_KINDS
-from .loader import FrozenExtensionLoader, FrozenLoader
+from .loader import FrozenExtensionLoader, FrozenLoader, Locked
 from .lock import is_importing
 from .registry import FrozenEntry, Registry
 from .roots import Bypass, Roots, is_stock
-from .system import SEPARATOR, syscalls
+from .system import SEPARATOR, find_and_load, find_spec, get_frame, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import CodeType, ModuleType
-    from typing import Literal
+    from typing import Any, Literal
 
     from frozenfinder.extras import Extras
     from frozenfinder.native.fixups import FixupTable
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 
 _GENERATIONS = 1 << 32  # of the lock, more than any second sees
+
+_FIND_SPEC, _FIND_AND_LOAD = find_spec.__code__, find_and_load.__code__  # of importlib's own import
 
 # the part of a `.pyc`'s name after the module's; "" if modules have no `__cached__`
 _CACHED_ENDING = ""
@@ -68,7 +70,7 @@ class ServingFinder:
 
     @property
     def served(self) -> int:
-        """How many modules were executed from the registry; each reload counts."""
+        """How many modules were executed from the registry."""
         return len(self._served)
 
     @property
@@ -111,6 +113,36 @@ class ServingFinder:
         """Whether the registry has an entry of that name."""
         return self.registry.find_entry(name, self.tests) is not None
 
+    def enter(self, mark: int) -> None:
+        """Take the import lock for a body; `mark` is its depth before.
+
+        While the depth is above zero, the collector is relaxed, new objects are promoted, and
+        modules find the code of their texts.
+        """
+        self.lock.acquire()
+        if not mark:
+            if self.collector is not None:
+                self.collector.relax()
+            if self.extras:
+                self.extras.enter()
+
+    def leave(self, mark: int) -> None:
+        """Undo `enter`, after any exception, too."""
+        self.lock.rewind(mark)
+        collector = self.collector
+        if collector is not None:
+            if mark:
+                collector.promote()
+            else:
+                collector.restore()
+        extras = self.extras
+        if extras and (not mark or extras.pending or extras.begun):
+            extras.leave(mark)
+
+    def executes(self, name: str, loader: object) -> bool:
+        """Whether this finder has served the module of that name and loader, or is about to."""
+        return isinstance(loader, Locked) or name in self._served
+
     def note_served(self, name: str) -> None:
         """Count a module that is executed from the registry."""
         self._served.append(name)
@@ -144,18 +176,24 @@ class FrozenFinder(ServingFinder):
         path: "Sequence[str] | None" = None,
         target: "ModuleType | None" = None,
     ) -> "ModuleSpec | None":
-        """The spec that `PathFinder.find_spec` would return, with another loader; or None.
+        """For importlib's own imports, the spec that `PathFinder.find_spec` would return, with
+        another loader; or None.
 
-        If nobody is importing the module and it is an extension module, the loader is stock's, too.
-        Costs a `stat` of the source, and one of each directory on the way for every outermost
-        import. After damage to the registry, one RuntimeWarning is given, and the result is always
-        None.
+        Everyone else gets None: programs, hooks and `importlib.util.find_spec` see the specs and
+        loaders of PathFinder alone. Costs a `stat` of the source, and one of each directory on the
+        way for every outermost import. After damage to the registry, one RuntimeWarning is given,
+        and the result is always None.
         """
         if self._damaged:
             return None
         try:
             entry = self.registry.find_entry(fullname, self.tests)
             if entry is None or entry.kind == "namespace":  # only the path knows all its portions
+                return None
+            asking: "Any" = get_frame(1)
+            if asking.f_code is not _FIND_SPEC or asking.f_back.f_code is not _FIND_AND_LOAD:
+                if is_importing(fullname):
+                    raise Bypass("a hook has asked for its spec, not importlib")
                 return None
             self._check_following(fullname)
             return self._find_spec(fullname, path, entry)
@@ -188,8 +226,7 @@ class FrozenFinder(ServingFinder):
                 return
             elif not isinstance(finder, ServingFinder) or finder.holds(fullname):
                 raise Bypass(f"{finder!r} comes before PathFinder on sys.meta_path")
-        if found:  # else a finder that wraps this one asks
-            raise Bypass("PathFinder does not follow on sys.meta_path")
+        raise Bypass("PathFinder does not follow on sys.meta_path")
 
     def _find_spec(
         self, fullname: str, path: "Iterable[str] | None", entry: FrozenEntry
@@ -204,13 +241,11 @@ class FrozenFinder(ServingFinder):
         location = self._roots.locate(entry, path, period)
         check_fresh(entry, location)
         self._roots.settle()
-        loader: "FrozenLoader | ExtensionFileLoader"
+        loader: "FrozenLoader | FrozenExtensionLoader"
         if entry.kind == "source":
             loader = FrozenLoader(fullname, location, self, entry)
-        elif is_importing(fullname):
-            loader = FrozenExtensionLoader(fullname, location, self)
         else:
-            loader = ExtensionFileLoader(fullname, location)
+            loader = FrozenExtensionLoader(fullname, location, self)
         spec = ModuleSpec(fullname, loader, origin=location, is_package=entry.is_package)
         spec.has_location = True
         folder, _, file = location.rpartition(SEPARATOR)

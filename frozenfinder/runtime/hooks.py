@@ -12,8 +12,7 @@ from frozenfinder.errors import RegistryNotFoundError
 
 from . import system
 from .collector import Collector
-from .finder import FrozenFinder
-from .loader import Locked
+from .finder import FrozenFinder, ServingFinder
 from .lock import ImportLock
 from .registry import BLOB_WINDOW, Registry
 from .system import (
@@ -241,14 +240,19 @@ def _repair_child() -> None:
     """In a forked child, undo the half-done work of threads that do not exist there."""
     at_fork_reinit(_changing)
     system.numbering = allocate_lock()
-    import_lock.reinit(Locked)
+    import_lock.reinit(_executes)
     if import_lock.held():
         return  # the outermost import of the calling thread restores it later
     for finder in _installed:
         if finder.collector is not None:
             finder.collector.restore()
         if finder.extras:
-            finder.extras.end()
+            finder.extras.reinit()
+
+
+def _executes(name: str, loader: object) -> bool:
+    """Whether a finder has served that module, or is about to; a NullFinder has not."""
+    return any(isinstance(it, ServingFinder) and it.executes(name, loader) for it in _installed)
 
 
 def _print_bypass(name: str, reason: str) -> None:

@@ -228,8 +228,7 @@ class FrozenEntry:
     """One entry of a registry: `struct _frozen` and its alias (Include/cpython/import.h), and more.
 
     `offset`, `size` and `digest` locate the marshalled code (of a data file, the content) among the
-    blobs; its last `extras_size` bytes are the module's regular expressions and
-    texts.
+    blobs; its last `extras_size` bytes are the module's regular expressions and texts.
     `mtime` and `source_size` are the source's stamp as in a `.pyc`: whole seconds and bytes, the
     low 32 bits of each. `root` is the number of a root of the registry, and `path` is relative to
     that root, with `/` between its parts. `origname` differs from `name` if the entry is an alias.

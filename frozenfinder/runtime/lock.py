@@ -153,12 +153,13 @@ class ImportLock:
         """
         return getattr(sys, "modules", None) is not None
 
-    def reinit(self, loaders: "type | tuple[type, ...]" = ()) -> None:
+    def reinit(self, executes: "Callable[[str, object], bool]" = lambda *_: False) -> None:
         """Make imports work in a forked child, where the calling thread is the only one left.
 
         The calling thread keeps its hold; the holds of other threads are released. Modules that
-        they were importing through one of the `loaders` go to `abandoned`: the loader's
-        `create_module` returns each of them again, and its body runs again in the same namespace.
+        they were importing from a registry (`executes` tells, by name and loader) go to
+        `abandoned`: the loader's `create_module` returns each of them again, and its body runs
+        again in the same namespace.
         So existing references to the module see it completed, and submodules stay bound to it.
 
         Call it in `os.register_at_fork(after_in_child=...)`, after importlib has repaired its own
@@ -170,7 +171,7 @@ class ImportLock:
             self._inner.acquire()
         self.owner = get_ident() if depth else None
         if self.is_initialized():
-            self.abandoned.update(_forget_other_threads(loaders))
+            self.abandoned.update(_forget_other_threads(executes))
 
     def _wait(self, timeout: float) -> bool:
         """Wait for another thread's hold to end; True if the lock is then acquired."""
@@ -237,11 +238,13 @@ def _get_awaited_locks(thread: int) -> "Iterable[Any]":
     return tuple(awaited)
 
 
-def _forget_other_threads(loaders: "type | tuple[type, ...]") -> "dict[str, ModuleType]":
+def _forget_other_threads(
+    executes: "Callable[[str, object], bool]",
+) -> "dict[str, ModuleType]":
     """Undo, in importlib's tables, the imports of threads that do not exist after a fork.
 
-    The module lock of such a thread is dropped if its module has not started to execute, or if one
-    of the `loaders` was executing it: those modules are taken out of `sys.modules` and returned.
+    The module lock of such a thread is dropped if its module has not started to execute, or if it
+    was executed from a registry: those modules are taken out of `sys.modules` and returned.
     Every other module keeps its lock, as in CPython.
     """
     me = get_ident()
@@ -256,7 +259,7 @@ def _forget_other_threads(loaders: "type | tuple[type, ...]") -> "dict[str, Modu
             continue
         module = get_module(name)
         spec = getattr(module, "__spec__", None)
-        if module is None or isinstance(getattr(spec, "loader", None), loaders):
+        if module is None or executes(name, getattr(spec, "loader", None)):
             del module_locks[name]
             if getattr(spec, INITIALIZING, False):
                 abandoned[name] = module

@@ -60,10 +60,10 @@ class Bypass(Exception):  # noqa: N818  # an answer, not an error
     """A frozen module may not be served; the argument says why."""
 
 
-_IMPORTLIB = vars(_frozen_importlib_external)
+IMPORTLIB = vars(_frozen_importlib_external)
 
 
-def read_methods() -> "list[object]":
+def _read_methods() -> "list[object]":
     """What importlib's loaders do, or their bases, as it is now. A fifth of a µs."""
     source, extension = SourceFileLoader, ExtensionFileLoader
     return [
@@ -80,17 +80,17 @@ def read_methods() -> "list[object]":
     ]
 
 
-METHODS = read_methods()
+_METHODS = _read_methods()
 _PARTS = [vars(PathFinder), vars(FileFinder), vars(SourceFileLoader)]
 _STOCK = [*map(dict, _PARTS)]
-for _each in (*METHODS, FileFinder.find_spec, vars(PathFinder).get("find_spec")):
-    if getattr(getattr(_each, "__func__", _each), "__globals__", None) is not _IMPORTLIB:
+for _each in (*_METHODS, FileFinder.find_spec, vars(PathFinder).get("find_spec")):
+    if getattr(getattr(_each, "__func__", _each), "__globals__", None) is not IMPORTLIB:
         _STOCK = []  # patched before this was imported: nothing compares equal
 
 
 def is_stock() -> bool:
     """Whether importlib's finders and loaders are what they were. Half a µs."""
-    return _PARTS == _STOCK and read_methods() == METHODS
+    return _PARTS == _STOCK and _read_methods() == _METHODS
 
 
 class _Directory:
@@ -329,7 +329,7 @@ def _read_details(hooks: "list[Any]") -> "tuple[Any, ...] | None":
         if getattr(hook, "__module__", None) in _FOREIGN:
             continue
         contents = [cell.cell_contents for cell in getattr(hook, "__closure__", None) or ()]
-        is_stocks = FileFinder in contents and getattr(hook, "__globals__", None) is _IMPORTLIB
+        is_stocks = FileFinder in contents and getattr(hook, "__globals__", None) is IMPORTLIB
         found = [each for each in contents if isinstance(each, tuple)] if is_stocks else []
         return found[0] if found else None
     return None

@@ -201,6 +201,12 @@ def _find(owner: object, name: str) -> "Any":
 call_with_frames_removed = _find(_frozen_importlib, "_call_with_frames_removed")
 """Runs a module's body; tracebacks leave out the frames above it. 3.11 on."""
 
+find_and_load = _find(_frozen_importlib, "_find_and_load_unlocked")
+"""Imports a module: finds its spec, and loads it. 3.11 on."""
+
+find_spec = _find(_frozen_importlib, "_find_spec")
+"""Asks the finders on the meta path. 3.11 on."""
+
 builtin_from_name = _find(_frozen_importlib, "_builtin_from_name")
 """Imports a built-in module without asking the finders on the meta path. 3.11 on."""
 
@@ -218,6 +224,9 @@ namespace_path = _find(_frozen_importlib_external, "_NamespacePath")
 
 fix_co_filename = _find(_imp, "_fix_co_filename")
 """Puts a file name into a code object and all nested ones. 3.11 on."""
+
+get_frame = _find(sys, "_getframe")
+"""The frame of the function that is running, or of one that called it. 3.11 on."""
 
 check_multi_interp_extensions = _find(_imp, "_override_multi_interp_extensions_check")
 """Overrides whether this interpreter refuses single-phase modules. 3.12 on."""

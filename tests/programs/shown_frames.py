@@ -10,12 +10,11 @@ from _imp import _fix_co_filename  # type: ignore[attr-defined]
 
 
 def show(event: str, arguments: tuple[object, ...]) -> None:
-    """An audit hook: it hears of the new code of a function before the function has it."""
-    if event == "object.__setattr__" and arguments[1] == "__code__":
-        function, _, code = arguments
-        if function.__module__.startswith("frozenfinder."):
-            before = function.__code__  # type: ignore[attr-defined]
-            _fix_co_filename(code, before.co_filename)
+    """An audit hook: it hears of a new function with the code, from the one that makes it."""
+    if event == "function.__new__":
+        maker = sys._getframe(1)
+        if maker.f_code.co_name == "importlib_frame":
+            _fix_co_filename(arguments[0], maker.f_code.co_filename)
 
 
 sys.addaudithook(show)

@@ -52,6 +52,8 @@ def install(way: str, registry: str, files: dict[str, str]) -> None:
 
         sys.path[:0] = sorted({str(Path(file).parent) for file in files.values()})
         frozenfinder.install(registry, mode=way)  # type: ignore[call-overload]
+        if way == "overlay":
+            sys.meta_path.append(Stock(files))  # for what importlib itself does not import
 
 
 class Observer:
