@@ -4,6 +4,7 @@ import __future__
 
 import ast
 import builtins
+import json
 import marshal
 import os
 import re
@@ -797,7 +798,8 @@ made = space["made"]
     record(tree, "import app")
     code = "import app, inspect\nprint(inspect.getsource(app.made))"
     assert both(tree, code) == MAKES.rstrip() + "\n"
-    assert tree.run(COUNT + "import app\nsys.setprofile(None)\nprint(len(answered))").output == "1"
+    code = "import linecache" + COUNT + "import app\nsys.setprofile(None)\nprint(len(answered))"
+    assert tree.run(code).output == "1"
 
 
 def test_star_imports_copy_no_name_for_long(tmp_path: Path, python: Python) -> None:
@@ -895,6 +897,12 @@ def test_a_freeze_without_the_recording_leaves_no_text(tmp_path: Path, python: P
     assert f"text {format_text(('maker', RUN, MAKES))}" in manifest.read_text().splitlines()
     record(tree, "import app")
     assert tree.registry.read_bytes() == first
+    described = json.loads(python("-m", "frozenfinder", "info", "--json", tree.registry).stdout)
+    assert described["with_extras"] >= 1
+    listed = json.loads(python("-m", "frozenfinder", "ls", "--json", tree.registry).stdout)
+    sizes = {each["name"]: each["extras_size"] for each in listed["modules"]}
+    assert sizes["maker"] > 0
+    assert sizes["app"] == 0
     python("-m", "frozenfinder", "freeze", "--manifest", manifest, "-o", tree.registry)
     assert tree.registry.read_bytes() == first
     tree.freeze()

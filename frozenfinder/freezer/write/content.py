@@ -22,7 +22,8 @@ Progress = Callable[[int, int, str], object]
 class Content:
     """The frozen modules and files of a plan, what was left out, and where the code came from.
 
-    `clamped` counts the modules whose files are newer than SOURCE_DATE_EPOCH.
+    `clamped` counts the modules whose files are newer than SOURCE_DATE_EPOCH, and `texts` the
+    recorded texts that were compiled.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -39,7 +40,7 @@ class Content:
         self.files: list[Frozen] = []
         self.omitted: list[Omission] = []
         self.warnings: list[tuple[str, str]] = []
-        self.compiled = self.from_pyc = self.reused = self.clamped = 0
+        self.compiled = self.from_pyc = self.reused = self.clamped = self.texts = 0
 
     @property
     def modules(self) -> list[Frozen]:
@@ -215,6 +216,7 @@ class Content:
             sites = compile_texts(
                 source, marshal.loads(code), asked[entry.name], self._plan.optimize
             )
+            self.texts += sum(len(texts) for *_, texts in sites)
             packed = pack_extras(frozen.blob[len(code) :], sites)
             entry.extras_size = len(packed)
             self._modules[place] = frozen._replace(blob=code + packed)
