@@ -1,5 +1,6 @@
-"""What is measured of a side: times and memory, system calls, instructions."""
+"""What is measured of a side: times and memory, system calls, instructions; and its file."""
 
+import json
 import os
 import platform
 import re
@@ -8,13 +9,13 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sides import HERE, Command, Unavailable
+from sides import HERE, Builder, Command, Unavailable
 
-from frozenfinder.bench import run
+from frozenfinder.bench import ProcessError, run
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 FILE_CALLS = re.compile(r"stat|open|read|lseek|close|access|getdents|getcwd|ioctl")
@@ -39,6 +40,25 @@ def boot(command: Command, env: Mapping[str, str] = {}, *, cache: str = "warm") 
         lines = Path(output.name).read_text("utf-8").splitlines()
     (seconds, served), (wall, cpu, memory) = lines[0].split(), lines[-1].split()
     return Boot(float(seconds), float(wall), float(cpu), int(memory), int(served))
+
+
+def find_commands(
+    builder: Builder, sides: Iterable[str], start: Callable[[Command], object]
+) -> tuple[dict[str, Command], dict[str, str]]:
+    """The sides that can take part, and of the others why not. Each is started once."""
+    commands: dict[str, Command] = {}
+    missing: dict[str, str] = {}
+    for side in sides:
+        try:
+            command = builder.find_command(side)
+            start(command)
+        except Unavailable as reason:
+            missing[side] = str(reason)
+        except ProcessError as error:
+            missing[side] = f"fails: {error}"
+        else:
+            commands[side] = command
+    return commands, missing
 
 
 def build_slow_files(folder: Path) -> dict[str, str]:
@@ -92,3 +112,18 @@ def describe_machine() -> dict[str, object]:
         "cpus": os.cpu_count(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
+
+
+def load(file: Path) -> dict[str, Any]:
+    """The figures of one version of Python; at first there are none."""
+    figures: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    return {"workloads": {}} | figures
+
+
+def write(figures: dict[str, Any], file: Path, folders: Iterable[str | Path]) -> None:
+    """Write the figures, without the folders of this machine that errors have named."""
+    text = json.dumps(figures, indent=1)
+    for folder in folders:
+        text = text.replace(f"{folder}{os.sep}", "")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"{text}\n", "utf-8")

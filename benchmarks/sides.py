@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from types import CodeType
 from typing import NamedTuple
 
+from environments import call, copy_environment, disable, enable, remove_bytecode
 from tricks import Trick
 
 from frozenfinder import Registry
@@ -78,21 +79,23 @@ WORKLOADS = {
     "black": Workload("import black", "black", ("--lay-out=blib2to3",)),
 }
 
-SIDES = {
-    "stock": "stock, every `.pyc` there",
-    "overlay": "frozenfinder, overlay",
-    "closed": "frozenfinder, closed",
-    "run": "frozenfinder, closed, by `run`",
-    "fast_exit": "frozenfinder, closed, by `run --fast-exit`",
-    "floor": "code objects in memory",
-    "zip": "zipimport, stored",
-    "pyinstaller": "PyInstaller, one directory",
-    "pycds": "code-data-share",
-}
-"""What they are."""
+ENABLES = ("enable", "enable --fast-exit")
+RUNS = ("run --fast-exit=off", "run", "run --fast-exit=hard")
+BUNDLES = ("bundle --fast-exit=off", "bundle")
+"""Each with the ends of a process that it offers; without an option it has its default."""
 
-LABELS = {"fast_exit": "run --fast-exit"}
-"""What the page calls them where that is no name of Python's."""
+SIDES = (
+    "stock",
+    *ENABLES,
+    "overlay",
+    "closed",
+    *RUNS,
+    "floor",
+    "zip",
+    "pyinstaller",
+    "pycds",
+)
+"""A word after the first is an option of the command that the first one names."""
 
 
 class Command(NamedTuple):
@@ -106,16 +109,34 @@ class Unavailable(Exception):  # noqa: N818 - a side that cannot take part is no
     """Why a side cannot take part."""
 
 
-class Build:
-    """What the sides of one workload need, built in a folder.
+class Builder:
+    """Makes commands that do the same in several ways, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def find_command(self, side: str) -> Command:
+        """How to run a side, after it was built if it was not yet; Unavailable."""
+        name, *options = side.split()
+        make: Callable[..., Command] = getattr(self, f"make_{name}")
+        try:
+            return make(*options)
+        except subprocess.CalledProcessError as error:
+            last = (error.stderr or "").strip().splitlines()[-1:] or ["it said nothing"]
+            raise Unavailable(f"cannot be built: {last[0]}") from error
+
+
+class Build(Builder):
+    """What the sides of one workload need, with the packages of one environment.
 
     All of it is built anew, but for what PyInstaller takes long to build.
     """
 
-    def __init__(self, workload: Workload, folder: Path) -> None:
+    def __init__(self, workload: Workload, folder: Path, python: Path | None = None) -> None:
+        super().__init__(folder)
         self.workload = workload
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self.python = str(python or sys.executable)
 
     @cached_property
     def registry(self) -> Path:
@@ -134,21 +155,12 @@ class Build:
 
     def _freeze(self, name: str, *trace: str, max_shards: int = layout.MAX_SHARDS) -> Path:
         registry = self.folder / f"{name}.frz"
-        command = [sys.executable, "-c", FREEZE.format(max_shards), "freeze", "--quiet", "--stdlib"]
+        command = [self.python, "-c", FREEZE.format(max_shards), "freeze", "--quiet", "--stdlib"]
         command += ["--extensions=embed", "-o", str(registry), *self.workload.options]
         if self.workload.distribution is not None:
             command += ["--with-dependencies", f"--distribution={self.workload.distribution}"]
-        _call([*command, *trace])
+        call([*command, *trace])
         return registry
-
-    def find_command(self, side: str) -> Command:
-        """How to run a side, after it was built if it was not yet; Unavailable."""
-        make: Callable[[], Command] = getattr(self, f"make_{side}")
-        try:
-            return make()
-        except subprocess.CalledProcessError as error:
-            last = (error.stderr or "").strip().splitlines()[-1:] or ["it said nothing"]
-            raise Unavailable(f"cannot be built: {last[0]}") from error
 
     def make_stock(self) -> Command:
         return self._program("stock")
@@ -161,14 +173,27 @@ class Build:
 
     def make_run(self, *options: str) -> Command:
         run = ["-m", "frozenfinder", "run", str(self.registry), "--mode=closed", *options]
-        return Command([sys.executable, *run, *self.make_stock().argv[1:]], {})
+        return Command([self.python, *run, *self.make_stock().argv[1:]], {})
 
-    def make_fast_exit(self) -> Command:
-        return self.make_run("--fast-exit")
+    def make_enable(self, *options: str) -> Command:
+        name = "-".join(("enabled", *options))
+        python = copy_environment(self.folder.parent / name)
+        disable(python)
+        enabled = Build(self.workload, self.folder / name, python)
+        enable(python, enabled.registry, *options)
+        return enabled.make_stock()
+
+    def make_without_bytecode(self) -> "Build":
+        """The same workload where there are no `.pyc` files but those of the standard library."""
+        root = self.folder.parent / "no-pyc"
+        build = Build(self.workload, self.folder / "no-pyc", copy_environment(root))
+        _ = build.registry
+        remove_bytecode(root)
+        return build
 
     def make_floor(self) -> Command:
         file = self.folder / "floor.bin"
-        _call([sys.executable, HERE / "floor.py", self.workload.imports, file])
+        call([sys.executable, HERE / "floor.py", self.workload.imports, file])
         return self._program("floor", FLOOR.format(here=str(HERE), file=str(file)))
 
     def make_zip(self) -> Command:
@@ -183,7 +208,7 @@ class Build:
         if not program.exists():
             folders = [f"--{name}path={self.folder / name}" for name in ("dist", "work", "spec")]
             options = ["--onedir", "--noconfirm", "--log-level=ERROR", *folders]
-            _call([sys.executable, "-m", "PyInstaller", *options, *self.make_stock().argv[1:]])
+            call([sys.executable, "-m", "PyInstaller", *options, *self.make_stock().argv[1:]])
         return Command([str(program)], {})
 
     def make_pycds(self) -> Command:
@@ -192,20 +217,20 @@ class Build:
         # not among the distributions: its .pth file would have every process import it
         home = self.folder.parent / "code-data-share"
         if not home.exists():
-            _call(
+            call(
                 [sys.executable, "-m", "pip", "install", "-q", "--target", home, "code-data-share"]
             )
         archive, names = self.folder / "archive.img", self.folder / "archive.lst"
         command = self._program("pycds", CDS.format(home=str(home)))
-        _call(command.argv, {"PYCDSMODE": "TRACE", "PYCDSLIST": str(names)})
+        call(command.argv, os.environ | {"PYCDSMODE": "TRACE", "PYCDSLIST": str(names)})
         dump = f"sys.path.append({str(home)!r}); import cds.dump; cds.dump.run_dump"
-        _call([sys.executable, "-c", f"import sys; {dump}({str(names)!r}, {str(archive)!r})"])
+        call([sys.executable, "-c", f"import sys; {dump}({str(names)!r}, {str(archive)!r})"])
         return command._replace(env={"PYCDSMODE": "SHARE", "PYCDSARCHIVE": str(archive)})
 
     def _program(self, side: str, setup: str = "") -> Command:
         path = self.folder / f"{side}.py"
         path.write_text(PROGRAM.format(setup=setup, imports=self.workload.imports), "utf-8")
-        return Command([sys.executable, str(path)], {})
+        return Command([self.python, str(path)], {})
 
     def make_unmarshal(self) -> Command:
         """Unmarshals the code of what the floor has recorded, and does no more."""
@@ -213,7 +238,7 @@ class Build:
         path = self.folder / "unmarshal.py"
         file = self.folder / "floor.bin"
         path.write_text(UNMARSHAL.format(file=str(file)), "utf-8")
-        return Command([sys.executable, str(path)], {})
+        return Command([self.python, str(path)], {})
 
     def make_without(self, trick: Trick) -> Command:
         """Overlay without one of its tricks."""
@@ -246,7 +271,3 @@ def write_zip(registry: Path, file: Path) -> None:
             archive.writestr(f"{folder}/", b"")
         for path, code in found.items():
             archive.writestr(f"{path}c", MAGIC_NUMBER + bytes(12) + marshal.dumps(code))
-
-
-def _call(argv: list[str | Path] | list[str], env: dict[str, str] | None = None) -> None:
-    subprocess.run(argv, env=os.environ | (env or {}), check=True, capture_output=True, text=True)

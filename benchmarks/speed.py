@@ -6,11 +6,13 @@ figures go to a JSON file for each version of Python, from which the page is mad
 `speed_plots.py` its plots:
 
     docs/explanation/speed/cpython-313.json
-    docs/explanation/speed.md
+    docs/explanation/speed/cpython-313.md
+    docs/explanation/speed.md and README.md, the tables in them
 
 With `--only` the other figures in the file stay as they are. The parts:
 
     warm          every side of every workload, `--pairs` rounds
+    no-pyc        there are no `.pyc` files but those of the standard library
     cold          the page cache is emptied before each process (Linux, and only for root)
     slow          each call for a file's metadata takes a millisecond more (Linux)
     tricks        overlay without each of its tricks and checks
@@ -21,12 +23,11 @@ With `--only` the other figures in the file stay as they are. The parts:
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -44,19 +45,22 @@ from measures import (
     count_calls,
     count_instructions,
     describe_machine,
+    find_commands,
+    load,
+    write,
 )
-from sides import SIDES, WORKLOADS, Build, Command, Unavailable
+from sides import RUNS, SIDES, WORKLOADS, Build, Command, Unavailable
 from tricks import CHECKS, TRICKS
 
 from frozenfinder.bench import ProcessError, take_turns
 
-OURS = ("stock", "overlay", "closed", "run")
+OURS = ("stock", "overlay", "closed", *RUNS)
 """The sides that are measured where it takes long."""
 
 FEW = ("stdlib", "django", "sympy")
 """The workloads that are."""
 
-PARTS = ("warm", "cold", "slow", "tricks", "unmarshal", "costs", "calls", "instructions")
+PARTS = ("warm", "no-pyc", "cold", "slow", "tricks", "unmarshal", "costs", "calls", "instructions")
 COUNTED = ("calls", "instructions")
 """The parts that are the same on a machine that has other work to do."""
 
@@ -73,11 +77,8 @@ def main() -> None:
     def say(text: str) -> None:
         print(f"{time.monotonic() - begin:6.0f} s  {text}", flush=True)
 
-    options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / f"{sys.implementation.cache_tag}.json"
-    figures: Figures = {"workloads": {}}
-    if file.exists():
-        figures = json.loads(file.read_text("utf-8"))
+    figures = load(file)
     if "machine" not in figures or set(options.only) - set(COUNTED):
         figures |= {"machine": describe_machine(), "pairs": options.pairs}
     if "calls" in options.only:
@@ -90,16 +91,8 @@ def main() -> None:
         measured = measure(name, options, partial(say_of, say, name))
         figures["workloads"][name] = figures["workloads"].get(name, {}) | measured
         write(figures, file, (options.work, sys.prefix, sys.base_prefix))
-    say(f"wrote {file}")
-    say(f"wrote {speed_page.write(options.output)}")
-
-
-def write(figures: Figures, file: Path, folders: Iterable[str | Path]) -> None:
-    """Write the figures, without the folders of this machine that errors have named."""
-    text = json.dumps(figures, indent=1)
-    for folder in folders:
-        text = text.replace(f"{folder}{os.sep}", "")
-    file.write_text(f"{text}\n", "utf-8")
+    for path in (file, *speed_page.write(options.output)):
+        say(f"wrote {path}")
 
 
 def parse() -> argparse.Namespace:
@@ -123,31 +116,15 @@ def say_of(say: Callable[[str], None], name: str, what: str) -> None:
     say(f"{name}: {what}")
 
 
-def build(builder: Build) -> tuple[dict[str, Command], dict[str, str]]:
-    """The sides that can take part, and of the others why not. Each has run once."""
-    commands: dict[str, Command] = {}
-    missing: dict[str, str] = {}
-    for side in SIDES:
-        try:
-            command = builder.find_command(side)
-            boot(command)
-        except Unavailable as reason:
-            missing[side] = str(reason)
-        except ProcessError as error:
-            missing[side] = f"fails: {error}"
-        else:
-            commands[side] = command
-    return commands, missing
-
-
 def measure(name: str, options: argparse.Namespace, say: Callable[[str], None]) -> Figures:
     """The parts that were asked for, of one workload."""
     builder = Build(WORKLOADS[name], options.work / name)
-    commands, missing = build(builder)
+    commands, missing = find_commands(builder, SIDES, boot)
     ours = {side: commands[side] for side in OURS if side in commands}
     few = name in FEW
     parts: dict[str, Callable[[], Any]] = {
         "warm": lambda: take_rounds(commands, options.pairs, boot),
+        "no-pyc": lambda: take_rounds_without_bytecode(builder, options.pairs),
         "unmarshal": lambda: measure_unmarshalling(builder),
         "calls": lambda: count_each(count_calls, commands),
     }
@@ -226,6 +203,13 @@ def take_rounds(
         side: {field: [getattr(each, field) for each in values] for field in Boot._fields}
         for side, values in boots.items()
     }
+
+
+def take_rounds_without_bytecode(builder: Build, rounds: int) -> Figures:
+    """Where nothing writes them either, as in many images of containers."""
+    without = {"PYTHONDONTWRITEBYTECODE": "1"}
+    commands, _ = find_commands(builder.make_without_bytecode(), OURS, partial(boot, env=without))
+    return take_rounds(commands, rounds, partial(boot, env=without))
 
 
 def take_cold_rounds(commands: Mapping[str, Command]) -> Figures:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from sides import LABELS
 from speed_page import IMPORT_SIDES, WHOLE_SIDES, compare_sides
 
 from frozenfinder.bench import Comparison
@@ -21,8 +20,11 @@ from frozenfinder.bench import Comparison
 LOOKS = {
     "overlay": ("o", "#c2410c"),
     "closed": ("s", "#ea580c"),
-    "run": ("^", "#db2777"),
-    "fast_exit": ("v", "#9333ea"),
+    "enable": ("<", "#a16207"),
+    "enable --fast-exit": (">", "#0d9488"),
+    "run --fast-exit=off": ("^", "#db2777"),
+    "run": ("v", "#9333ea"),
+    "run --fast-exit=hard": ("1", "#dc2626"),
     "floor": ("_", "#777b82"),
     "zip": ("D", "#0891b2"),
     "pyinstaller": ("X", "#2563eb"),
@@ -43,8 +45,8 @@ SETTINGS = {
     "ytick.color": TEXT,
 }
 PLOTS = (
-    ("imports", "Time of the imports, files in memory", IMPORT_SIDES),
     ("wall", "Time of the whole process, files in memory", WHOLE_SIDES),
+    ("imports", "Time of the imports, files in memory", IMPORT_SIDES),
 )
 """Of each what it shows, its title and its sides."""
 
@@ -55,7 +57,7 @@ def write(folder: Path) -> Iterator[Path]:
         figures = json.loads(file.read_text("utf-8"))
         for field, title, sides in PLOTS:
             found = {
-                name: compare_sides(workload.get("warm", {}), field, sides)
+                name: compare_sides(workload.get("warm", {}), field)
                 for name, workload in figures["workloads"].items()
             }
             plot = folder / f"{file.stem}-{field}.svg"
@@ -89,7 +91,7 @@ def draw(
             lows = [each.low for each in groups.values()]
             highs = [each.high for each in groups.values()]
             axes.vlines(list(groups), lows, highs, colors=colour)
-            axes.plot(list(groups), medians, marker, color=colour, label=LABELS.get(side, side))
+            axes.plot(list(groups), medians, marker, color=colour, label=side)
         if shown:
             figure.legend(loc="outside lower center", ncols=len(shown), frameon=False)
         metadata = {"Title": f"{title}: ratios to stock", "Date": None, "Creator": None}

@@ -8,26 +8,12 @@ is the CPU time of the process, and the least of it: everything else on the mach
 
 import argparse
 import os
-import shutil
-import subprocess
 import sys
-import sysconfig
 import tempfile
+from functools import partial
 from pathlib import Path
 
-import frozenfinder
-
-ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-
-
-def make_environment(root: Path) -> Path:
-    """A virtual environment with a copy of the package; its interpreter."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", root], check=True)
-    paths = sysconfig.get_paths(vars={"base": str(root), "platbase": str(root)})
-    package = Path(frozenfinder.__file__).parent
-    target = Path(paths["purelib"], package.name)
-    shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__"))
-    return Path(paths["scripts"], "python")
+from environments import ENVIRON, call, disable, enable, make_environment
 
 
 def start(python: Path) -> float:
@@ -41,15 +27,14 @@ def start(python: Path) -> float:
 def measure(root: Path, starts: int) -> tuple[float, float]:
     """The least of each, with nothing enabled and with a registry."""
     python = make_environment(root)
-    own = [str(python), "-m", "frozenfinder"]
     registry = root / "one.frz"
-    freeze = [*own, "freeze", "--package", "colorsys", "-o", registry, "--quiet"]
-    subprocess.run(freeze, check=True, env=ENVIRON)
+    freeze = [python, "-m", "frozenfinder", "freeze", "--package=colorsys", "-o", registry]
+    call([*freeze, "--quiet"], ENVIRON)
     samples: tuple[list[float], list[float]] = ([], [])
+    switches = (partial(disable, python), partial(enable, python, registry))
     for _ in range(4):
-        for taken, command in zip(samples, (["disable"], ["enable", str(registry)]), strict=True):
-            line = [*own, *command]
-            subprocess.run(line, check=True, env=ENVIRON, stdout=subprocess.DEVNULL)
+        for taken, switch in zip(samples, switches, strict=True):
+            switch()
             start(python)  # compiles what is new
             taken += [start(python) for _ in range(starts // 4)]
     return min(samples[0]), min(samples[1])

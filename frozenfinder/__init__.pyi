@@ -41,6 +41,7 @@ def install(
     trusted: bool = False,
     sha256: str | None = None,
     verify_key: str | None = None,
+    fast_exit: bool = False,
 ) -> FrozenFinder | NullFinder: ...
 @overload
 def install(
@@ -51,6 +52,7 @@ def install(
     trusted: bool = False,
     sha256: str | None = None,
     verify_key: str | None = None,
+    fast_exit: bool = False,
 ) -> ClosedFinder | NullFinder: ...
 @overload
 def install(
@@ -61,6 +63,7 @@ def install(
     trusted: bool = False,
     sha256: str | None = None,
     verify_key: str | None = None,
+    fast_exit: bool = False,
 ) -> Finder: ...
 
 __all__ = [

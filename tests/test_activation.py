@@ -152,6 +152,14 @@ def test_another_optimisation_level_starts_as_stock_without_a_word(enabled: Env)
     assert enabled.tell("-O", "-c", SERVED) == "served\n"
 
 
+@pytest.mark.parametrize(("options", "told"), [([], ""), (["--fast-exit"], "hidden\n")])
+def test_processes_end_fast_only_if_asked(env: Env, options: list[str], told: str) -> None:
+    env.cli("enable", *options, env.registry)
+    code = "import gc, os; gc.freeze = lambda: os.write(1, b'hidden\\n')"
+    assert env.tell("-c", code) == told
+    assert env.status()["problem"] is None
+
+
 def test_closed_mode_needs_no_sources(env: Env) -> None:
     env.cli("enable", "--mode", "closed", env.registry)
     moved = env.lib.rename(env.root / "moved")

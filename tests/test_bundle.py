@@ -299,7 +299,7 @@ def test_a_traceback_begins_in_the_bundle_and_leads_to_the_program(bundle: Bundl
     assert (status, output) == (1, "")
     frames = [line.strip() for line in error.splitlines() if line.startswith("  File")]
     assert frames[-2:] == [
-        'File "<bundle>/__main__.py", line 21, in <module>',
+        'File "<bundle>/__main__.py", line 23, in <module>',
         f'File "{path}/tool/cli.py", line 25, in fail',
     ]
     if sys.version_info >= (3, 13):  # before, the interpreter asks no loader for the lines

@@ -123,7 +123,7 @@ class W:
 sys.meta_path[:] = [W(f) for f in sys.meta_path]
 show('m', 'pkg.sub')
 """,
-        3,
+        0,
     ),
     "wrapper sets source_to_code": Program(
         """\
@@ -800,7 +800,7 @@ sys.meta_path.pop(-2)
 importlib.reload(pkg)
 print(m.__spec__.origin, type(m.__loader__))
 """,
-        5,
+        3,
     ),
     "find_spec": Program(
         """\
@@ -943,7 +943,7 @@ show('m', 'pkg.sub')
 import runpy
 print(runpy.run_module('m')['VALUE'], runpy.run_module('pkg.sub')['VALUE'])
 """,
-        3,
+        1,
     ),
     "getattribute": Program(
         """\

@@ -333,7 +333,7 @@ def noted(name):
     setattr(ExtensionFileLoader, name, method)
 noted("create_module"), noted("exec_module")
 from frozenfinder.runtime import roots
-roots._METHODS[:] = roots._read_methods()  # else it is left to the patched methods
+roots._STOCK[:] = roots.read_importlib()  # else it is left to the patched methods
 import basic, multi
 print(finder.lock.depth)
 """

@@ -356,7 +356,7 @@ def test_a_run_inside_a_run_takes_its_place(programs: Programs) -> None:
     inner = ["-m", "frozenfinder", "run", str(programs.registry), "-c"]
     code = "import os; print(os.environ['PYTHONPATH'], os.environ['FROZENFINDER_RUN'])"
     done = programs.start(*programs.run(), "-c", CHILD.format(f"*{[*inner, code]!r}"))
-    settings = f"{sys.implementation.cache_tag},mode=overlay:{programs.registry}"
+    settings = f"{sys.implementation.cache_tag},mode=overlay,fast_exit=True:{programs.registry}"
     assert done.stdout == f"{STARTUP} {settings}\n"
 
 

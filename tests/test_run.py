@@ -355,8 +355,9 @@ def test_the_console_script_runs_a_program_as_python_does(
 def test_run_imports_nothing_but_what_it_needs(both: Both) -> None:
     stock = both.start(sys.executable, "-m", "names").stdout.split()
     added = set(both.run("-m", "names").stdout.split()).difference(stock)
-    needed = {"frozenfinder", "frozenfinder.cli", "frozenfinder.cli.run"}
-    assert needed <= added <= needed | find_boot() | BUILTIN
+    needed = {"frozenfinder", "frozenfinder.cli", "frozenfinder.cli.run", "frozenfinder.fast_exit"}
+    of_exit = {"atexit", "gc", "itertools", "_xxsubinterpreters"}
+    assert needed <= added <= needed | find_boot() | BUILTIN | of_exit
 
 
 def test_frozenfinder_off_runs_the_program_without_the_registry(both: Both) -> None:
@@ -393,6 +394,23 @@ def test_what_follows_the_program_is_the_programs(
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], None),
+        (["--fast-exit"], "on"),
+        (["--fast-exit=on"], "on"),
+        (["--fast-exit=hard"], "hard"),
+        (["--fast-exit=off"], "off"),
+    ],
+)
+def test_an_option_says_how_the_process_ends(options: list[str], expected: str | None) -> None:
+    request = parse([*options, "a.frz", "-"])
+    assert request is not None
+    assert request.fast_exit == expected
+    assert request.options == {"mode": "overlay"}
+
+
 def test_a_registry_is_pinned_or_trusted_by_options() -> None:
     request = parse(["--trusted", "--sha256=ab", "a.frz", "--verify-key", "cd", "-"])
     assert request is not None
@@ -413,6 +431,7 @@ def test_a_registry_is_pinned_or_trusted_by_options() -> None:
         (["--mode"], "option --mode of run needs a value"),
         (["--mode", "open", "a.frz"], "--mode is 'open', expected 'overlay' or 'closed'"),
         (["--fast", "a.frz"], "unknown option '--fast' of run"),
+        (["--fast-exit=no"], "--fast-exit is 'no', expected 'on', 'hard' or 'off'"),
         (["-m", "x"], "unknown option '-m' of run"),
     ],
 )
@@ -433,7 +452,7 @@ def read_help() -> dict[str, str]:
 
 
 def test_the_help_names_the_options_that_are_taken_and_no_others() -> None:
-    named = {name.partition(" ")[0] for name in read_help() if name.startswith("--")}
+    named = {re.split(r" |\[=", name)[0] for name in read_help() if name.startswith("--")}
     assert named == {*_FLAGS, *_VALUED}
     for mode in MODES:
         request = parse(["--mode", mode, "a.frz", "script.py"])

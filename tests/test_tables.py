@@ -9,9 +9,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from support.processes import Python
+from support.processes import Python, clean_environment
 from support.registries import build_registry, excluded, frozen
 
+import frozenfinder
 from frozenfinder.__main__ import main
 from frozenfinder.bundle import emit_c
 from frozenfinder.errors import FreezeError, RegistryVersionError
@@ -160,6 +161,47 @@ def test_one_with_a_static_libpython_knows_that_it_is_not_the_standard_library(
     done = subprocess.run([program], capture_output=True, check=False, text=True)
     assert (done.returncode, done.stderr) == (5, "")
     assert done.stdout.startswith("frozen <frozen app.part> deep None\n")
+
+
+def test_a_program_with_a_fast_exit_ends_its_interpreter_and_starts_another(
+    registry: Path, tmp_path: Path
+) -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(frozenfinder.__file__).parents[1])!r})
+import gc, frozenfinder, argparse
+gc.freeze = lambda freeze=gc.freeze: (print('hidden', flush=True), freeze())
+frozenfinder.install({str(registry)!r}, mode='closed', fast_exit=True)
+import app
+"""
+    source = f"""
+#include <Python.h>
+
+int
+main(void)
+{{
+    for (int round = 0; round < 3; round++) {{
+        Py_Initialize();
+        if (PyRun_SimpleString({json.dumps(code)}) < 0 || Py_FinalizeEx() < 0) {{
+            return 70;
+        }}
+    }}
+    return 0;
+}}
+"""
+    (tmp_path / "main.c").write_text(source, encoding="ascii")
+    program = tmp_path / "program"
+    command = [find_compiler(), f"-I{sysconfig.get_path('include')}", "-o", str(program)]
+    link = find_library()
+    subprocess.run([*command, str(tmp_path / "main.c"), *link], check=True, timeout=120)
+    done = subprocess.run(
+        [program],
+        env=clean_environment() | {"PYTHONHOME": sys.base_prefix},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hidden\n" * 3, "")
 
 
 def emit(folder: Path, *modules: object) -> tuple[str, dict[str, str]]:

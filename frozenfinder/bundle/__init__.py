@@ -42,15 +42,16 @@ def bundle(
     output: str | os.PathLike[str],
     *,
     python: str | None = None,
+    fast_exit: bool = True,
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Write the modules and files of a plan to the executable file `output`, which runs `entry`.
 
     Any CPython with the magic number of this one can run it, with nothing installed. `python` is
-    the text after `#!` in its first line. `jobs` and `progress` are as for `freeze`. FreezeError if
-    the plan does not contain the entry, a module that was requested by name cannot be compiled, or
-    the file cannot be written.
+    the text after `#!` in its first line. `fast_exit` is as for `install`; `jobs` and `progress`
+    are as for `freeze`. FreezeError if the plan does not contain the entry, a module that was
+    requested by name cannot be compiled, or the file cannot be written.
     """
     # deferred: activation does not need them
     from dataclasses import replace
@@ -69,6 +70,8 @@ def bundle(
     plan = replace(plan, named=(*plan.named, entry.module, *main))
     assembly = assemble(plan, jobs=jobs or _count_cpus(), progress=progress)
     entry.check_function(assembly.content.modules)
-    size = archive.write_bundle(path, assembly, entry, python or archive.default_python())
+    size = archive.write_bundle(
+        path, assembly, entry, python or archive.default_python(), fast_exit=fast_exit
+    )
     report = make_report(plan, assembly.content, output=path, size=size)
     return replace(report, seconds=time.perf_counter() - begin)

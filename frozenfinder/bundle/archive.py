@@ -51,8 +51,12 @@ if magic != {magic}:
             sys.executable,
         )
     )
-exec(__loader__.get_code("__start__"), {{"__loader__": __loader__}})
-del magic
+start = {{"__loader__": __loader__}}
+exec(__loader__.get_code("__start__"), start)
+{exit}del magic, start
+"""
+_FAST_EXIT = """\
+start["prepare_exit"]()
 """
 _FUNCTION = """\
 __file__, __spec__, __package__ = __loader__.archive, None, None
@@ -82,10 +86,12 @@ def _command() -> str:
     return f"python{version}{getattr(sys, 'abiflags', '')}"
 
 
-def write_bundle(path: str, assembly: Assembly, entry: Entry, python: str) -> int:
+def write_bundle(
+    path: str, assembly: Assembly, entry: Entry, python: str, *, fast_exit: bool
+) -> int:
     """Put the bundle at `path` in one step; return its size in bytes. FreezeError."""
     with replacing(path, mode=_MODE) as file:
-        return _write(file, assembly, entry, python)
+        return _write(file, assembly, _main(entry, fast_exit=fast_exit), python)
 
 
 def check_bundle(path: str) -> None:
@@ -110,7 +116,7 @@ def _offset(info: zipfile.ZipInfo) -> int:
     return info.header_offset + _HEADER_SIZE + len(info.filename)
 
 
-def _write(file: IO[bytes], assembly: Assembly, entry: Entry, python: str) -> int:
+def _write(file: IO[bytes], assembly: Assembly, main: str, python: str) -> int:
     file.write(f"#!{python}\n".encode("utf-8", "surrogateescape"))
     with zipfile.ZipFile(file, "w") as archive:
         info = _member(REGISTRY)
@@ -118,7 +124,7 @@ def _write(file: IO[bytes], assembly: Assembly, entry: Entry, python: str) -> in
         with archive.open(info, "w") as member:
             for piece in assembly.pieces:
                 member.write(piece)
-        for name, content in _programs(assembly, entry, _offset(info)):
+        for name, content in _programs(assembly, main, _offset(info)):
             archive.writestr(_member(name), content)
     return file.tell()
 
@@ -130,10 +136,9 @@ def _member(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _programs(assembly: Assembly, entry: Entry, offset: int) -> Iterable[tuple[str, bytes]]:
+def _programs(assembly: Assembly, main: str, offset: int) -> Iterable[tuple[str, bytes]]:
     """The other members of the archive, for a registry at `offset`."""
     yield "__start__.pyc", _compile(_start(assembly, offset), "__start__.py")
-    main = _main(entry)
     yield "__main__.py", main.encode()
     yield "__main__.pyc", _compile(main, "__main__.py")
     stand_in = _compile(_STAND_IN, "stand_in.py")
@@ -153,13 +158,14 @@ def _start(assembly: Assembly, offset: int) -> str:
     return files(__package__).joinpath("start.py").read_text("utf-8") + call
 
 
-def _main(entry: Entry) -> str:
+def _main(entry: Entry, *, fast_exit: bool) -> str:
     """The program, in syntax that every Python since 2.7 can compile."""
     guard = _GUARD.format(
         magic=repr(MAGIC_NUMBER),
         name="CPython",
         version=".".join(map(str, sys.version_info[:2])),
         command=_command(),
+        exit=_FAST_EXIT if fast_exit else "",
     )
     if not entry.function:
         return guard + _MODULE.format(module=entry.module)

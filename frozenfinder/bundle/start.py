@@ -108,6 +108,14 @@ def _install(path: str, offset: int) -> None:
         sys.exit(f"{path}: {error}")
 
 
+def prepare_exit() -> None:
+    """Let the process end quickly; for the program of the bundle, after `boot`."""
+    from frozenfinder.fast_exit import prepare
+    from frozenfinder.runtime.hooks import installed
+
+    prepare(installed)
+
+
 def find_complaint(suffix: str, release: int) -> "str | None":
     """Why this interpreter may not run the bundle, or None; it has the right magic number."""
     if release and release != sys.hexversion:

@@ -56,6 +56,15 @@ def _add_ways(parser: Parser) -> None:
     how.add_argument(
         "-O", "--optimize", type=int, choices=(0, 1, 2), default=0, help="the optimisation level"
     )
+    how.add_argument(
+        "--fast-exit",
+        nargs="?",
+        choices=("on", "off"),
+        default="on",
+        const="on",
+        help="end the program without the last garbage collections, unless an object is alive that "
+        "has a finalizer to run (default: on)",
+    )
     parser.add_jobs(how)
     output = parser.add_argument_group("output")
     parser.add_loudness(output)
@@ -82,7 +91,13 @@ def main(options: argparse.Namespace) -> int:
     plan = replace(discover(manifest, path), named=asked.packages)
     with Progress("bundling", quiet=options.quiet) as progress:
         report = bundle(
-            plan, entry, options.output, python=options.python, jobs=options.jobs, progress=progress
+            plan,
+            entry,
+            options.output,
+            python=options.python,
+            fast_exit=options.fast_exit == "on",
+            jobs=options.jobs,
+            progress=progress,
         )
     if options.json:
         print(report.to_json())

@@ -32,6 +32,12 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--verify-key", metavar="HEX", help="accept it only if it is signed with this Ed25519 key"
     )
+    parser.add_argument(
+        "--fast-exit",
+        action="store_true",
+        help="end processes without the last garbage collections, unless an object is alive that "
+        "has a finalizer to run",
+    )
     return parser
 
 
@@ -39,7 +45,7 @@ def main(options: argparse.Namespace) -> int:
     registry = open_registry(options.registry)
     if registry.mismatch is not None:
         raise registry.version_error()
-    names = ("mode", "trusted", "sha256", "verify_key")
+    names = ("mode", "trusted", "sha256", "verify_key", "fast_exit")
     given = {name: value for name in names if (value := getattr(options, name))}
     try:
         uninstall(install(registry, **given))  # raises if it cannot be installed

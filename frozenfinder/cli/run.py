@@ -62,19 +62,35 @@ options:
   --trusted             accept the registry even if others can write to it
   --sha256 HEX          accept it only if it has this SHA-256
   --verify-key HEX      accept it only if it is signed with this Ed25519 key
-  --fast-exit           exit without destroying the objects that are still
-                        alive at the end: their __del__ is not called
+  --fast-exit[={on,hard,off}]
+                        how the process ends: without the last garbage
+                        collections, unless an object is alive that has a
+                        finalizer to run (on, the default); at once, without
+                        any finalizer (hard); or as with `python` (off)
   -m MODULE             run a module or package
   -c CODE               run this code
 """
 HINT = "see 'frozenfinder run --help'"
-_FLAGS = {"--trusted": "trusted", "--fast-exit": "fast_exit"}
-_VALUED = {"--mode": "mode", "--sha256": "sha256", "--verify-key": "verify_key"}
+_FLAGS: "dict[str, tuple[str, Any]]" = {
+    "--trusted": ("trusted", True),
+    "--fast-exit": ("fast_exit", "on"),
+}
+_VALUED = {
+    "--mode": "mode",
+    "--sha256": "sha256",
+    "--verify-key": "verify_key",
+    "--fast-exit": "fast_exit",
+}
+_CHOICES = {
+    "--mode": (("overlay", "closed"), "'overlay' or 'closed'"),
+    "--fast-exit": (("on", "hard", "off"), "'on', 'hard' or 'off'"),
+}
 
 
 class Request:
     """What `run` shall run. `target` is a module if `kind` is "-m", code if it is "-c", and a path
-    or "-" if it is "script". `options` are keyword arguments of `install`, and `fast_exit`.
+    or "-" if it is "script". `options` are keyword arguments of `install`. `fast_exit` is "on",
+    "hard", "off", or None if the arguments do not say.
     """
 
     __slots__ = ("arguments", "fast_exit", "kind", "options", "registry", "target")
@@ -88,7 +104,7 @@ class Request:
         arguments: "list[str]",
     ) -> None:
         self.registry = registry
-        self.fast_exit = options.pop("fast_exit", False)
+        self.fast_exit: "str | None" = options.pop("fast_exit", None)
         self.options = options
         self.kind = kind
         self.target = target
@@ -109,12 +125,12 @@ def parse(arguments: "list[str]") -> "Request | None":
             return None
         name, equals, value = item.partition("=")
         if item in _FLAGS:
-            options[_FLAGS[item]] = True
+            key, value = _FLAGS[item]
+            options[key] = value
         elif name in _VALUED:
-            options[_VALUED[name]] = value if equals else _take(rest, name)
-            mode = options["mode"]
-            if mode not in ("overlay", "closed"):
-                raise UsageError(f"--mode is {mode!r}, expected 'overlay' or 'closed'; {HINT}")
+            value = value if equals else _take(rest, name)
+            _check(name, value)
+            options[_VALUED[name]] = value
         elif item[:2] in ("-m", "-c") and registry:
             target = item[2:] or _take(rest, item)
             return Request(registry, options, item[:2], target, rest)
@@ -128,6 +144,12 @@ def parse(arguments: "list[str]") -> "Request | None":
     raise UsageError(f"run needs {missing}; {HINT}")
 
 
+def _check(option: str, value: str) -> None:
+    choices, words = _CHOICES.get(option, ((value,), ""))
+    if value not in choices:
+        raise UsageError(f"{option} is {value!r}, expected {words}; {HINT}")
+
+
 def _take(rest: "list[str]", option: str) -> str:
     if not rest:
         raise UsageError(f"option {option} of run needs a value; {HINT}")
@@ -137,7 +159,8 @@ def _take(rest: "list[str]", option: str) -> str:
 def main(arguments: "list[str]", *, hand_on: bool = True) -> int:
     """Run a program with these arguments; the exit status, unless the program raises.
 
-    With `hand_on`, the processes that the program starts get the registry, too.
+    With `hand_on`, the processes that the program starts get the registry, too, and the exit is
+    fast unless the arguments say otherwise. Without, it is only if they ask for it.
     """
     try:
         request = parse(arguments)
@@ -150,6 +173,8 @@ def main(arguments: "list[str]", *, hand_on: bool = True) -> int:
                 from frozenfinder.null_finder import make_version_error
 
                 raise make_version_error(registry)
+            if (request.fast_exit or ("on" if hand_on else "off")) != "off":
+                request.options["fast_exit"] = True
             install(registry, **request.options)
             if hand_on:
                 _hand_on(registry.path, request.options)
@@ -157,11 +182,11 @@ def main(arguments: "list[str]", *, hand_on: bool = True) -> int:
         return report(error)
     except ValueError as error:
         return report(UsageError(f"{error}; {HINT}"))
-    if not request.fast_exit:
+    if request.fast_exit != "hard":
         return _run(request)
-    from . import fast_exit
+    from frozenfinder.fast_exit import call
 
-    return fast_exit.call(lambda: _run(request))
+    return call(lambda: _run(request))
 
 
 def _run(request: Request) -> int:

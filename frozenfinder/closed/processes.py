@@ -109,4 +109,6 @@ def make_options(registry: Registry) -> "list[str]":
         options.append(f"--sha256={find_sha256()(registry.read_all()).hexdigest()}")
     elif registry.distrust is not None:
         options.append("--trusted")
+    if get_module("frozenfinder.fast_exit") is not None:  # who asks for it imports it
+        options.append("--fast-exit")
     return [*options, registry.path]

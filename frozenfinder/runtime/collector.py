@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 RELAXED = 104_729
-"""Containers allocated minus those freed before a collection; 700 or 2,000 is usual. It is prime, so
-neither it nor a simple fraction of it is a round number, which a program may choose."""
+"""Containers allocated minus those freed before a collection; 700 or 2,000 is usual. It is a prime
+number, so neither it nor a simple fraction of it is round, as what a program chooses."""
 
 PROMOTED = RELAXED // 2
 """During an import, promote when more than this many containers are pending."""

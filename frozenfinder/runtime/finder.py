@@ -201,8 +201,8 @@ class FrozenFinder(ServingFinder):
             self.note_bypassed(fullname, str(reason))
         except RegistryError as error:
             self._give_up(fullname, error)
-        except (AttributeError, TypeError) as error:  # `sys.path` is None, or a cache is
-            self.note_bypassed(fullname, f"importlib's state in sys was changed: {error}")
+        except (AttributeError, KeyError, TypeError) as error:  # `sys.path` is None, or a cache is
+            self.note_bypassed(fullname, f"importlib or its state in sys was changed: {error}")
         except ValueError as error:  # stock raises it for a NUL or a lone surrogate
             self.note_bypassed(
                 fullname, f"an item before its root on the path is not a valid path: {error}"

@@ -52,6 +52,7 @@ def install(
     trusted: bool = False,
     sha256: "str | None" = None,
     verify_key: "str | None" = None,
+    fast_exit: bool = False,
 ) -> "Finder":
     """Serve modules from a registry; return the finder that does.
 
@@ -64,6 +65,9 @@ def install(
     A file that others can write to, or that another user owns, is refused unless `trusted=True`
     is given or the registry is pinned: by its SHA-256 (`sha256`), or by the Ed25519 public key of
     its signature (`verify_key`), each in hexadecimal. A pinned registry is read into memory.
+
+    With `fast_exit`, the process ends without the collections in which CPython destroys all
+    objects, unless an object is alive then whose finalizer may do something.
 
     RegistryNotFoundError, RegistryVersionError (closed mode only; overlay warns, and serves
     nothing), RegistryTrustError, RegistryError (malformed or unreadable), ValueError (the mode, or
@@ -82,7 +86,13 @@ def install(
         opened = opened.pin(sha256=sha256, verify_key=verify_key)
     if opened.distrust is not None and not trusted:
         raise opened.trust_error()
-    return serve(opened, mode, tests)
+    finder = serve(opened, mode, tests)
+    if fast_exit:
+        # deferred: most programs end as with stock
+        from frozenfinder.fast_exit import prepare
+
+        prepare(installed)
+    return finder
 
 
 def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":

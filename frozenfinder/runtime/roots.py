@@ -28,13 +28,20 @@ from _frozen_importlib_external import (
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
-    PathFinder,
     SourceFileLoader,
     SourcelessFileLoader,
 )
 
 from .registry import Registry
-from .system import LOADERS, SEPARATOR, STDLIB_DIR, find_path_entry, make_absolute, syscalls
+from .system import (
+    LOADERS,
+    SEPARATOR,
+    STDLIB_DIR,
+    find_path_entry,
+    make_absolute,
+    read_importlib,
+    syscalls,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,34 +70,18 @@ class Bypass(Exception):  # noqa: N818  # an answer, not an error
 IMPORTLIB = vars(_frozen_importlib_external)
 
 
-def _read_methods() -> "list[object]":
-    """What importlib's loaders do, or their bases, as it is now. A fifth of a µs."""
-    source, extension = SourceFileLoader, ExtensionFileLoader
-    return [
-        source.__init__,
-        source.create_module,
-        source.exec_module,
-        source.get_code,
-        source.get_data,
-        source.get_filename,
-        source.path_stats,
-        source.source_to_code,
-        extension.create_module,
-        extension.exec_module,
-    ]
-
-
-_METHODS = _read_methods()
-_PARTS = [vars(PathFinder), vars(FileFinder), vars(SourceFileLoader)]
-_STOCK = [*map(dict, _PARTS)]
-for _each in (*_METHODS, FileFinder.find_spec, vars(PathFinder).get("find_spec")):
-    if getattr(getattr(_each, "__func__", _each), "__globals__", None) is not IMPORTLIB:
+_INHERITED = object.__getattribute__, object.__setattr__
+_STOCK = read_importlib()
+for _each in _STOCK:
+    if _each not in _INHERITED and (
+        getattr(getattr(_each, "__func__", _each), "__globals__", None) is not IMPORTLIB
+    ):
         _STOCK = []  # patched before this was imported: nothing compares equal
 
 
 def is_stock() -> bool:
     """Whether importlib's finders and loaders are what they were. Half a µs."""
-    return _PARTS == _STOCK and _read_methods() == _METHODS
+    return read_importlib() == _STOCK
 
 
 class _Directory:

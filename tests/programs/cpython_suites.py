@@ -1,9 +1,10 @@
 """Run CPython's own test-suites with the standard library and its tests served from a registry.
 
-    python -m programs.cpython_suites [--jobs N] [--testdir DIR] [SUITE ...]
+    python -m programs.cpython_suites [--fast-exit] [--jobs N] [--testdir DIR] [SUITE ...]
 
 Makes two virtual environments of the interpreter that runs this: one as it comes, and one in which
-a registry of the standard library and the `test` package is enabled. Runs the suites in both, and
+a registry of the standard library and the `test` package is enabled, with `--fast-exit` if asked.
+Runs the suites in both, and
 compares what became of every test. Where that differs, the suite runs twice more in both: a test
 that has had the same outcome on both sides in any of the runs is flaky.
 
@@ -130,7 +131,7 @@ class Bench:
         shutil.copytree(testdir / suite, self.shelf / suite, ignore=NO_CACHES)
         self.borrowed.append(suite)
 
-    def prepare(self, packages: Iterable[str]) -> None:
+    def prepare(self, packages: Iterable[str], *options: str) -> None:
         """Make the environments; in one, freeze these packages and the stdlib, and enable that."""
         for side in SIDES:
             self._call(sys.executable, "-m", "venv", "--without-pip", self.root / side)
@@ -145,7 +146,7 @@ class Bench:
             wanted.append(f"--path={self.shelf}")
         command = (python, "-m", "frozenfinder")
         self._call(*command, "freeze", "--quiet", *wanted, "-o", registry)
-        self._call(*command, "enable", registry)
+        self._call(*command, "enable", *options, registry)
 
     def arguments(self, suite: str) -> list[str]:
         """What asks `python -m test` for a suite; it splits only its own into their modules."""
@@ -339,6 +340,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="default: all of them")
     parser.add_argument("--short", action="store_true", help="a few suites that take seconds")
+    parser.add_argument("--fast-exit", action="store_true", help="as `enable --fast-exit`")
     parser.add_argument("--jobs", type=int, default=1, help="how many run at a time")
     parser.add_argument("--testdir", type=Path, help="a test folder with suites that are lacking")
     parser.add_argument("--keep", type=Path, help="an empty directory that all of it is left in")
@@ -355,7 +357,8 @@ def main(argv: list[str] | None = None) -> int:
         suites = gather(bench, wanted, options.testdir)
         runner = ("test.libregrtest", "test.support")
         few = [*runner, *[f"test.{suite}" for suite in suites if is_installed(suite)]]
-        bench.prepare(few if options.short else ["test"])
+        exit_option = ["--fast-exit"] if options.fast_exit else []
+        bench.prepare(few if options.short else ["test"], *exit_option)
         return not report(bench, suites, compare(bench, suites, options.jobs))
 
 

@@ -25,6 +25,7 @@ RUN_TIME = (
     "native",
     "closed",
     "null_finder",
+    "fast_exit",
     "annotations",
     "activation",
     "public",
@@ -63,6 +64,7 @@ DOORS = {
     ("runtime.registry", "trust"): "a registry is pinned",
     ("runtime.hooks", "closed.finder"): "a registry is installed in closed mode",
     ("runtime.hooks", "null_finder"): "nothing is to be served",
+    ("runtime.hooks", "fast_exit"): "a fast exit is asked for",
 }
 """The imports that run up, from which module to which, and when: each is inside a function."""
 

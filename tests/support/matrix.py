@@ -22,6 +22,7 @@ LEFT_OUT = {
     "test_cli_freeze.py": FREEZING,
     "test_activation.py": FILES,
     "test_datacache.py": FILES,
+    "test_commands.py": MEASURES,
     "test_demo.py": "freezes and boots the standard library as other tests do",
     "test_discover.py": FREEZING,
     "test_distributions.py": FREEZING,
