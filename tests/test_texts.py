@@ -8,16 +8,18 @@ import json
 import marshal
 import os
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 import pytest
 from support.overlays import Tree
-from support.processes import Python
+from support.processes import LONG_TIMEOUT, TESTS, Python
 
 from frozenfinder import texts as runtime
 from frozenfinder.errors import FreezeError
@@ -1065,3 +1067,20 @@ def test_libraries_generate_what_they_do_in_stock(
     assert "<string>" in shown or "generated" in shown or library not in ("dataclasses", "attr")
     code = COUNT + "import job\nsys.setprofile(None)\nprint(len(answered) > 0)"
     assert tree.run(code).output == "True"
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("processes")
+@pytest.mark.skipif(
+    find_spec("test.test_dataclasses") is None, reason="this interpreter lacks the suites"
+)
+def test_cpythons_own_suites_end_as_they_do_with_stock() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "programs.text_suites"],
+        capture_output=True,
+        check=False,
+        cwd=TESTS,
+        text=True,
+        timeout=LONG_TIMEOUT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
