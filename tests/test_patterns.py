@@ -129,7 +129,7 @@ def test_what_the_cache_has_stays(cache: dict[object, object]) -> None:
     [
         b"",
         b"\xff",
-        marshal.dumps((0, [(0, ("a", 0, b"\0" * 4, 0, {}, ()))])),
+        marshal.dumps((0, [(0, ("a", 0, b"\0" * 4, 0, {}, ()))], [])),
         marshal.dumps((MAGIC, 1, [])),
         marshal.dumps((MAGIC, [])),
         marshal.dumps([]),

@@ -24,6 +24,7 @@ from support.processes import LONG_TIMEOUT, TESTS, Python
 from frozenfinder import texts as runtime
 from frozenfinder.errors import FreezeError
 from frozenfinder.extras import Extras
+from frozenfinder.freezer import Manifest, discover, freeze
 from frozenfinder.freezer.compile.expressions import pack_keys
 from frozenfinder.freezer.compile.texts import (
     compile_texts,
@@ -34,6 +35,7 @@ from frozenfinder.freezer.compile.texts import (
     parse_text,
 )
 from frozenfinder.freezer.manifest import parse_manifest
+from frozenfinder.freezer.write import previous
 from frozenfinder.texts import FUTURES, Name, Texts, has_columns
 
 # -- which calls are found in a source
@@ -909,6 +911,22 @@ def test_a_freeze_without_the_recording_leaves_no_text(tmp_path: Path, python: P
     assert tree.registry.read_bytes() == first
     tree.freeze()
     assert tree.registry.read_bytes() == bare
+
+
+def test_extras_of_another_version_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(packed: bytes, texts: object) -> bytes:
+        raise ValueError("not enough values to unpack")
+
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "maker.py").write_text(SOURCE)
+    plan = discover(Manifest(paths=(str(tmp_path / "lib"),)))
+    output = tmp_path / "lib.frz"
+    assert freeze(plan, output).reused == 0
+    assert freeze(plan, output).reused == 1
+    monkeypatch.setattr(previous, "pack_extras", refuse)
+    assert freeze(plan, output).reused == 0
 
 
 def test_texts_of_a_source_that_changes_meanwhile_are_left_out(

@@ -87,9 +87,9 @@ class Result(unittest.TestResult):
 
     def addSubTest(  # noqa: N802
         self,
-        test: unittest.TestCase,
+        test: unittest.TestCase,  # noqa: ARG002
         subtest: unittest.TestCase,
-        err: Any,  # noqa: ARG002
+        err: Any,
     ) -> None:
         self.note(subtest, err and repr(err[1]))
 

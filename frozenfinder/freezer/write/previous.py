@@ -54,11 +54,11 @@ class Previous:
         try:
             blob = bytes(self._registry.read_blob(entry))
             text = self._registry.read_text(entry) if self._with_source else None
-        except RegistryError:
+            code_size = len(blob) - entry.extras_size
+            # what was recorded for another registry stays there
+            extras = pack_extras(blob[code_size:], [])
+        except (RegistryError, ValueError):  # ValueError: extras of another version
             return None
-        code_size = len(blob) - entry.extras_size
-        # what was recorded for another registry stays there
-        extras = pack_extras(blob[code_size:], []) if entry.extras_size else b""
         return Compiled(
             blob[:code_size],
             mtime,
