@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     Asked = tuple[str, int, bool, int]
     """The arguments of `compile` after the file: mode, flags, dont_inherit, optimize."""
 
-    Site = tuple[str, int, tuple[str, ...], Asked, dict[str, bytes]]
-    """Of a call: the function's name, the line, the variables of which one has the text, what is
-    asked of `compile`, and the code of each text."""
+    Site = tuple[int, str, int, tuple[str, ...], Asked, dict[str, bytes]]
+    """Of a call: the sum of the level of optimisation and the flags of the module's code, the
+    function's name, the line, the variables of which one has the text, what is asked of `compile`,
+    and the code of each text."""
 
 _ModuleType = type(sys)
 _BUILTINS: "dict[str, Any]" = sys._getframe().f_builtins
@@ -63,7 +64,7 @@ class Name:
 
     def add(self, site: "Site") -> None:
         """Answer the texts of a call in the module's source."""
-        name, line, variables, asked, texts = site
+        _, name, line, variables, asked, texts = site
         answer: "Callable[..., object]"
         if name == "compile":
             answer = _answer_compile(texts, asked, self._futures)
@@ -172,7 +173,9 @@ class Texts:
         names: "dict[str, Name]" = {}
         try:
             for site in sites:
-                names.setdefault(site[0], Name(site[0], file, futures)).add(site)
+                compiled, name, *_ = site
+                if compiled == sys.flags.optimize + futures:  # bundles serve at every level
+                    names.setdefault(name, Name(name, file, futures)).add(site)
         except (KeyError, TypeError, ValueError):  # another version's: the module compiles itself
             return
         self._known[module.__name__] = ref(module), list(names.values())

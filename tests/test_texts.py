@@ -450,7 +450,7 @@ def test_a_module_that_is_gone_is_forgotten(make_library: MakeLibrary) -> None:
     assert library.names == []
 
 
-@pytest.mark.parametrize("sites", [1, [1], [("print", 1, (), (), {})], [("exec", 1)]])
+@pytest.mark.parametrize("sites", [1, [1], [(0, "print", 1, (), (), {})], [(0, "exec", 1)]])
 def test_what_is_no_site_is_ignored(sites: Any, library: Library) -> None:
     texts = Texts()
     module: Any = ModuleType("other")
@@ -468,6 +468,26 @@ def test_a_refusal_of_an_audit_hook_does_not_reach_the_module(
     monkeypatch.setattr(sys, "_getframe", refuse)
     assert callable(library.module.evaluate(MAKES_LAMBDA, {}))
     assert library.answered == 0
+
+
+def test_texts_for_another_level_of_optimisation_are_compiled(library: Library) -> None:
+    """A bundle serves its modules at every level, but compiles as the interpreter does."""
+    texts = Texts()
+    module: Any = ModuleType("other")
+    level = sys.flags.optimize + 1
+    texts.add(module, library.code, [(level, *site[1:]) for site in library.sites])
+    texts.put_in()
+    assert "exec" not in vars(module)
+
+
+def test_texts_for_other_features_are_compiled(library: Library) -> None:
+    """Another registry may have a module of that name."""
+    texts = Texts()
+    module: Any = ModuleType("other")
+    flags = library.code.co_flags | __future__.annotations.compiler_flag
+    texts.add(module, library.code.replace(co_flags=flags), library.sites)
+    texts.put_in()
+    assert "exec" not in vars(module)
 
 
 def test_a_compiler_without_columns_is_asked(

@@ -145,7 +145,7 @@ def compile_texts(
         call = calls[line]
         pairs = _compile_all(call, sorted(set(texts[line])), futures, optimize)
         if compiled := dict(pairs):
-            sites.append((*call, compiled))
+            sites.append((optimize + futures, *call, compiled))
     return sites
 
 
