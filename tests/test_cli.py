@@ -373,14 +373,12 @@ def test_why_says_who_supplies_a_module_instead(
 
 def test_why_gives_the_finders_own_reason(cli: Cli, registry: Path, lib: Path) -> None:
     path = lib / "m.py"
-    before, mtime = path.stat().st_size, int(path.stat().st_mtime)
+    before = path.stat().st_size
     path.write_text("VALUE = 'changed'\n")
-    os.utime(path, (mtime, mtime))
     told = explain(cli, registry, "m", lib)
     assert (told["by"], told["origin"]) == ("path", str(path))
     assert told["reason"] == (
-        f"its source {str(path)!r} has mtime {mtime} and size {path.stat().st_size}, "
-        f"but was frozen with {mtime} and {before}"
+        f"its source {str(path)!r} has {path.stat().st_size} bytes, but was frozen with {before}"
     )
 
 

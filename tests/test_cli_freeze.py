@@ -369,8 +369,8 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_is(
 def test_files_newer_than_the_source_date_epoch_are_told(cli: Cli, lib: Path, output: Path) -> None:
     done = cli("freeze", "--path", lib, "-o", output, env={"SOURCE_DATE_EPOCH": "1000"})
     assert (
-        "Files newer than SOURCE_DATE_EPOCH: 4. Overlay serves them only if their modification "
-        "time is set to it.\n"
+        "Files newer than SOURCE_DATE_EPOCH: 4. Overlay reads them to see that they are "
+        "unchanged.\n"
     ) in done.stdout
 
 

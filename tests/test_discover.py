@@ -560,7 +560,6 @@ def test_what_is_asked_for_is_excluded_ordered_and_told(tmp_path: Path) -> None:
         "exclude *.tests",
         "optimize 1",
     )
-    assert plan.scanned_ns > 0
 
 
 # -- roots

@@ -242,6 +242,12 @@ def touch(path: Path) -> None:
     os.utime(path, (1, 1))
 
 
+def replace_by_folder(tree: Tree) -> None:
+    file = tree.lib / f"native{SUFFIX}"
+    file.unlink()
+    file.mkdir()
+
+
 def add_preferred(tree: Tree) -> None:
     """Of two files that could be the module, stock takes the one with the longer suffix."""
     (tree.lib / "later").mkdir()
@@ -253,18 +259,19 @@ def add_preferred(tree: Tree) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[Tree], object], str, int]] = {
-    "a touch": (lambda t: touch(t.lib / f"native{SUFFIX}"), ALL, 3),
+    "a touch": (lambda t: touch(t.lib / f"native{SUFFIX}"), ALL, 4),
     "another build": (
         lambda t: compile_c(
             "variants.c", t.lib / f"native{SUFFIX}", "-DPyInit_basic=PyInit_native"
         ),
         ALL,
-        3,
+        4,
     ),
     "a deletion": (lambda t: (t.lib / f"native{SUFFIX}").unlink(), ALL, 3),
     "a source beside it": (lambda t: t.write({"native.py": "raise SystemExit"}), ALL, 4),
     "a package beside it": (lambda t: t.write({"native/__init__.py": ""}), ALL, 3),
-    "a folder beside it": (lambda t: (t.lib / "native").mkdir(), ALL, 3),
+    "a folder beside it": (lambda t: (t.lib / "native").mkdir(), ALL, 4),
+    "a folder in its place": (replace_by_folder, ALL, 3),
     "another suffix beside it": (
         lambda t: shutil.copy(t.lib / f"native{SUFFIX}", t.lib / "native.so"),
         ALL,

@@ -209,6 +209,7 @@ class Dump:
         self.number(4, "seconds, {}")
         self.number(4, "size on disk, {}")
         source = self.extent("source")
+        self.number(8, "state of the folder, {}")
         name = self.text(name_size, "name")
         self.text(path_size, "path")
         assert not origname_size
@@ -244,6 +245,7 @@ def test_the_example_is_what_the_freezer_writes() -> None:
         text_offset=len(code),
         text_size=len(SOURCE),
         text_digest=layout.digest(SOURCE),
+        state=1_700_000_000_123_456_789,
     )
     front = pack.pack_registry(
         magic=0x0A0D0DF3,

@@ -40,6 +40,9 @@ entries = st.builds(
     extras_size=halves,
     mtime=halves,
     source_size=halves,
+    text_digest=words,
+    check=st.sampled_from(layout.CHECKS),
+    state=words,
 )
 
 
@@ -542,12 +545,12 @@ class TestMalformedShards:
         assert str(caught.value) == str(again.value) == f"registry '/x/app.frz': {message}"
         assert (caught.value.path, caught.value.offset) == (PATH, offset)
 
-    @pytest.mark.parametrize("count", [0, 3, 5, 16, 64, 2**63, 2**64 - 1])
+    @pytest.mark.parametrize("count", [0, 3, 5, 32, 64, 2**63, 2**64 - 1])
     def test_a_slot_count_that_cannot_be_is_refused(self, count: int) -> None:
         data = set_word(self.pack(), 0, count)
         self.refuse(
             data,
-            f"the shard at 1000 has 128 bytes and claims {count} slots, {EXPECTED_SLOTS}",
+            f"the shard at 1000 has 136 bytes and claims {count} slots, {EXPECTED_SLOTS}",
             1000,
         )
 
@@ -566,18 +569,18 @@ class TestMalformedShards:
     @pytest.mark.parametrize(
         ("word", "value", "complaint"),
         [
-            (0, 4 | 0xFFFF << 16 | 4 << 32, "ends at 66655 and has kind 0 and table 1"),
-            (0, 4 | 1 << 16 | 0xFFFF << 32, "ends at 66652 and has kind 0 and table 1"),
-            (8, 6 << 8 | 1 << 16, "ends at 1121 and has kind 6 and table 1"),
-            (8, 4 << 16, "ends at 1121 and has kind 0 and table 4"),
-            (8, 200 << 16, "ends at 1121 and has kind 0 and table 200"),
-            (8, 200 << 8, "ends at 1121 and has kind 200 and table 0"),
+            (0, 4 | 0xFFFF << 16 | 4 << 32, "ends at 66663 and has kind 0 and table 1"),
+            (0, 4 | 1 << 16 | 0xFFFF << 32, "ends at 66660 and has kind 0 and table 1"),
+            (8, 6 << 8 | 1 << 16, "ends at 1129 and has kind 6 and table 1"),
+            (8, 4 << 16, "ends at 1129 and has kind 0 and table 4"),
+            (8, 200 << 16, "ends at 1129 and has kind 0 and table 200"),
+            (8, 200 << 8, "ends at 1129 and has kind 200 and table 0"),
         ],
     )
     def test_a_malformed_record_is_refused(self, word: int, value: int, complaint: str) -> None:
         data = set_word(self.pack(), self.RECORD + word, value)
         message = (
-            f"the record at 1040 {complaint}, expected an end up to 1128, a kind below 6 and a "
+            f"the record at 1040 {complaint}, expected an end up to 1136, a kind below 6 and a "
             "table below 4"
         )
         self.refuse(data, message, 1040)
@@ -586,7 +589,7 @@ class TestMalformedShards:
         data = self.pack().replace(b"nameporig", b"name\xfforig")
         assert find([Shard(data, PATH)], "name") is not None, "a path may be any bytes"
         data = self.pack().replace(b"nameporig", b"namepo\xffig")
-        self.refuse(data, r"b'o\xffig' at 1117 is not UTF-8: invalid start byte", 1117)
+        self.refuse(data, r"b'o\xffig' at 1125 is not UTF-8: invalid start byte", 1125)
 
     def test_a_record_cut_short_is_refused(self) -> None:
         data = self.pack()

@@ -5,10 +5,8 @@ Two interpreters live as long as an example: one stock, one with a registry of t
 command's account has all that the modules say of themselves, what was executed, what finders, hooks
 and patched parts of importlib were asked, `sys.path_importer_cache`, and the errors.
 
-Left out, because there the two are known to differ:
-
-- times that are no order of events: a registry that is copied or touched after the edits;
-- links that are switched to another folder, and files that appear during one outermost import.
+Left out, because there the two are known to differ: files that appear during one outermost import,
+and edits that keep the size and the time of a source, which no `.pyc` with a time notices either.
 """
 
 import json
@@ -17,6 +15,7 @@ import py_compile
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -78,6 +77,10 @@ ADDITIONS = {
 BEGINNING = 1_600_000_000
 """When the folders were frozen, in seconds of the clock that the files go by."""
 
+ZIP, NPM = 315_532_800, 499_162_500
+TIMES = {"second/n.py": ZIP, "lib/pkg/inner/leaf.py": 0}
+"""Of frozen files, if not `BEGINNING`: these times say nothing."""
+
 
 class Clock:
     """Gives every change a time of its own, ten seconds after the last.
@@ -89,18 +92,26 @@ class Clock:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.now = BEGINNING
+        self.past = BEGINNING // 2
+        self.sets_back = False
         self._folders: dict[Path, int] = {}
 
     def tick(self) -> int:
         self.now += 10
         return self.now
 
-    def settle(self) -> None:
-        """Let every folder that has been written to have been so now."""
+    def settle(self, *renewed: Path) -> None:
+        """Let every folder that has been written to, or is below those, have been so now.
+
+        Or at another time that no folder had before, as tools set it back that copy and unpack.
+        """
+        self.past -= 10
+        now = self.past if self.sets_back else self.now
         for folder in [self.root, *self.root.rglob("*/")]:
-            if folder.stat().st_mtime_ns != self._folders.get(folder):
-                os.utime(folder, (self.now, self.now))
-                self._folders[folder] = self.now * 10**9
+            known = folder.stat().st_mtime_ns == self._folders.get(folder)
+            if not known or any(each in (folder, *folder.parents) for each in renewed):
+                os.utime(folder, (now, now))
+                self._folders[folder] = now * 10**9
 
 
 class OverlayMachine(RuleBasedStateMachine):
@@ -117,13 +128,12 @@ class OverlayMachine(RuleBasedStateMachine):
         self.root = Path(self._temporary.name, "root").resolve()
         self.clock = Clock(self.root)
         self.root.mkdir()
-        (self.root / "link").symlink_to("lib")
         self.write_frozen()
         self.clock.settle()
         registry = self.root.with_suffix(".frz")
         frozen = tuple(str(self.root / name) for name in ("lib", "second"))
         freeze(discover(Manifest(paths=frozen), []), registry, jobs=1)
-        os.utime(registry, (self.clock.tick(), self.clock.now))
+        self.registry = registry
         self.twins = [self.start(), self.start(registry)]
         self.path = [f"{self.root}/lib", f"{self.root}/second"]
         self.tell("set_path", self.path)
@@ -134,7 +144,9 @@ class OverlayMachine(RuleBasedStateMachine):
             (self.root / folder).mkdir()
         write_tree(self.root, FROZEN)
         for path in FROZEN:
-            os.utime(self.root / path, (BEGINNING, BEGINNING))
+            os.utime(self.root / path, (TIMES.get(path, BEGINNING),) * 2)
+        (self.root / "link").unlink(missing_ok=True)
+        (self.root / "link").symlink_to("lib")
 
     def start(self, *registry: Path) -> "subprocess.Popen[str]":
         argv = [sys.executable, "-B", *map(str, (PROGRAMS / "twin.py", self.root, *registry))]
@@ -292,7 +304,7 @@ class OverlayMachine(RuleBasedStateMachine):
         for folder in FOLDERS:
             shutil.rmtree(self.root / folder)
         self.write_frozen()
-        self.clock.settle()
+        self.clock.settle(self.root)
         self.path = [f"{self.root}/lib", f"{self.root}/second"]
         self.tell("set_path", self.path)
         self.tell("patch", [])
@@ -305,8 +317,8 @@ class OverlayMachine(RuleBasedStateMachine):
     folders = st.sampled_from(("lib", *FOLDERS))
     stems = st.sampled_from(STEMS)
 
-    def changed(self) -> None:
-        self.clock.settle()
+    def changed(self, *renewed: Path) -> None:
+        self.clock.settle(*renewed)
         if self.order:
             self.import_all(self.order)
 
@@ -334,7 +346,7 @@ class OverlayMachine(RuleBasedStateMachine):
     def put_back(self, path: str) -> None:
         """What was frozen, with the time that it had."""
         file = self.root / path
-        self.write(file, FROZEN[path].encode(), BEGINNING)
+        self.write(file, FROZEN[path].encode(), TIMES.get(path, BEGINNING))
 
     @rule(path=st.sampled_from([*FROZEN]))
     def touch(self, path: str) -> None:
@@ -342,6 +354,70 @@ class OverlayMachine(RuleBasedStateMachine):
         if file.exists():
             os.utime(file, (self.clock.tick(), self.clock.now))
             self.changed()
+
+    @rule(path=st.sampled_from([*FROZEN]), time=st.sampled_from((1, ZIP, NPM)))
+    def give_the_time_of_all_files(self, path: str, time: int) -> None:
+        file = self.root / path
+        if file.exists():
+            os.utime(file, (time, time))
+            self.changed()
+
+    @rule(path=st.sampled_from([*TIMES]))
+    def edit_and_keep_a_time_that_says_nothing(self, path: str) -> None:
+        text = FROZEN[path].replace("first", self.value())
+        self.write(self.root / path, text.encode(), TIMES[path])
+
+    @rule(sets_back=st.booleans())
+    def write_folders_in_the_past(self, sets_back: bool) -> None:
+        """From now on, as an archive does that has the times of its folders; or no longer."""
+        self.clock.sets_back = sets_back
+
+    @rule(
+        source=st.sampled_from(FOLDERS),
+        to=st.sampled_from(FOLDERS),
+        how=st.sampled_from(("cp -a", "tar", "anew")),
+    )
+    def copy_over(self, source: str, to: str, how: str) -> None:
+        """Copy a folder's content, with all times, over another, or in its place."""
+        if source == to:
+            return
+        self.clock.tick()
+        if how == "anew":
+            shutil.rmtree(self.root / to)
+        if how == "tar":
+            archive = self.root.with_suffix(".tar")
+            with tarfile.open(archive, "w") as packed:
+                packed.add(self.root / source, to)
+            with tarfile.open(archive) as packed:
+                packed.extractall(self.root, filter="fully_trusted")
+        else:
+            shutil.copytree(self.root / source, self.root / to, dirs_exist_ok=True)
+        self.changed(self.root / to)
+
+    @rule(folder=st.sampled_from(FOLDERS))
+    def replace_by_a_copy(self, folder: str) -> None:
+        """Another folder with the same content, while the old one may be the current one."""
+        self.clock.tick()
+        old = self.root.with_name(f"old {self.clock.now}")
+        (self.root / folder).rename(old)
+        shutil.copytree(old, self.root / folder)
+        self.changed(self.root / folder)
+
+    @rule(to=st.sampled_from(FOLDERS))
+    def switch_the_link(self, to: str) -> None:
+        self.clock.tick()
+        link = self.root / "link"
+        link.unlink()
+        link.symlink_to(to)
+        self.changed(self.root / to)
+
+    @rule(copy=st.booleans())
+    def touch_the_registry(self, copy: bool) -> None:
+        if copy:
+            copied = self.registry.with_suffix(".copy")
+            shutil.copyfile(self.registry, copied)
+            copied.replace(self.registry)
+        os.utime(self.registry, (self.clock.tick(), self.clock.now))
 
     @rule(folder=folders, stem=stems)
     def delete(self, folder: str, stem: str) -> None:

@@ -66,9 +66,9 @@ def test_a_plan_merges_to_itself() -> None:
 
 
 def test_settings_add_up() -> None:
-    merged = merge([Plan(optimize=1, asked=("a",), scanned_ns=7), Plan(world=True, scanned_ns=5)])
+    merged = merge([Plan(optimize=1, asked=("a",)), Plan(world=True)])
     assert (merged.optimize, merged.world, merged.with_source) == (1, True, False)
-    assert (merged.asked, merged.scanned_ns) == (("a",), 5)
+    assert merged.asked == ("a",)
 
 
 # -- precedence

@@ -271,13 +271,6 @@ class TestReading:
     def test_a_file_and_bytes_read_the_same(self, opened: Registry) -> None:
         assert contents(opened) == contents(Registry.from_bytes(SMALL))
 
-    def test_it_tells_when_the_file_was_written(self, file: Path) -> None:
-        os.utime(file, ns=(0, 1_700_000_000_123_456_789))
-        registry = Registry.open(file)
-        os.utime(file)
-        assert registry.modified_ns == 1_700_000_000_123_456_789
-        assert Registry.from_bytes(SMALL).modified_ns == 0
-
     def test_another_process_can_open_what_has_a_file_to_itself(self, tmp_path: Path) -> None:
         whole = Registry.open(write(tmp_path / "app.frz"))
         part = Registry.open(write(tmp_path / "app.pyz", b"#" + SMALL), offset=1)
@@ -796,10 +789,8 @@ os.fstat(0)
         if replace:
             write(Path(opened.path + ".new")).replace(opened.path)
         os.utime(opened.path, ns=(0, 0))
-        modified_ns = opened.modified_ns
         os.close(descriptor_of(opened))
         assert contents(opened) == contents(Registry.from_bytes(SMALL))
-        assert opened.modified_ns == modified_ns
         number = descriptor_of(opened)
         opened.close()
         with pytest.raises(OSError, match="Bad file descriptor"):

@@ -232,7 +232,7 @@ def test_the_path_may_change_anywhere_while_another_thread_looks_for_a_module(
     link = tree.with_name("link")
     link.symlink_to(tree)
     for tracer in at_every_event(
-        lambda: sys.path.insert(0, str(link)), code_of(Roots._read_path), opcodes=True
+        lambda: sys.path.insert(0, str(link)), code_of(Roots._find_top), opcodes=True
     ):
         finder.invalidate_caches()
         with tracer, contextlib.suppress(Bypass):

@@ -913,8 +913,6 @@ def test_texts_are_optimised_as_their_programs_are(tmp_path: Path, python: Pytho
 def test_a_freeze_without_the_recording_leaves_no_text(tmp_path: Path, python: Python) -> None:
     tree = Tree(tmp_path, python)
     tree.write(APPLICATION)
-    tree.freeze()
-    bare = tree.registry.read_bytes()
     manifest = tmp_path / "manifest"
     record(tree, "import app", "--write-manifest", str(manifest))
     first = tree.registry.read_bytes()
@@ -929,6 +927,9 @@ def test_a_freeze_without_the_recording_leaves_no_text(tmp_path: Path, python: P
     assert sizes["app"] == 0
     python("-m", "frozenfinder", "freeze", "--manifest", manifest, "-o", tree.registry)
     assert tree.registry.read_bytes() == first
+    tree.freeze()
+    bare = tree.registry.read_bytes()
+    tree.registry.unlink()
     tree.freeze()
     assert tree.registry.read_bytes() == bare
 

@@ -136,7 +136,8 @@ def _tops(modules: Iterable[Frozen]) -> Iterable[tuple[str, bool]]:
 
 
 def _forget_time(frozen: Frozen) -> Frozen:
-    frozen.entry.mtime = 0
+    frozen.entry.mtime = frozen.entry.state = 0
+    frozen.entry.check = "time"
     return frozen
 
 

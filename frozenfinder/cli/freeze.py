@@ -270,8 +270,8 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
         lines.append(f"Code from text: {report.texts} of {report.recorded_texts} recorded texts.")
     if report.clamped:
         lines.append(
-            f"Files newer than SOURCE_DATE_EPOCH: {report.clamped}. Overlay serves them only if "
-            "their modification time is set to it."
+            f"Files newer than SOURCE_DATE_EPOCH: {report.clamped}. Overlay reads them to see that "
+            "they are unchanged."
         )
     if report.verify_key is not None:
         lines.append(f"Signed: install(..., verify_key={report.verify_key!r}).")

@@ -118,7 +118,8 @@ def freeze(
         check_place(os.path.abspath(page), "a report")
     signer = None if sign is None else Signer(sign)
     plan = anchor(plan, os.path.dirname(path))
-    content = Content(plan)
+    outputs = [path] if page is None else [path, os.path.abspath(page)]
+    content = Content(plan, [os.path.dirname(each) for each in outputs])
     previous = Previous(path, plan)
     try:
         content.add_modules(previous, jobs or _count_cpus(), progress)
@@ -130,15 +131,13 @@ def freeze(
     report = make_report(plan, content, output=path, size=sum(map(len, pieces)), verify_key=key)
     report = replace(report, seconds=time.perf_counter() - begin)
     if page is None:
-        written = write(path, pieces, plan.scanned_ns)
+        written = write(path, pieces)
     else:
-        written = _write_with_page(path, pieces, plan.scanned_ns, os.path.abspath(page), report)
+        written = _write_with_page(path, pieces, os.path.abspath(page), report)
     return replace(report, written=written, seconds=time.perf_counter() - begin)
 
 
-def _write_with_page(
-    path: str, pieces: Sequence[bytes], scanned_ns: int, page: str, report: Report
-) -> bool:
+def _write_with_page(path: str, pieces: Sequence[bytes], page: str, report: Report) -> bool:
     """As `write`, and write the report to `page`: both or neither."""
     # deferred: see above
     from frozenfinder.freezer.write.output import replacing, sync, write
@@ -148,7 +147,7 @@ def _write_with_page(
     with replacing(page) as file:
         file.write(format_page(report).encode("utf-8", "backslashreplace"))
         sync(file)
-        return write(path, pieces, scanned_ns)
+        return write(path, pieces)
 
 
 def _count_cpus() -> int:

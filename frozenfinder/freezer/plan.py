@@ -100,10 +100,7 @@ class Plan:
     files closed mode writes to disk. `patterns` are regular expressions of a recorded run, and
     `texts` are what modules compiled in it, both as in a manifest. `named` are modules that were
     requested by name: if one cannot be frozen, the freeze fails. `unseen` has sentences about what
-    a recorded run did not record.
-    `asked` are the lines of a manifest that asks for the same. `scanned_ns` is the time before the
-    directories were read, in nanoseconds since the epoch, or 0 if none was: later changes in a
-    directory are not in the plan.
+    a recorded run did not record. `asked` are the lines of a manifest that asks for the same.
     """
 
     roots: tuple[Root, ...] = ()
@@ -127,7 +124,6 @@ class Plan:
     embed: bool = False
     excludes: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
-    scanned_ns: int = field(default=0, compare=False)
 
 
 def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
@@ -145,7 +141,6 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
     kept_out = _explain_excluded([m for plan in plans for m in plan.modules], excludes)
     files = [f for plan in plans for f in plan.files if not _is_file_excluded(f, excludes)]
     libraries = [f for plan in plans for f in plan.libraries if not _is_file_excluded(f, excludes)]
-    scans = [plan.scanned_ns for plan in plans if plan.scanned_ns]
     return Plan(
         roots=roots,
         modules=modules,
@@ -168,7 +163,6 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
         embed=any(plan.embed for plan in plans),
         excludes=excludes,
         asked=_distinct(chain.from_iterable(plan.asked for plan in plans)),
-        scanned_ns=min(scans, default=0),
     )
 
 

@@ -4,6 +4,7 @@ It is on `sys.meta_path` directly before `PathFinder`. `find_spec` takes no lock
 reads is published by single assignments.
 """
 
+import _imp
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import PathFinder
@@ -11,12 +12,12 @@ from time import monotonic
 
 from frozenfinder.errors import RegistryError
 
-from .layout import OVERLAY_KINDS
+from .layout import OVERLAY_KINDS, digest
 from .loader import FrozenExtensionLoader, FrozenLoader, Locked
 from .lock import is_importing
-from .registry import FrozenEntry, Registry
+from .registry import OPEN_FLAGS, FrozenEntry, Registry
 from .roots import Bypass, Roots, is_stock
-from .system import SEPARATOR, find_and_load, find_spec, get_frame, syscalls
+from .system import SEPARATOR, close, find_and_load, find_spec, get_frame, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,9 +181,9 @@ class FrozenFinder(ServingFinder):
         another loader; or None.
 
         Everyone else gets None: programs, hooks and `importlib.util.find_spec` see the specs and
-        loaders of PathFinder alone. Costs a `stat` of the source, and one of each directory on the
-        way for every outermost import. After damage to the registry, one RuntimeWarning is given,
-        and the result is always None.
+        loaders of PathFinder alone. Costs what `check_fresh` does, and a `stat` of each directory
+        on the way for every outermost import. After damage to the registry, one RuntimeWarning is
+        given, and the result is always None.
         """
         if self._damaged:
             return None
@@ -238,8 +239,8 @@ class FrozenFinder(ServingFinder):
         lock = self.lock
         # within an import that lasts, a directory is looked at again after a second
         period = lock.generation + int(monotonic()) * _GENERATIONS if lock.held() else 0
-        location = self._roots.locate(entry, path, period)
-        check_fresh(entry, location)
+        location, in_place = self._roots.locate(entry, path, period)
+        check_fresh(entry, location, in_place)
         self._roots.settle()
         loader: "FrozenLoader | FrozenExtensionLoader"
         if entry.kind == "source":
@@ -279,15 +280,46 @@ class FrozenFinder(ServingFinder):
         self._roots.invalidate()
 
 
-def check_fresh(entry: FrozenEntry, location: str) -> None:
-    """Bypass unless the source at `location` has the frozen mtime and size. Costs one `stat`."""
+def check_fresh(entry: FrozenEntry, location: str, in_place: bool = True) -> None:
+    """Bypass unless what is at `location` is the frozen source, or any extension module.
+
+    Costs one `stat`. It shows that a source is unchanged if its size and mtime are the frozen ones,
+    as they show it to stock for a `.pyc`. A time that a tool may have set shows it only `in_place`:
+    in the frozen folder. If only the size is the same, or the time says nothing, the source is
+    read, and hashed at more than a gigabyte in a second.
+    """
     try:
         status = syscalls.stat(location)
     except (OSError, ValueError) as error:
         raise Bypass(f"its source {location!r} cannot be found") from error
-    mtime, size = int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
-    if mtime != entry.mtime or size != entry.source_size:
+    if entry.kind == "extension":  # stock loads this very file
+        if status.st_mode & 0o170000 != 0o100000:
+            raise Bypass(f"{location!r} is not a regular file")
+        return
+    size = status.st_size & 0xFFFFFFFF
+    if size != entry.source_size:
         raise Bypass(
-            f"its source {location!r} has mtime {mtime} and size {size}, "
-            f"but was frozen with {entry.mtime} and {entry.source_size}"
+            f"its source {location!r} has {size} bytes, but was frozen with {entry.source_size}"
         )
+    check = entry.check
+    if (
+        entry.mtime != int(status.st_mtime) & 0xFFFFFFFF
+        or (check != "time" and (check != "place" or not in_place))
+        or _imp.check_hash_based_pycs == "always"
+    ):
+        _check_content(entry, location, status.st_size)
+
+
+def _check_content(entry: FrozenEntry, location: str, size: int) -> None:
+    if entry.check == "never":
+        raise Bypass(f"the .pyc file of its source {location!r} was made from another source")
+    try:
+        descriptor = syscalls.open(location, OPEN_FLAGS)
+        try:
+            content = syscalls.read(descriptor, size + 1)
+        finally:
+            close(descriptor)
+    except OSError as error:
+        raise Bypass(f"its source {location!r} cannot be read: {error.strerror}") from error
+    if digest(content) != entry.text_digest:
+        raise Bypass(f"its source {location!r} has other content than when it was frozen")

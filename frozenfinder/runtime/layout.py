@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Table: TypeAlias = Literal["bootstrap", "app", "stdlib", "test"]
     Anchor: TypeAlias = Literal["stdlib", "prefix", "registry", "absolute"]
     Kind: TypeAlias = Literal["source", "sourceless", "extension", "namespace", "excluded", "data"]
+    Check: TypeAlias = Literal["time", "place", "content", "never"]
 
 # Type comments: an annotation of a module's name would run in every boot.
 
@@ -52,7 +53,7 @@ SECTION_WORD = 11  # the header's word where the section table starts, three wor
 WORLD = 1  # header flag: nothing outside the registry is importable in closed mode
 
 BOOT_SIZE = 24  # bytes of the words that this format defines; others may follow
-RECORD_SIZE = 72
+RECORD_SIZE = 80
 MAX_SHARDS = 256  # bounds the directory, and so the cost of opening, for any number of entries
 SHARD_TARGET = 8192  # bytes of records that a shard should have
 NAME_LIMIT = 0xFFFF  # bytes of a name or a path in UTF-8
@@ -65,11 +66,15 @@ ANCHORS = ("stdlib", "prefix", "registry", "absolute")  # type: tuple[Anchor, ..
 KINDS = ("source", "sourceless", "extension", "namespace", "excluded", "data")  # type: tuple[Kind, ...]
 CODE_KINDS = ("source", "sourceless")  # the blob is marshalled code
 MODULE_KINDS = ("source", "sourceless", "extension")  # served as a module
-OVERLAY_KINDS = ("source", "extension")  # served by overlay, which compares the stamp of the file
+OVERLAY_KINDS = ("source", "extension")  # served by overlay, which looks at the file
 BARE_KINDS = ("namespace", "excluded")  # no blob, no file
 
 # record flags; the kind is in bits 8-15 and the table in bits 16-23
 PACKAGE, TEXT, LAY_OUT = 1, 2, 4
+CHECK_SHIFT = 3  # of two bits
+
+# what shows that a source is still the frozen one, in the order of the numbers
+CHECKS = ("time", "content", "never", "place")  # type: tuple[Check, ...]
 
 
 def digest(data: "bytes | memoryview") -> int:
@@ -235,6 +240,11 @@ class FrozenEntry:
     `lay_out` marks a top-level package whose files closed mode writes to disk before it is
     imported. `text_offset`, `text_size` and `text_digest` locate the embedded source, or the parcel
     of an embedded extension module; the size is -1 without one. Offsets and sizes are in bytes.
+    A source that is not embedded has a digest, too. `check` says what shows that the source is
+    still this one: an equal "time", an equal time in the same "place" (the folder has this
+    `state`), or only its "content"; else nothing does ("never"). If the time is another one, the
+    content decides.
+    `state` is the folder's while nothing in it was preferred to the file, as from `read_state`.
     """
 
     __slots__ = (
@@ -255,6 +265,8 @@ class FrozenEntry:
         "text_offset",
         "text_size",
         "text_digest",
+        "check",
+        "state",
     )
 
     def __init__(
@@ -276,6 +288,8 @@ class FrozenEntry:
         text_offset: int = 0,
         text_size: int = -1,
         text_digest: int = 0,
+        check: "Check" = "time",
+        state: int = 0,
     ) -> None:
         self.name = name
         self.origname = name if origname is None else origname
@@ -294,6 +308,8 @@ class FrozenEntry:
         self.text_offset = text_offset
         self.text_size = text_size
         self.text_digest = text_digest
+        self.check = check
+        self.state = state
 
     def __repr__(self) -> str:
         return f"<FrozenEntry {self.name!r} {self.kind} in {self.table!r}>"
@@ -425,7 +441,9 @@ class Shard:
         """The entry of the record at `at`; its name is `name`, if its size is `size` bytes."""
         data = self._data
         words = unpack_words(data[at : at + RECORD_SIZE].ljust(RECORD_SIZE, b"\xff"))
-        sizes, flags, offset, blob_size, digest, stamp, text_offset, text_size, text_digest = words
+        sizes, flags, offset, blob_size, digest, stamp, text_at, text_size, text_digest, state = (
+            words
+        )
         name_end = at + RECORD_SIZE + (sizes & 0xFFFF)
         path_end = name_end + (sizes >> 16 & 0xFFFF)
         end = path_end + (sizes >> 32 & 0xFFFF)
@@ -449,9 +467,11 @@ class Shard:
             flags >> 32,
             stamp & 0xFFFFFFFF,
             stamp >> 32,
-            text_offset,
+            text_at,
             text_size if flags & TEXT else -1,
             text_digest,
+            CHECKS[flags >> CHECK_SHIFT & 3],
+            state,
         )
 
     def _malformed(self, at: int, end: int, kind: int, table: int) -> RegistryError:

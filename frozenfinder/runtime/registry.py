@@ -64,7 +64,6 @@ class _File:
         "_successors",
         "base",
         "distrust",
-        "modified_ns",
         "path",
         "size",
     )
@@ -78,7 +77,6 @@ class _File:
         descriptor, status = self._open()
         self._opened = (0, descriptor, (status.st_dev, status.st_ino))
         self.distrust = _find_distrust(status, path)
-        self.modified_ns = status.st_mtime_ns
         size = status.st_size
         if not 0 <= base <= size:
             raise RegistryError(
@@ -91,7 +89,7 @@ class _File:
         path = self.path
         sys.audit("frozenfinder.open", path)
         try:
-            descriptor = syscalls.open(path, _OPEN_FLAGS)
+            descriptor = syscalls.open(path, OPEN_FLAGS)
         except FileNotFoundError:
             raise RegistryNotFoundError(
                 f"registry {path!r} does not exist; check the path, or freeze one with: "
@@ -200,16 +198,15 @@ def _is_open(opened: "_Opened") -> bool:
 class _Memory:
     """The same interface for bytes in memory, which may come from a file."""
 
-    __slots__ = ("_data", "modified_ns", "path", "reopens", "size")
+    __slots__ = ("_data", "path", "reopens", "size")
 
     base = 0
     distrust = None
 
-    def __init__(self, data: bytes, path: str, modified_ns: int = 0, reopens: bool = False) -> None:
+    def __init__(self, data: bytes, path: str, reopens: bool = False) -> None:
         self._data = data
         self.path = path
         self.size = len(data)
-        self.modified_ns = modified_ns
         self.reopens = reopens
 
     def read(self, offset: int, size: int) -> bytes:
@@ -225,7 +222,7 @@ class _Memory:
         pass
 
 
-_OPEN_FLAGS = (
+OPEN_FLAGS = (
     syscalls.O_RDONLY
     | getattr(syscalls, "O_BINARY", 0)
     | getattr(syscalls, "O_NONBLOCK", 0)  # opening a pipe would wait for its other end
@@ -399,11 +396,6 @@ class Registry:
         return self._source.distrust
 
     @property
-    def modified_ns(self) -> int:
-        """When the file was last written, in nanoseconds since the epoch; 0 in memory."""
-        return self._source.modified_ns
-
-    @property
     def reopens(self) -> bool:
         """Whether another process can open it by its path: it is a file and not a part of one."""
         return self._source.reopens
@@ -455,7 +447,7 @@ class Registry:
             check_sha256(data, sha256, self.path)
         if verify_key is not None:
             check_signature(data, verify_key, self.path)
-        pinned = type(self)(_Memory(data, self.path, self.modified_ns, self.reopens))
+        pinned = type(self)(_Memory(data, self.path, self.reopens))
         pinned.pinned = True
         return pinned
 

@@ -4,7 +4,8 @@ Overlay may serve a frozen module only if the stock search would end at exactly 
 `Roots.locate` decides that at the cost of comparing it with the items of the path:
 
 - An item of the path is a root if it is spelled as the root's directory, or is the same directory
-  with another spelling. The spelling decides `__file__`, as it does for stock.
+  with another spelling. The spelling decides `__file__`, as it does for stock. Links may be
+  switched, so other spellings are looked at again in every outermost import.
 - The items before it may supply the names in their listings. A listing is read once, and tested
   with one look-up. A name in it is left to the normal search.
 - A listing is valid as long as the directory's mtime does not change. The mtime is checked once for
@@ -12,8 +13,8 @@ Overlay may serve a frozen module only if the stock search would end at exactly 
 - `sys.path_importer_cache` is filled as stock fills it: with the path entry finder of each item
   that the search reaches, up to the item at which it ends.
 - The directory of the frozen file itself may now contain a package or an extension module of the
-  same name, which stock would prefer. That is impossible if the directory was not written since
-  the registry was; otherwise the listing decides.
+  same name, which stock would prefer. That is impossible if the directory's `STATE` is that of the
+  freeze; otherwise the listing decides.
 
 All of that replaces importlib's search and loading as CPython has them. The finder checks, for
 every module, that they are unchanged (`is_stock`). What belongs to others is left to stock's
@@ -36,9 +37,10 @@ from .registry import Registry
 from .system import (
     LOADERS,
     SEPARATOR,
+    STATE,
     STDLIB_DIR,
     find_path_entry,
-    make_absolute,
+    is_absolute,
     read_importlib,
     syscalls,
 )
@@ -60,7 +62,7 @@ _SUFFIXES = [*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES]
 # modules whose path hooks and finders take no directories: asking them changes nothing
 _FOREIGN = ("zipimport", "frozenfinder.closed.finder")
 _ATTRIBUTES = 5  # of a `FileFinder`; one more is a method of its own
-_RANKED = (*EXTENSION_SUFFIXES, ".py")  # the order in which stock prefers them
+_RANKED = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES)  # the order in which stock prefers them
 
 
 class Bypass(Exception):  # noqa: N818  # an answer, not an error
@@ -85,35 +87,37 @@ def is_stock() -> bool:
 
 
 class _Directory:
-    """A directory's listing, valid as long as its mtime does not change."""
+    """A directory's listing, valid as long as its mtime does not change, as stock's is.
 
-    __slots__ = ("_period", "_modified_ns", "_names", "_tops", "path")
+    `state` and `identity` are from `period`; None if there is no such directory.
+    """
+
+    __slots__ = ("_modified_ns", "_names", "_tops", "identity", "path", "period", "state")
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._period = 0
+        self.period = 0
+        self.state: "int | None" = None
+        self.identity: "tuple[int, int] | None" = None
         self._modified_ns = -1
         self._names: "frozenset[str] | None" = None
         self._tops: "frozenset[str] | None" = None  # what the names begin with, up to a dot
 
-    def revalidate(self, period: int) -> None:
-        """Check the mtime once in a period; forget the listing if it has changed.
-
-        In period 0, check every time.
-        """
-        if period and period == self._period:
-            return
+    def look(self, period: int) -> None:
+        """Read its status; forget the listing if the mtime has changed."""
         try:
-            modified_ns = syscalls.stat(self.path).st_mtime_ns
+            status = syscalls.stat(self.path)
         except OSError:
-            modified_ns = -1  # it does not exist now: the listing is empty
+            self.state = self.identity = None
+            modified_ns = -1  # the listing is empty
+        else:
+            self.state = getattr(status, STATE)
+            self.identity = status.st_ino, status.st_dev
+            modified_ns = status.st_mtime_ns
         if modified_ns != self._modified_ns:
             self._names = self._tops = None
             self._modified_ns = modified_ns
-        self._period = period
-
-    def written_since(self, moment_ns: int) -> bool:
-        return self._modified_ns >= moment_ns
+        self.period = period
 
     def names(self) -> "frozenset[str]":
         """The names of the files and folders in it."""
@@ -146,67 +150,47 @@ class Roots:
     that is unknown (relative to the file of a registry that is only in memory).
 
     importlib's global lock protects all of it: `find_spec` runs with that lock held. A thread that
-    calls a finder without it, or `invalidate`, at worst causes one more check of a directory: the
-    path is assigned after the spellings that were found for it.
+    calls a finder without it, or `invalidate`, at worst causes one more check of a directory.
     """
 
     def __init__(self, registry: Registry) -> None:
-        self._written_ns = registry.modified_ns
         self.directories = [resolve(anchor, path, registry) for anchor, path in registry.roots]
         self._directories: "dict[str, _Directory]" = {}
-        self._spellings: "dict[str, int]" = {}
-        self._path: "list[object]" = []
-        self._cwd: "str | None" = None
+        self._looks = 0
         self._hooks: "list[object]" = []
         self._details: "tuple[Any, ...] | None" = None
         self._reached: "tuple[str, tuple[Any, ...]] | None" = None
 
     def invalidate(self) -> None:
-        """Forget the path and the listings of its directories; costs the same for any number."""
+        """Forget the listings of directories; costs the same for any number."""
         self._directories = {}
-        self._path = []
 
-    def locate(self, entry: "FrozenEntry", path: "Iterable[str] | None", period: int) -> str:
+    def locate(
+        self, entry: "FrozenEntry", path: "Iterable[str] | None", period: int
+    ) -> "tuple[str, bool]":
         """The file of `entry`, as the stock search over `path` spells it.
 
+        And whether its folder is the frozen one, unchanged: another has other files, which may have
+        the same times.
+
         `path` is None for `sys.path`. Bypass if the search might end elsewhere. Costs one `stat` of
-        each directory on the way that was not checked in this `period` (in period 0, of each every
-        time), and a listing of those that have changed.
+        each directory on the way that was not looked at in this `period` (0: one of this call
+        alone), and a listing of those that have changed.
         """
         self._reached = None
-        self._read_path()
-        suffix = ".py" if entry.kind == "source" else get_extension_suffix(entry)
-        if suffix not in _RANKED:
+        if not period:
+            self._looks = period = self._looks - 1
+        if entry.kind == "extension" and (suffix := get_extension_suffix(entry)) not in _RANKED:
             raise Bypass(f"this interpreter does not load extension modules ending in {suffix!r}")
         folder, _, file = entry.path.rpartition("/")
         home = folder.rpartition("/")[0] if entry.is_package else folder
         top = self._find_top(entry, home, sys.path if path is None else path, period)
         location = f"{top}{SEPARATOR}{entry.path.replace('/', SEPARATOR)}"
-        self._check_rivals(location[: -len(file) - 1], file, suffix, entry.is_package, period)
-        return location
-
-    def _read_path(self) -> None:
-        """Find the spellings of the roots again if `sys.path` has changed."""
-        path = sys.path
-        cwd = _getcwd() if "" in path else None
-        if path == self._path and cwd == self._cwd:
-            return
-        items: "list[object]" = [*path]
-        known = {directory: at for at, directory in enumerate(self.directories) if directory}
-        identities = {_identity(directory): at for directory, at in known.items()}
-        identities.pop(None, None)
-        spellings = dict(known)
-        for item in items:
-            if not isinstance(item, str):
-                continue
-            finder = sys.path_importer_cache.get(item)
-            whole = finder.path if type(finder) is FileFinder else make_absolute(item or cwd or ".")
-            spelling = whole.rstrip(SEPARATOR)
-            if spelling not in spellings and (identity := _identity(spelling)) in identities:
-                spellings[spelling] = identities[identity]
-        self._spellings = spellings
-        self._cwd = cwd
-        self._path = items
+        directory = self._directory(location[: -len(file) - 1], period)
+        if directory.state == entry.state != 0:
+            return location, True
+        self._check_rivals(directory, file, entry.is_package, period)
+        return location, False
 
     def _find_top(  # noqa: C901  # the search as PathFinder has it, in one piece
         self,
@@ -216,7 +200,9 @@ class Roots:
         period: int,
     ) -> str:
         """The root's directory, as the item of `path` at which the search would end spells it."""
+        root = self.directories[entry.root] if entry.root < len(self.directories) else None
         ending = SEPARATOR + home.replace("/", SEPARATOR) if home else ""
+        whole = f"{root}{ending}"
         cache = sys.path_importer_cache
         for item in path:
             if not isinstance(item, str):
@@ -229,7 +215,7 @@ class Roots:
                 if key in cache:
                     continue
                 details = self._find_details(item)
-                top = self._match(key, ending, entry.root)
+                top = self._match(key, whole, ending, root, period) if is_absolute(key) else None
                 if top is not None:
                     # as stock's hook makes it; `check_fresh` finds out whether there is a directory
                     self._reached = key, details
@@ -241,30 +227,47 @@ class Roots:
                 if (plain or loaders[: len(_LOADERS)] == _LOADERS) and len(
                     finder.__dict__
                 ) == _ATTRIBUTES:
-                    top = self._match(finder.path.rstrip(SEPARATOR), ending, entry.root)
+                    top = self._match(finder.path, whole, ending, root, period)
                     if top is not None:
                         return top
                     if plain:
-                        self._pass_by(item, finder, entry.name, period)
-                        continue
+                        directory = self._directory(finder.path, period)
+                        if not directory.may_supply(entry.name.rpartition(".")[2]):
+                            continue
+                        raise Bypass(
+                            f"{item!r} comes before its root on the path and may supply it"
+                        )
             elif finder is None or (
                 type(finder).__module__ in _FOREIGN and finder.find_spec(entry.name) is None
             ):
                 continue
             raise Bypass(f"{item!r} is searched by {finder!r}")
-        root = self.directories[entry.root] if entry.root < len(self.directories) else None
         raise Bypass(f"its root {root!r} is not on the path")
 
-    def _pass_by(self, item: str, finder: FileFinder, name: str, period: int) -> None:
-        """Bypass if the directory that an item before the root names might supply `name`."""
-        if self._directory(finder.path, period).may_supply(name.rpartition(".")[2]):
-            raise Bypass(f"{item!r} comes before its root on the path and may supply it")
-
-    def _match(self, directory: str, ending: str, root: int) -> "str | None":
-        if not directory.endswith(ending):
+    def _match(
+        self, directory: str, whole: str, ending: str, root: "str | None", period: int
+    ) -> "str | None":
+        """The start of a directory if it is a spelling of the root, and `ending` is the rest."""
+        if root is None:
             return None
-        top = directory.removesuffix(ending)
-        return top if self._spellings.get(top) == root else None
+        if directory == whole:
+            return root
+        top = directory.rstrip(SEPARATOR)
+        if ending:
+            if not top.endswith(ending):
+                return None
+            top = top.removesuffix(ending)
+        if top == root:
+            return top
+        # compared with the root as it was last seen, which costs nothing if it is another
+        home = self._directories.get(root)
+        if home is None:
+            home = self._directory(root, period)
+        identity = self._directory(top, period).identity
+        if identity != home.identity:
+            return None
+        home = self._directory(root, period)
+        return top if identity == home.identity is not None else None
 
     def _find_details(self, item: str) -> "tuple[Any, ...]":
         """What stock's path hook makes a `FileFinder` of; Bypass unless the hooks are stock's."""
@@ -285,27 +288,39 @@ class Roots:
             sys.path_importer_cache.setdefault(item, FileFinder(item, *details))
 
     def _check_rivals(
-        self, directory: str, file: str, suffix: str, is_package: bool, period: int
+        self, directory: _Directory, file: str, is_package: bool, period: int
     ) -> None:
-        """Bypass if `directory` now contains something that importlib would prefer to `file`."""
-        state = self._directory(directory, period)
-        if not state.written_since(self._written_ns):
-            return
-        names = state.names()
-        stem = file.removesuffix(suffix)
-        rivals = [stem + preferred for preferred in _RANKED[: _RANKED.index(suffix)]]
-        if not is_package:
-            rivals.append(stem)
-        for rival in rivals:
-            if rival in names:
-                raise Bypass(f"{directory + SEPARATOR + rival!r} may be preferred to it")
+        """Bypass if the directory now contains something that importlib would prefer to `file`."""
+        names = directory.names()
+        for rival in find_rivals(file, is_package):
+            if rival not in names:
+                continue
+            location = directory.path + SEPARATOR + rival
+            if "." in rival or any(
+                f"__init__{suffix}" in self._directory(location, period).names()
+                for suffix in _SUFFIXES
+            ):
+                raise Bypass(f"{location!r} may be preferred to it")
 
     def _directory(self, path: str, period: int) -> _Directory:
-        state = self._directories.get(path)
-        if state is None:
-            state = self._directories[path] = _Directory(path)
-        state.revalidate(period)
-        return state
+        """The directory, looked at once in a period."""
+        known = self._directories.get(path)
+        if known is None:
+            known = self._directories[path] = _Directory(path)
+        if period != known.period:
+            known.look(period)
+        return known
+
+
+def find_rivals(file: str, is_package: bool) -> "list[str]":
+    """The names in a module's folder that stock may prefer to its `file`: files, and a folder.
+
+    A folder that has no `__init__` is not preferred.
+    """
+    stem, dot, rest = file.partition(".")
+    rank = _RANKED.index(dot + rest) if dot + rest in _RANKED else len(_RANKED)
+    rivals = [stem + preferred for preferred in _RANKED[:rank]]
+    return rivals if is_package else [*rivals, stem]
 
 
 def get_extension_suffix(entry: "FrozenEntry") -> str:
@@ -346,14 +361,6 @@ def resolve(anchor: str, path: str, registry: Registry) -> "str | None":
     if base is None or not path:
         return base
     return f"{base}{SEPARATOR}{path.replace('/', SEPARATOR)}"
-
-
-def _identity(path: str) -> "tuple[int, int] | None":
-    try:
-        status = syscalls.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _getcwd() -> "str | None":

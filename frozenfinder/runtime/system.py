@@ -36,6 +36,12 @@ FREE_THREADED = "free-threading build" in sys.version
 
 SEPARATOR = "\\" if sys.platform == "win32" else "/"
 
+STATE = "st_mtime_ns" if sys.platform == "win32" else "st_ctime_ns"
+"""Of the status of a directory: a number that changes whenever anything is added to it.
+
+The kernel sets the ctime, and no tool can set it back. On Windows, there is none.
+"""
+
 
 def is_listed() -> bool:
     """Whether this release may serve this interpreter: its version is listed, or
@@ -60,9 +66,13 @@ def environment(name: str) -> "str | None":
 
 def locate(registry: str) -> str:
     """The absolute path of an enabled registry: relative ones are relative to `sys.prefix`."""
-    if registry.startswith(SEPARATOR) or registry[1:2] == ":":
+    if is_absolute(registry):
         return registry
     return f"{sys.prefix}{SEPARATOR}{registry}"
+
+
+def is_absolute(path: str) -> bool:
+    return path.startswith(SEPARATOR) or path[1:2] == ":"
 
 
 def make_absolute(path: str) -> str:

@@ -104,8 +104,8 @@ def freeze_once(tree: Path, number: int, *, with_source: bool = True) -> bytes:
             "jobs": rng.randrange(1, 4),
         }
         env = {**os.environ, "PYTHONHASHSEED": str(number), "TZ": rng.choice(("UTC", "JST-9"))}
-        if rng.random() < 0.5:
-            env["SOURCE_DATE_EPOCH"] = str(rng.randrange(2**32, 2**33))  # later than any file
+        # later than any file; without it, the states of the folders are recorded
+        env["SOURCE_DATE_EPOCH"] = str(rng.randrange(2**32, 2**33))
         subprocess.run(
             [sys.executable, *flags, "-c", FREEZE, json.dumps(options)], check=True, env=env
         )

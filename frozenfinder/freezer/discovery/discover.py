@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -51,7 +50,6 @@ def discover(
     followed, with the number of modules that were read, the number of modules that were reached so
     far, and a name.
     """
-    scanned_ns = time.time_ns()
     search = Search([*manifest.searches, *(sys.path if search_path is None else search_path)])
     optimize = sys.flags.optimize if manifest.optimize is None else manifest.optimize
     asked = Plan(
@@ -66,7 +64,6 @@ def discover(
         texts=manifest.texts,
         named=manifest.packages,
         asked=format_manifest(manifest, optimize, lambda path: str(find_root(path))),
-        scanned_ns=scanned_ns,
     )
     reached = _plan_reached(manifest, search, optimize, progress)
     plans = [asked, *reached, *_plan_asked(manifest, search)]

@@ -5,16 +5,34 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from frozenfinder.errors import FreezeError
-from frozenfinder.freezer.compile.compiler import Compiled, Compiler, Task, stamp
+from frozenfinder.freezer.compile.compiler import (
+    Compiled,
+    Compiler,
+    Task,
+    has_hash,
+    says_nothing,
+    stamp,
+)
 from frozenfinder.freezer.plan import DataFile, Module, Omission, Plan
-from frozenfinder.runtime.layout import BARE_KINDS, CODE_KINDS, FrozenEntry
+from frozenfinder.runtime.layout import (
+    BARE_KINDS,
+    CODE_KINDS,
+    OVERLAY_KINDS,
+    FrozenEntry,
+    digest,
+)
 
-from .epoch import read_epoch
+from .epoch import LATEST, read_epoch
 from .output import Frozen
 from .previous import Previous
+from .states import States
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from frozenfinder.runtime.layout import Check
 
 Progress = Callable[[int, int, str], object]
 
@@ -23,10 +41,10 @@ class Content:
     """The frozen modules and files of a plan, what was left out, and where the code came from.
 
     `clamped` counts the modules whose files are newer than SOURCE_DATE_EPOCH, and `texts` the
-    recorded texts that were compiled.
+    recorded texts that were compiled. Files will be written to the folders in `written`.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, written: Sequence[str] = ()) -> None:
         """FreezeError unless it runs on CPython."""
         if sys.implementation.name != "cpython":
             raise FreezeError(
@@ -34,7 +52,9 @@ class Content:
                 f"{sys.implementation.name!r}; run it with CPython"
             )
         self._plan = plan
-        self._latest = read_epoch()
+        self._epoch = read_epoch()
+        self._latest = LATEST if self._epoch is None else self._epoch
+        self._states = States(written)
         self._numbers = {root: number for number, root in enumerate(plan.roots)}
         self._modules: dict[int, Frozen] = {}  # by their positions in the plan
         self.files: list[Frozen] = []
@@ -115,7 +135,7 @@ class Content:
             return None
         content = b""
         try:
-            if module.kind == "extension" and self._plan.embed:
+            if module.kind in CODE_KINDS or self._plan.embed:
                 content, mtime, size = _read(module.location)
             else:
                 mtime, size = stamp(os.stat(module.location))
@@ -126,10 +146,10 @@ class Content:
         if module.kind not in CODE_KINDS:
             self._modules[place] = Frozen(self._entry(module, mtime, size), content)
             return None
-        taken = previous.take(module, mtime, size)
-        if taken is None:
+        taken = previous.take(module, content)
+        if taken is None or has_hash(module.location, self._plan.optimize):
             return size
-        self._modules[place] = self._freeze(module, taken)
+        self._modules[place] = self._freeze(module, taken._replace(mtime=mtime, size=size))
         self.reused += 1
         return None
 
@@ -142,7 +162,11 @@ class Content:
         done = len(modules) - len(sizes)
         places = list(sizes)
         tasks = [self._task(modules[place]) for place in places]
-        compiler = Compiler(self._plan.optimize, strip_docstrings=self._plan.strip_docstrings)
+        compiler = Compiler(
+            self._plan.optimize,
+            strip_docstrings=self._plan.strip_docstrings,
+            epoch=self._epoch,
+        )
         for number, compiled in compile_all(compiler, tasks, list(sizes.values()), jobs):
             module = modules[places[number]]
             self._add_compiled(places[number], module, compiled)
@@ -168,6 +192,9 @@ class Content:
 
     def _freeze(self, module: Module, compiled: Compiled) -> Frozen:
         entry = self._entry(module, compiled.mtime, compiled.size)
+        entry.text_digest = compiled.digest
+        if compiled.check != "time":
+            entry.check = compiled.check
         entry.extras_size = len(compiled.patterns)
         return Frozen(entry, (compiled.code or b"") + compiled.patterns, compiled.text)
 
@@ -210,7 +237,7 @@ class Content:
             if entry.name not in asked or entry.kind != "source":
                 continue
             code = frozen.blob[: len(frozen.blob) - entry.extras_size]
-            source = self._read_frozen(self._plan.modules[place].location, entry)
+            source = _read_frozen(self._plan.modules[place].location, entry)
             if source is None:
                 continue
             sites = compile_texts(
@@ -220,15 +247,6 @@ class Content:
             packed = pack_extras(frozen.blob[len(code) :], sites)
             entry.extras_size = len(packed)
             self._modules[place] = frozen._replace(blob=code + packed)
-
-    def _read_frozen(self, location: str, entry: FrozenEntry) -> bytes | None:
-        """The source of an entry, or None if it has changed since."""
-        try:
-            source, mtime, size = _read(location)
-        except OSError:
-            return None
-        is_same = (min(mtime, self._latest), size) == (entry.mtime, entry.source_size)
-        return source if is_same else None
 
     def _add_aliases(self) -> None:
         """Give each alias the code of its target."""
@@ -243,6 +261,7 @@ class Content:
                 continue
             entry = self._entry(module, target.entry.mtime, target.entry.source_size)
             entry.kind, entry.is_package = target.entry.kind, target.entry.is_package
+            entry.text_digest, entry.check = target.entry.text_digest, target.entry.check
             entry.extras_size = target.entry.extras_size
             self._modules[place] = target._replace(entry=entry)
 
@@ -260,6 +279,8 @@ class Content:
 
     def _entry(self, module: Module, mtime: int = 0, size: int = 0) -> FrozenEntry:
         self.clamped += mtime > self._latest
+        mtime = min(mtime, self._latest)
+        has_state = self._epoch is None and module.kind in OVERLAY_KINDS
         return FrozenEntry(
             module.name,
             origname=module.origname,
@@ -269,9 +290,19 @@ class Content:
             lay_out=module.name in self._plan.lay_out,
             root=self._numbers[module.root],
             path=module.path,
-            mtime=min(mtime, self._latest),
+            mtime=mtime,
             source_size=size,
+            check=self._find_check(module, mtime),
+            state=self._states.read(module) if has_state else 0,
         )
+
+    def _find_check(self, module: Module, mtime: int) -> Check:
+        """What the time of a source shows; the kernel does not give times of whole seconds."""
+        if module.kind != "source":
+            return "time"
+        if says_nothing(mtime, self._epoch):
+            return "content"
+        return "time" if os.stat(module.location).st_mtime_ns % 1_000_000_000 else "place"
 
     def _file_entry(self, file: DataFile, mtime: int, size: int) -> FrozenEntry:
         return FrozenEntry(
@@ -282,6 +313,15 @@ class Content:
             mtime=min(mtime, self._latest),
             source_size=size,
         )
+
+
+def _read_frozen(location: str, entry: FrozenEntry) -> bytes | None:
+    """The source of an entry, or None if it is not the one that the code was compiled from."""
+    try:
+        source, _, _ = _read(location)
+    except OSError:
+        return None
+    return source if digest(source) == entry.text_digest and entry.check != "never" else None
 
 
 def _read(location: str) -> tuple[bytes, int, int]:

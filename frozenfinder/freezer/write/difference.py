@@ -93,7 +93,8 @@ def _find_changes(before: Registry, a: FrozenEntry, after: Registry, b: FrozenEn
     changes = []
     if (a.size, a.digest) != (b.size, b.digest):
         changes.append("content" if a.kind == "data" else "code")
-    if (a.text_size, a.text_digest) != (b.text_size, b.text_digest):
+    embedded = a.text_size >= 0 or b.text_size >= 0
+    if embedded and (a.text_size, a.text_digest) != (b.text_size, b.text_digest):
         changes.append("source")
     if (a.kind, a.is_package, a.origname) != (b.kind, b.is_package, b.origname):
         changes.append("kind")

@@ -11,7 +11,6 @@ import marshal
 import os
 import stat
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import MAGIC_NUMBER
@@ -25,7 +24,6 @@ from frozenfinder.runtime.layout import CODE_KINDS, MAGIC, FrozenEntry, digest
 from .pack import pack_boot, pack_registry
 from .sign import Signer
 
-_TICK_NS = 20_000_000  # how far a file system's clock may lag behind the system's
 _MODE = 0o644
 
 
@@ -133,21 +131,17 @@ def check_place(path: str, expected: str) -> bool:
     return True
 
 
-def write(path: str, pieces: Sequence[bytes], scanned_ns: int = 0) -> bool:
+def write(path: str, pieces: Sequence[bytes]) -> bool:
     """Put a file of these pieces at `path`; False if it already had this content.
 
-    If that fails, the previous file stays, and FreezeError is raised. The file's time is set to
-    just before `scanned_ns`, when the reading of its sources began (0: now), so a directory that
-    was written later counts as newer than the registry.
+    If that fails, the previous file stays, and FreezeError is raised.
     """
-    moment_ns = (scanned_ns or time.time_ns()) - _TICK_NS
     try:
         if _holds(path, pieces):
-            os.utime(path, ns=(moment_ns, moment_ns))
             return False
     except OSError:
         pass  # not there, or not ours
-    with replacing(path, modified_ns=moment_ns) as file:
+    with replacing(path) as file:
         file.writelines(pieces)
     return True
 
@@ -160,9 +154,7 @@ def _holds(path: str, pieces: Sequence[bytes]) -> bool:
 
 
 @contextmanager
-def replacing(
-    path: str, *, mode: int = _MODE, modified_ns: int | None = None
-) -> Iterator[IO[bytes]]:
+def replacing(path: str, *, mode: int = _MODE) -> Iterator[IO[bytes]]:
     """A file beside `path`, to write in the block; at its end, the file is renamed to `path`.
 
     If the block raises, the file is removed. FreezeError if it cannot be written, or if the block
@@ -177,8 +169,6 @@ def replacing(
             with open(descriptor, "wb") as file:
                 yield file
                 sync(file)
-            if modified_ns is not None:
-                os.utime(temporary, ns=(modified_ns, modified_ns))
             os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):

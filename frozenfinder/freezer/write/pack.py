@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from frozenfinder.runtime.layout import (
     ANCHORS,
     CACHE_TAG_SIZE,
+    CHECK_SHIFT,
+    CHECKS,
     FORMAT,
     HEADER_SIZE,
     KINDS,
@@ -167,6 +169,7 @@ def _pack_record(entry: FrozenEntry) -> bytes:
         (PACKAGE if entry.is_package else 0)
         | (TEXT if has_text else 0)
         | (LAY_OUT if entry.lay_out else 0)
+        | CHECKS.index(entry.check) << CHECK_SHIFT
         | KINDS.index(entry.kind) << 8
         | TABLES.index(entry.table) << 16
         | entry.extras_size << 32,
@@ -176,7 +179,8 @@ def _pack_record(entry: FrozenEntry) -> bytes:
         _halves(entry.mtime, entry.source_size),
         entry.text_offset if has_text else 0,
         entry.text_size if has_text else 0,
-        entry.text_digest if has_text else 0,
+        entry.text_digest,
+        entry.state,
     ]
     record = pack_words(words) + name + path + origname
     return record + b"\0" * (-len(record) % 8)

@@ -11,7 +11,7 @@ from frozenfinder.errors import RegistryError
 from frozenfinder.freezer.compile.compiler import Compiled
 from frozenfinder.freezer.compile.texts import pack_extras
 from frozenfinder.freezer.plan import Module, Plan
-from frozenfinder.runtime.layout import FrozenEntry
+from frozenfinder.runtime.layout import FrozenEntry, digest
 from frozenfinder.runtime.registry import Registry
 
 
@@ -41,19 +41,16 @@ class Previous:
         if self._registry is not None:
             self._registry.close()
 
-    def take(self, module: Module, mtime: int, size: int) -> Compiled | None:
-        """The compiled form of a module if its file still has this stamp, or None."""
+    def take(self, module: Module, content: bytes) -> Compiled | None:
+        """The compiled form of a module if its file had this content, or None."""
         root = module.root
         entry = self._entries.get(((root.anchor, root.path), module.path, module.kind))
         if entry is None or self._registry is None:
             return None
-        if (entry.mtime, entry.source_size) != (mtime, size):
-            return None
-        if module.kind == "source" and self._with_source and entry.text_size < 0:
+        if entry.text_digest != digest(content) or entry.check == "never":
             return None
         try:
             blob = bytes(self._registry.read_blob(entry))
-            text = self._registry.read_text(entry) if self._with_source else None
             code_size = len(blob) - entry.extras_size
             # what was recorded for another registry stays there
             extras = pack_extras(blob[code_size:], [])
@@ -61,10 +58,9 @@ class Previous:
             return None
         return Compiled(
             blob[:code_size],
-            mtime,
-            size,
-            text=None if text is None else bytes(text),
+            text=content if self._with_source and module.kind == "source" else None,
             patterns=extras,
+            digest=entry.text_digest,
         )
 
 
