@@ -349,7 +349,7 @@ def describe_tricks(workloads: Figures) -> Iterator[str]:
 
 def describe_switch(trick: Trick) -> str:
     if trick.registry == "unordered":
-        return "`freeze` without `--trace`; both without `patterns`"
+        return f"`freeze` without `--trace`; both without `{trick.switch}`"
     if trick.switch:
         return f"`FROZENFINDER_WITHOUT={trick.switch}`"
     return "a patch of the benchmark" if trick.patch else "a registry of one shard"
@@ -358,6 +358,8 @@ def describe_switch(trick: Trick) -> str:
 def weigh(workload: Figures, trick: Trick) -> str:
     """The ratios of times, of instructions and of calls, without a trick over with it."""
     times = workload["tricks"]
+    if trick.name not in times or trick.beside not in times:
+        return ""  # measured before there was this trick
     shown = [show(compare(times[trick.beside]["imports"], times[trick.name]["imports"]))]
     instructions = workload.get("instructions", {})
     files = {side: each["files"] for side, each in workload.get("calls", {}).items()}

@@ -28,12 +28,14 @@ TRICKS = (
     Trick("read-ahead", "wider windows for a recorded boot", switch="read-ahead"),
     Trick("collector", "garbage collection postponed during imports", switch="collector"),
     Trick("patterns", "regular expressions compiled at freeze time", switch="patterns"),
+    Trick("texts", "text of a recorded boot compiled at freeze time", switch="texts"),
+    Trick("extras", "both of these", switch="patterns,texts"),
     Trick(
         "order",
         "code in the order of a recorded boot",
-        switch="patterns",
+        switch="patterns,texts",
         registry="unordered",
-        beside="patterns",
+        beside="extras",
     ),
 )
 """Above 1 says what each is worth."""

@@ -33,6 +33,7 @@ class NullFinder:
 
     served = 0
     collector = None
+    extras = None
 
     def __init__(self, registry: "Registry | None", mode: str) -> None:
         self.registry = registry

@@ -149,7 +149,7 @@ def test_the_reference_has_every_event_with_as_many_arguments() -> None:
     rows = re.findall(r"^\| `(frozenfinder\.\w+)` \| (.*?) \|", text, re.MULTILINE)
     listed = {event: len(arguments.split(",")) for event, arguments in rows}
     raised = {}
-    for path in PACKAGE.rglob("*.py"):
+    for path in {*PACKAGE.rglob("*.py")} - {PACKAGE / "texts.py"}:  # which raises CPython's own
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "sys.audit":
                 event = node.args[0]

@@ -198,6 +198,7 @@ def test_ls_tells_all_of_an_entry_in_json(cli: Cli, registry: Path, lib: Path) -
         "kind": "source",
         "package": False,
         "size": 0,
+        "extras_size": 0,
         "root": 0,
         "path": "package/part.py",
         "mtime": int(status.st_mtime),

@@ -15,8 +15,8 @@ from frozenfinder.freezer.manifest import (
 
 WORDS = (
     "distribution, entry, exclude, extensions, include-data, lay-out, metadata, optimize, package, "
-    "path, pattern, recorded, search, stdlib, stdlib-tests, strip-docstrings, with-dependencies, "
-    "with-source, world"
+    "path, pattern, recorded, search, stdlib, stdlib-tests, strip-docstrings, text, "
+    "with-dependencies, with-source, world"
 )
 EVERYTHING = """\
 # an application

@@ -11,6 +11,7 @@ from support.overlays import Tree
 from support.processes import Python, RunPython
 
 from frozenfinder.errors import FreezeError
+from frozenfinder.extras import LIMIT, Extras, seal
 from frozenfinder.freezer.compile.expressions import (
     find_patterns,
     format_key,
@@ -20,7 +21,6 @@ from frozenfinder.freezer.compile.expressions import (
     parse_key,
 )
 from frozenfinder.freezer.manifest import parse_manifest
-from frozenfinder.patterns import LIMIT, Patterns, seal
 
 MAGIC: int = vars(re)["_compiler"]._sre.MAGIC
 
@@ -92,7 +92,7 @@ def cache(monkeypatch: pytest.MonkeyPatch) -> dict[object, object]:
 
 
 def test_patterns_are_those_that_re_compiles(cache: dict[object, object]) -> None:
-    Patterns().add(pack_keys(VARIED))
+    Extras().add("m", pack_keys(VARIED))
     for pattern, flags in VARIED:
         found = cache[type(pattern), pattern, flags]
         re.purge()
@@ -103,7 +103,7 @@ def test_patterns_are_those_that_re_compiles(cache: dict[object, object]) -> Non
         assert found.groupindex == expected.groupindex
         assert repr(found) == repr(expected)
         cache.clear()
-        Patterns().add(pack_keys(VARIED))
+        Extras().add("m", pack_keys(VARIED))
 
 
 def test_what_warns_fails_or_prints_is_left_to_re() -> None:
@@ -114,13 +114,13 @@ def test_the_cache_is_never_filled_beyond_its_size(cache: dict[object, object]) 
     assert vars(re)["_MAXCACHE"] == LIMIT
     for number in range(LIMIT - 1):
         cache[number] = None
-    Patterns().add(pack_keys([("a", 0), ("b", 0)]))
+    Extras().add("m", pack_keys([("a", 0), ("b", 0)]))
     assert len(cache) == LIMIT
 
 
 def test_what_the_cache_has_stays(cache: dict[object, object]) -> None:
     mine = re.compile("a")
-    Patterns().add(pack_keys([("a", 0)]))
+    Extras().add("m", pack_keys([("a", 0)]))
     assert cache[str, "a", 0] is mine
 
 
@@ -129,15 +129,16 @@ def test_what_the_cache_has_stays(cache: dict[object, object]) -> None:
     [
         b"",
         b"\xff",
-        marshal.dumps((0, [(0, ("a", 0, b"\0" * 4, 0, {}, ()))])),
-        marshal.dumps((MAGIC, 1)),
+        marshal.dumps((0, [(0, ("a", 0, b"\0" * 4, 0, {}, ()))], [])),
+        marshal.dumps((MAGIC, 1, [])),
+        marshal.dumps((MAGIC, [])),
         marshal.dumps([]),
     ],
 )
 def test_what_is_no_pattern_of_this_interpreter_is_left_to_re(
     packed: bytes, cache: dict[object, object]
 ) -> None:
-    Patterns().add(seal(packed))
+    Extras().add("m", seal(packed))
     assert cache == {}
 
 
@@ -145,20 +146,21 @@ def test_what_is_not_sealed_does_not_reach_marshal(cache: dict[object, object]) 
     """A size that is not theirs would have it unmarshal the end of some code, and crash."""
     packed = pack_keys([("a", 0)])
     for size in range(len(packed)):
-        Patterns().add(packed[size + 1 :])
-        Patterns().add(packed[:size])
-        Patterns().add(b"?" + packed)
+        Extras().add("m", packed[size + 1 :])
+        Extras().add("m", packed[:size])
+        Extras().add("m", b"?" + packed)
     assert cache == {}
-    Patterns().add(packed)
+    Extras().add("m", packed)
     assert len(cache) == 1
 
 
 def test_code_that_sre_refuses_is_left_to_re(cache: dict[object, object]) -> None:
-    magic, [(flags, (source, compiled, code, *rest))] = marshal.loads(pack_keys([("a", 0)])[8:])
+    packed = marshal.loads(pack_keys([("a", 0)])[8:])
+    magic, [(flags, (source, compiled, code, *rest))], _ = packed
     broken = source, compiled, b"\xff" * len(code), *rest
-    Patterns().add(seal(marshal.dumps((magic, [(flags, broken)]))))
+    Extras().add("m", seal(marshal.dumps((magic, [(flags, broken)], []))))
     shorter = source, compiled, code[:-1], *rest
-    Patterns().add(seal(marshal.dumps((magic, [(flags, shorter)]))))
+    Extras().add("m", seal(marshal.dumps((magic, [(flags, shorter)], []))))
     assert cache == {}
 
 
@@ -219,7 +221,7 @@ sys.setprofile(lambda frame, event, _: event == "call"
     and frame.f_code.co_name == "_code" and compiled.append(frame))
 import first
 sys.setprofile(None)
-print(len(compiled), len(finder.patterns.pending))
+print(len(compiled), len(finder.extras.pending))
 """
     done = run_python(code, tree.registry, tree.lib)
     assert done.stdout == ("2 0\n" if with_re else "4 0\n")

@@ -24,9 +24,9 @@ from support.sources import write_tree
 import frozenfinder
 from frozenfinder import FrozenFinder, Mode, Registry
 from frozenfinder.closed.processes import hand_on
+from frozenfinder.extras import Extras
 from frozenfinder.freezer import Manifest, discover, freeze
 from frozenfinder.freezer.compile.expressions import pack_keys
-from frozenfinder.patterns import Patterns
 from frozenfinder.runtime import hooks, system
 from frozenfinder.runtime.collector import Collector
 from frozenfinder.runtime.roots import Bypass, Roots
@@ -157,28 +157,28 @@ def test_after_many_threads_the_threshold_is_as_it_was() -> None:
 
 
 def test_patterns_are_filled_in_wherever_another_thread_fills_them_in() -> None:
-    patterns = Patterns()
+    extras = Extras()
     packed = pack_keys([("shared[a-z]+pattern", 0)])
     key = (str, "shared[a-z]+pattern", 0)
     cache = vars(re)["_cache"]
-    for tracer in at_every_event(patterns.flush, code_of(Patterns), opcodes=True):
+    for tracer in at_every_event(extras.flush, code_of(Extras), opcodes=True):
         cache.pop(key, None)
         with tracer:
-            patterns.add(packed)
+            extras.add("m", packed)
         assert key in cache
-        assert patterns.pending == []
+        assert extras.pending == []
 
 
 def test_threads_that_add_patterns_raise_nothing() -> None:
-    patterns = Patterns()
+    extras = Extras()
     packed = [pack_keys([(f"shared{number}", 0)]) for number in range(8)]
 
     def add(each: bytes) -> None:
         for _ in range(200):
-            patterns.add(each)
+            extras.add("m", each)
 
     at_once(add, packed)
-    assert patterns.pending == []
+    assert extras.pending == []
 
 
 # -- finders

@@ -160,6 +160,7 @@ def test_system_calls_are_counted(load: Any) -> None:
 SIDES = {"stock": 1.0, "overlay": 0.8, "floor": 0.5, "run --fast-exit=off": 0.6, "run": 0.4}
 WITHOUT = {"overlay": 1.0, "patterns": 1.5, "order": 3.0, "shards": 1.0, "attributes": 1.0}
 WITHOUT |= {"windows": 1.0, "read-ahead": 1.0, "collector": 1.0, "digest": 0.75, "stat": 1.0}
+WITHOUT |= {"extras": 1.5}
 FIGURES = {
     "machine": {"python": "3.13.0", "system": "S", "processor": "P", "cpus": 2, "load": 0.5},
     "pairs": 2,
@@ -239,7 +240,8 @@ def test_the_page_shows_what_was_measured(tmp_path: Path, load: Any) -> None:
     assert memory in page
     assert "`FROZENFINDER_WITHOUT=patterns` | 1.50 (1.50 to 1.50) / 1.250 |" in page
     assert "`FROZENFINDER_WITHOUT=windows` | 1.00 (1.00 to 1.00) / 2.00 |" in page
-    assert "both without `patterns` | 2.00 (2.00 to 2.00) |" in page
+    assert "`FROZENFINDER_WITHOUT=texts` |  |" in page, "not measured yet"
+    assert "both without `patterns,texts` | 2.00 (2.00 to 2.00) |" in page
     assert "| one | 1000.0 | 500.0 | 100.0 | 200.0 | 200.0 |" in page
     assert "| the import lock, for a module | 600 ns |" in page
     assert "| `run`, whole process, median | at most 0.66 | 0.40 |" in page

@@ -268,6 +268,8 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
         f"{done} {report.output}: {held}, in {report.seconds:.1f} s.",
         f"Code: {report.compiled} compiled, {report.from_pyc} from a .pyc, {report.reused} kept.",
     ]
+    if report.recorded_texts:
+        lines.append(f"Code from text: {report.texts} of {report.recorded_texts} recorded texts.")
     if report.clamped:
         lines.append(
             f"Files newer than SOURCE_DATE_EPOCH: {report.clamped}. Overlay reads them to see that "

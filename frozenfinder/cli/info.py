@@ -69,6 +69,7 @@ def gather(registry: Registry) -> dict[str, object]:
         "packages": sum(entry.is_package for entry in modules),
         "with_source": sum(e.kind == "source" and e.text_size >= 0 for e in modules),
         "embedded": sum(entry.kind == "extension" and entry.size > 0 for entry in modules),
+        "with_extras": sum(entry.extras_size > 0 for entry in modules),
         "files": len(files),
         "tables": {table: tables[table] for table in TABLES if table in tables},
         "kinds": dict(sorted(kinds.items())),

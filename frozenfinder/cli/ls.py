@@ -49,6 +49,7 @@ def describe(entry: FrozenEntry) -> dict[str, object]:
         "kind": entry.kind,
         "package": entry.is_package,
         "size": entry.size,
+        "extras_size": entry.extras_size,
         "root": entry.root,
         "path": entry.path,
         "mtime": entry.mtime,

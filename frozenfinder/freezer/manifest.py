@@ -8,6 +8,7 @@ ignored. A folder is relative to the manifest's own.
     entry flask.cli:main    # a module and everything it imports, found statically
     recorded click          # one module, in the order in which a recorded run imported them
     pattern 2 '[a-z]+'      # a regular expression that it compiled: its flags, and its text
+    text dataclasses:498 '' # a text that the module compiled: the line of the call, and the text
     package flask           # an importable package or module, with everything below it
     distribution SQLAlchemy # the files of an installed distribution
     with-dependencies       # and those of the installed distributions that it requires
@@ -33,6 +34,7 @@ from dataclasses import dataclass, fields
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.compile.expressions import format_key, parse_key
+from frozenfinder.freezer.compile.texts import format_text, parse_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Manifest:
     excludes: tuple[str, ...] = ()
     lay_out: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     optimize: int | None = None
     strip_docstrings: bool = False
     with_source: bool = False
@@ -80,7 +83,14 @@ _LISTS = {
     "lay-out": "lay_out",
     "recorded": "recorded",
     "pattern": "patterns",
+    "text": "texts",
 }
+_LITERALS: dict[str, tuple[Callable[[str], str], str]] = {
+    "pattern": (lambda argument: format_key(parse_key(argument)), "its flags"),
+    "text": (lambda argument: format_text(parse_text(argument)), "a module with a line"),
+}
+"""The words whose arguments end with a literal: how to normalise them, and what comes first."""
+
 _FOLDERS = ("path", "search")  # whose arguments are folders
 _ORDERED = (*_FOLDERS, "recorded")
 _LEVELS = ("0", "1", "2")
@@ -138,13 +148,14 @@ def _parse_line(line: str, folder: str, where: str) -> Manifest:
 def _normalise(word: str, argument: str, folder: str, where: str) -> str:
     if word in _FOLDERS:
         return os.path.normpath(os.path.join(folder, argument))
-    if word != "pattern":
+    if word not in _LITERALS:
         return argument
+    normalise, expected = _LITERALS[word]
     try:
-        return format_key(parse_key(argument))
+        return normalise(argument)
     except (TypeError, ValueError) as error:
         raise FreezeError(
-            f"{where}: 'pattern' is followed by {argument!r}, expected its flags and a literal"
+            f"{where}: {word!r} is followed by {argument!r}, expected {expected} and a literal"
         ) from error
 
 

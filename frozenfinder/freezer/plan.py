@@ -97,10 +97,10 @@ class Plan:
     `boot` names the modules that a recorded run imported, in that order, and `reached` those in the
     import graph of the entries. `missing` has names that were not found, each with a module that
     imports it; the standard library counts as complete. `lay_out` names top-level packages whose
-    files closed mode writes to disk. `patterns` are regular expressions of
-    a recorded run, as in a manifest. `named` are modules that were requested by name: if one cannot
-    be frozen, the freeze fails. `unseen` has sentences about what a recorded run did not record.
-    `asked` are the lines of a manifest that asks for the same.
+    files closed mode writes to disk. `patterns` are regular expressions of a recorded run, and
+    `texts` are what modules compiled in it, both as in a manifest. `named` are modules that were
+    requested by name: if one cannot be frozen, the freeze fails. `unseen` has sentences about what
+    a recorded run did not record. `asked` are the lines of a manifest that asks for the same.
     """
 
     roots: tuple[Root, ...] = ()
@@ -114,6 +114,7 @@ class Plan:
     missing: tuple[tuple[str, str], ...] = ()
     lay_out: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     optimize: int = 0
@@ -152,6 +153,7 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
         missing=_distinct(chain.from_iterable(plan.missing for plan in plans)),
         lay_out=_distinct(chain.from_iterable(plan.lay_out for plan in plans)),
         patterns=_distinct(chain.from_iterable(plan.patterns for plan in plans)),
+        texts=_distinct(chain.from_iterable(plan.texts for plan in plans)),
         named=_distinct(chain.from_iterable(plan.named for plan in plans)),
         unseen=_distinct(chain.from_iterable(plan.unseen for plan in plans)),
         strip_docstrings=any(plan.strip_docstrings for plan in plans),

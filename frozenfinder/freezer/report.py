@@ -40,7 +40,8 @@ class Report:
     each with a warning of the compiler. `size` is in bytes, and `written` says whether the registry
     differs from the previous file. `verify_key` is the argument that `install` needs for a signed
     registry. The files of `clamped` modules are newer than SOURCE_DATE_EPOCH, and the registry has
-    that time for them.
+    that time for them. `texts` is how many of the `recorded_texts` are in the registry; modules
+    compile the others themselves.
 
     `shares` has the largest top-level name first. `recorded_only` names modules that a recorded run
     imported but that were not found statically, and `static_only` the opposite; both are empty
@@ -62,6 +63,8 @@ class Report:
     warnings: tuple[tuple[str, str], ...] = ()
     verify_key: str | None = None
     clamped: int = 0
+    texts: int = 0
+    recorded_texts: int = 0
 
     shares: tuple[Share, ...] = ()
     recorded_only: tuple[str, ...] = ()
@@ -97,6 +100,8 @@ def make_report(
         seconds=0.0,
         verify_key=verify_key,
         clamped=content.clamped,
+        texts=content.texts,
+        recorded_texts=len(plan.texts),
         omitted=(*plan.omitted, *content.omitted),
         excluded=plan.excluded,
         warnings=tuple(content.warnings),

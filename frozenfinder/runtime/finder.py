@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
+    from frozenfinder.extras import Extras
     from frozenfinder.native.fixups import FixupTable
-    from frozenfinder.patterns import Patterns
 
     from .collector import Collector
     from .lock import ImportLock
@@ -60,13 +60,11 @@ class ServingFinder:
         report: "Callable[[str, str], None] | None" = None,
         tests: bool = False,
         collector: "Collector | None" = None,
-        patterns: bool = True,
     ) -> None:
         self.registry = registry
         self.lock = lock
         self.collector = collector
-        self.patterns: "Patterns | None" = None  # until a served module has some
-        self._uses_patterns = patterns
+        self.extras: "Extras | None" = None  # until a served module has some
         self.tests = tests
         self._bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic; `+=` of an integer is not
@@ -94,18 +92,15 @@ class ServingFinder:
         return table
 
     def unmarshal(self, entry: FrozenEntry) -> "CodeType":
-        """The entry's code, newly unmarshalled; its patterns go to `re`. RegistryError."""
+        """The entry's code, newly unmarshalled; its extras are added. RegistryError."""
         registry = self.registry
         blob = registry.read_blob(entry)
-        if entry.patterns_size and self._uses_patterns:
-            self._add_patterns(blob[-entry.patterns_size :])
+        if entry.extras_size:
+            if self.extras is None:
+                # deferred: many programs import no module that has some
+                self.extras = load_own("extras").shared
+            self.extras.add(entry.name, blob[-entry.extras_size :])
         return registry.load_code(entry, blob)
-
-    def _add_patterns(self, packed: memoryview) -> None:
-        if self.patterns is None:
-            # deferred: many programs import no module that compiles regular expressions
-            self.patterns = load_own("patterns").shared
-        self.patterns.add(packed)
 
     def holds(self, name: str) -> bool:
         """Whether the registry has an entry of that name."""
@@ -114,11 +109,15 @@ class ServingFinder:
     def enter(self, mark: int) -> None:
         """Take the import lock for a body; `mark` is its depth before.
 
-        While the depth is above zero, the collector is relaxed, and new objects are promoted.
+        While the depth is above zero, the collector is relaxed, new objects are promoted, and
+        modules find the code of their texts.
         """
         self.lock.acquire()
-        if not mark and self.collector is not None:
-            self.collector.relax()
+        if not mark:
+            if self.collector is not None:
+                self.collector.relax()
+            if self.extras:
+                self.extras.enter()
 
     def leave(self, mark: int) -> None:
         """Undo `enter`, after any exception, too."""
@@ -129,9 +128,9 @@ class ServingFinder:
                 collector.promote()
             else:
                 collector.restore()
-        patterns = self.patterns
-        if patterns is not None and patterns.pending:
-            patterns.flush()  # the module may be `re`
+        extras = self.extras
+        if extras and (not mark or extras.pending or extras.begun):
+            extras.leave(mark)
 
     def executes(self, name: str, loader: object) -> bool:
         """Whether this finder has served the module of that name and loader, or is about to."""

@@ -132,7 +132,7 @@ def serve(
     collector = None if FREE_THREADED or "collector" in without else Collector()
     if "windows" in without or "read-ahead" in without:
         opened.narrow(0 if "windows" in without else BLOB_WINDOW)
-    finder = finder_type(opened, import_lock, report, tests, collector, "patterns" not in without)
+    finder = finder_type(opened, import_lock, report, tests, collector)
     acquire_lock()
     try:
         found = _find_installed(opened, mode)
@@ -278,6 +278,8 @@ def _repair_child() -> None:
     for finder in _installed:
         if finder.collector is not None:
             finder.collector.restore()
+        if finder.extras:
+            finder.extras.reinit()
 
 
 def _executes(name: str, loader: object) -> bool:

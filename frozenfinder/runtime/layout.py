@@ -233,7 +233,7 @@ class FrozenEntry:
     """One entry of a registry: `struct _frozen` and its alias (Include/cpython/import.h), and more.
 
     `offset`, `size` and `digest` locate the marshalled code (of a data file, the content) among the
-    blobs; its last `patterns_size` bytes are the module's regular expressions.
+    blobs; its last `extras_size` bytes are the module's regular expressions and texts.
     `mtime` and `source_size` are the source's stamp as in a `.pyc`: whole seconds and bytes, the
     low 32 bits of each. `root` is the number of a root of the registry, and `path` is relative to
     that root, with `/` between its parts. `origname` differs from `name` if the entry is an alias.
@@ -259,7 +259,7 @@ class FrozenEntry:
         "offset",
         "size",
         "digest",
-        "patterns_size",
+        "extras_size",
         "mtime",
         "source_size",
         "text_offset",
@@ -282,7 +282,7 @@ class FrozenEntry:
         offset: int = 0,
         size: int = 0,
         digest: int = 0,
-        patterns_size: int = 0,
+        extras_size: int = 0,
         mtime: int = 0,
         source_size: int = 0,
         text_offset: int = 0,
@@ -302,7 +302,7 @@ class FrozenEntry:
         self.offset = offset
         self.size = size
         self.digest = digest
-        self.patterns_size = patterns_size
+        self.extras_size = extras_size
         self.mtime = mtime
         self.source_size = source_size
         self.text_offset = text_offset

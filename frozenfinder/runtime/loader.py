@@ -69,6 +69,8 @@ def begin_body(server: "ServingFinder", module: "ModuleType", code: "CodeType | 
     if code is None:
         raise ImportError(f"cannot load module {module.__name__!r} when get_code() returns None")
     sys.audit("frozenfinder.exec", module.__name__, server.registry.path)
+    if server.extras and server.extras.added:
+        server.extras.start(module, code, server.lock.mark())
     return server, call_with_frames_removed, (exec, code, module.__dict__)
 
 

@@ -26,7 +26,7 @@ RUN_TIME_LIMIT, PACKAGE_LIMIT = 100, 95
 
 SHOWN = (
     *(f"tests/test_{name}.py" for name in ("collector", "extensions", "fork", "hooks", "overlay")),
-    *("tests/test_extraction.py", "tests/test_patterns.py"),
+    *("tests/test_extraction.py", "tests/test_patterns.py", "tests/test_texts.py"),
     *("-k", "not every_import and not cpythons_own and not 500"),
 )
 """Tests that run modules enough to reach everything in the hidden frames, but for the long ones."""

@@ -19,7 +19,8 @@ RUN_TIME = (
     "own",
     "errors",
     "runtime",
-    "patterns",
+    "texts",
+    "extras",
     "modules",
     "frozen_api",
     "trust",
@@ -59,7 +60,7 @@ BOOT = ("own", "errors", "runtime")
 """The layers that every boot imports."""
 
 DOORS = {
-    ("runtime.finder", "patterns"): "a module that is served compiles regular expressions",
+    ("runtime.finder", "extras"): "a module that is served compiles regular expressions or text",
     ("runtime.finder", "native.fixups"): "a program asks for the extension modules",
     ("runtime.registry", "frozen_api"): "a program asks as it would ask `_imp`",
     ("runtime.registry", "native.pins"): "a registry is pinned",

@@ -248,7 +248,7 @@ def _compiling(name: str) -> Frozen:
     """A module with regular expressions behind its code."""
     module = _module(name)
     patterns = pack_keys([("a+", 0), ("b", 2)])
-    fields = {**module.fields, "patterns_size": len(patterns)}
+    fields = {**module.fields, "extras_size": len(patterns)}
     return replace(module, blob=module.blob + patterns, fields=fields)
 
 

@@ -19,7 +19,7 @@ from importlib.util import find_spec, module_from_spec
 from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any, NoReturn
 
-from frozenfinder.patterns import seal
+from frozenfinder.extras import seal
 from frozenfinder.runtime.system import SRE
 
 from .warned import record_warnings
@@ -86,7 +86,7 @@ def _import_time(code: CodeType) -> Iterator[CodeType]:
 
 
 def pack_patterns(source: bytes) -> bytes:
-    """The packed patterns of a source, for `frozenfinder.patterns`; empty if there are none."""
+    """The packed patterns of a source, for `frozenfinder.extras`; empty if there are none."""
     try:
         with record_warnings():
             tree = ast.parse(source)
@@ -103,7 +103,7 @@ def pack_keys(keys: Iterable[Key]) -> bytes:
         if (arguments := _compile(pattern, flags)) is not None
     ]
     # marshal version 0: the bytes do not depend on which objects are shared
-    return seal(marshal.dumps((_sre_magic(), compiled), 0)) if compiled else b""
+    return seal(marshal.dumps((_sre_magic(), compiled, []), 0)) if compiled else b""
 
 
 def find_patterns(tree: ast.Module) -> Iterator[Key]:

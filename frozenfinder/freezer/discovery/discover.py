@@ -61,6 +61,7 @@ def discover(
         excludes=manifest.excludes,
         lay_out=manifest.lay_out,
         patterns=manifest.patterns,
+        texts=manifest.texts,
         named=manifest.packages,
         asked=format_manifest(manifest, optimize, lambda path: str(find_root(path))),
     )

@@ -100,6 +100,8 @@ class Recorder:
         try:
             if event == "open":
                 self._note_open(*arguments)
+            elif event == "compile":
+                self._note_text(*arguments)
             elif event == "subprocess.Popen":
                 executable, command, _, environment = arguments
                 self._note_child(executable, command, environment)
@@ -117,6 +119,15 @@ class Recorder:
         location = os.path.abspath(os.fsdecode(path))
         if not writes and not location.endswith(_CODE) and not location.startswith(self._folder):
             self.note("open", location)
+
+    def _note_text(self, source: object, _: object) -> None:
+        """Note a text that a module compiles while something is imported, and where it does."""
+        frame = sys._getframe(2)  # below this method and the hook: built-in functions have none
+        module = frame.f_globals.get("__name__")
+        if isinstance(source, bytes) and isinstance(module, str) and module in sys.modules:
+            importlib = sys.modules["_frozen_importlib"]
+            if vars(importlib) is not frame.f_globals and getattr(importlib, "_module_locks", None):
+                self.note("text", module, frame.f_lineno, source.decode())
 
     def _note_child(self, executable: "Any", command: "Any", environment: "Any") -> None:
         """Note a child that is an interpreter and will not be traced."""

@@ -20,6 +20,8 @@ from pathlib import Path
 from frozenfinder.closed.paths import METADATA_SUFFIXES
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.compile.expressions import Key, format_key
+from frozenfinder.freezer.compile.texts import Key as TextKey
+from frozenfinder.freezer.compile.texts import format_text
 from frozenfinder.freezer.discovery.search import Search
 from frozenfinder.freezer.discovery.specs import climb
 from frozenfinder.freezer.manifest import Manifest
@@ -39,7 +41,7 @@ class Recording:
     before the recorder come last. `opened` are paths that were opened for reading, existing or not.
     `distributions` are names whose metadata was requested. `unseen` are the command lines of
     interpreters that could not be recorded. `patterns` are the texts and flags of compiled regular
-    expressions.
+    expressions. `texts` are what modules compiled from text while something was imported.
     """
 
     modules: tuple[tuple[str, str | None], ...] = ()
@@ -47,6 +49,7 @@ class Recording:
     distributions: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     patterns: tuple[Key, ...] = ()
+    texts: tuple[TextKey, ...] = ()
 
 
 def trace(command: Sequence[str]) -> Recording:
@@ -129,6 +132,9 @@ def _make_recording(notes: dict[str, dict[tuple[object, ...], None]]) -> Recordi
         opened=tuple(str(path) for (path,) in notes.get("open", ())),
         distributions=tuple(str(name) for (name,) in notes.get("distribution", ()) if name),
         patterns=tuple((text, int(str(flags))) for text, flags in notes.get("pattern", ())),  # type: ignore[misc]
+        texts=tuple(
+            (str(module), int(str(line)), str(text)) for module, line, text in notes.get("text", ())
+        ),
         unseen=tuple(shlex.join(map(str, words)) for words in notes.get("unseen", ())),
     )
 
@@ -181,6 +187,7 @@ def name_recorded(
         data=tuple(data),
         metadata=tuple(metadata),
         patterns=tuple(map(format_key, recording.patterns)),
+        texts=tuple(map(format_text, recording.texts)),
     )
     return manifest, (*complaints, *unseen)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,13 @@ from frozenfinder.freezer.compile.compiler import (
     stamp,
 )
 from frozenfinder.freezer.plan import DataFile, Module, Omission, Plan
-from frozenfinder.runtime.layout import BARE_KINDS, CODE_KINDS, OVERLAY_KINDS, FrozenEntry
+from frozenfinder.runtime.layout import (
+    BARE_KINDS,
+    CODE_KINDS,
+    OVERLAY_KINDS,
+    FrozenEntry,
+    digest,
+)
 
 from .epoch import LATEST, read_epoch
 from .output import Frozen
@@ -33,8 +40,8 @@ Progress = Callable[[int, int, str], object]
 class Content:
     """The frozen modules and files of a plan, what was left out, and where the code came from.
 
-    `clamped` counts the modules whose files are newer than SOURCE_DATE_EPOCH. Files will be
-    written to the folders in `written`.
+    `clamped` counts the modules whose files are newer than SOURCE_DATE_EPOCH, and `texts` the
+    recorded texts that were compiled. Files will be written to the folders in `written`.
     """
 
     def __init__(self, plan: Plan, written: Sequence[str] = ()) -> None:
@@ -53,7 +60,7 @@ class Content:
         self.files: list[Frozen] = []
         self.omitted: list[Omission] = []
         self.warnings: list[tuple[str, str]] = []
-        self.compiled = self.from_pyc = self.reused = self.clamped = 0
+        self.compiled = self.from_pyc = self.reused = self.clamped = self.texts = 0
 
     @property
     def modules(self) -> list[Frozen]:
@@ -74,6 +81,7 @@ class Content:
         if tasks:
             self._compile(tasks, jobs, progress)
         self._add_patterns()
+        self._add_texts()
         self._add_aliases()
         self.omitted.sort(key=lambda omission: omission.name)
         self.warnings.sort()
@@ -187,7 +195,7 @@ class Content:
         entry.text_digest = compiled.digest
         if compiled.check != "time":
             entry.check = compiled.check
-        entry.patterns_size = len(compiled.patterns)
+        entry.extras_size = len(compiled.patterns)
         return Frozen(entry, (compiled.code or b"") + compiled.patterns, compiled.text)
 
     def _add_patterns(self) -> None:
@@ -199,20 +207,46 @@ class Content:
         if place is None:
             return
         frozen = self._modules[place]
-        if not self._plan.patterns and not frozen.entry.patterns_size:
+        if not self._plan.patterns and not frozen.entry.extras_size:
             return
         # deferred: `ast` and `re` are slow to import
         from frozenfinder.freezer.compile.expressions import pack_keys, parse_key, unpack_keys
 
         known: set[object] = set()
         for each in self._modules.values():
-            size = each.entry.patterns_size if each is not frozen else 0
+            size = each.entry.extras_size if each is not frozen else 0
             known.update(unpack_keys(each.blob[-size:] if size else b""))
         missing = sorted(set(map(parse_key, self._plan.patterns)) - known, key=repr)
-        code = frozen.blob[: len(frozen.blob) - frozen.entry.patterns_size]
+        code = frozen.blob[: len(frozen.blob) - frozen.entry.extras_size]
         packed = pack_keys(missing)
-        frozen.entry.patterns_size = len(packed)
+        frozen.entry.extras_size = len(packed)
         self._modules[place] = frozen._replace(blob=code + packed)
+
+    def _add_texts(self) -> None:
+        """Add the recorded texts to the modules that compile them, if their sources are as then."""
+        if not self._plan.texts:
+            return
+        # deferred: `ast` and `dis` are slow to import
+        from frozenfinder.freezer.compile.texts import compile_texts, pack_extras, parse_text
+
+        asked: dict[str, dict[int, list[str]]] = {}
+        for module, line, text in map(parse_text, self._plan.texts):
+            asked.setdefault(module, {}).setdefault(line, []).append(text)
+        for place, frozen in self._modules.items():
+            entry = frozen.entry
+            if entry.name not in asked or entry.kind != "source":
+                continue
+            code = frozen.blob[: len(frozen.blob) - entry.extras_size]
+            source = _read_frozen(self._plan.modules[place].location, entry)
+            if source is None:
+                continue
+            sites = compile_texts(
+                source, marshal.loads(code), asked[entry.name], self._plan.optimize
+            )
+            self.texts += sum(len(texts) for *_, texts in sites)
+            packed = pack_extras(frozen.blob[len(code) :], sites)
+            entry.extras_size = len(packed)
+            self._modules[place] = frozen._replace(blob=code + packed)
 
     def _add_aliases(self) -> None:
         """Give each alias the code of its target."""
@@ -228,7 +262,7 @@ class Content:
             entry = self._entry(module, target.entry.mtime, target.entry.source_size)
             entry.kind, entry.is_package = target.entry.kind, target.entry.is_package
             entry.text_digest, entry.check = target.entry.text_digest, target.entry.check
-            entry.patterns_size = target.entry.patterns_size
+            entry.extras_size = target.entry.extras_size
             self._modules[place] = target._replace(entry=entry)
 
     def _leave_out(self, module: Module, reason: str) -> None:
@@ -279,6 +313,15 @@ class Content:
             mtime=min(mtime, self._latest),
             source_size=size,
         )
+
+
+def _read_frozen(location: str, entry: FrozenEntry) -> bytes | None:
+    """The source of an entry, or None if it is not the one that the code was compiled from."""
+    try:
+        source, _, _ = _read(location)
+    except OSError:
+        return None
+    return source if digest(source) == entry.text_digest and entry.check != "never" else None
 
 
 def _read(location: str) -> tuple[bytes, int, int]:

@@ -172,7 +172,7 @@ def _pack_record(entry: FrozenEntry) -> bytes:
         | CHECKS.index(entry.check) << CHECK_SHIFT
         | KINDS.index(entry.kind) << 8
         | TABLES.index(entry.table) << 16
-        | entry.patterns_size << 32,
+        | entry.extras_size << 32,
         entry.offset,
         entry.size,
         entry.digest,

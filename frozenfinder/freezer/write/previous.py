@@ -9,6 +9,7 @@ from importlib.util import MAGIC_NUMBER
 from frozenfinder import __version__
 from frozenfinder.errors import RegistryError
 from frozenfinder.freezer.compile.compiler import Compiled
+from frozenfinder.freezer.compile.texts import pack_extras
 from frozenfinder.freezer.plan import Module, Plan
 from frozenfinder.runtime.layout import FrozenEntry, digest
 from frozenfinder.runtime.registry import Registry
@@ -50,13 +51,15 @@ class Previous:
             return None
         try:
             blob = bytes(self._registry.read_blob(entry))
-        except RegistryError:
+            code_size = len(blob) - entry.extras_size
+            # what was recorded for another registry stays there
+            extras = pack_extras(blob[code_size:], [])
+        except (RegistryError, ValueError):  # ValueError: extras of another version
             return None
-        code_size = len(blob) - entry.patterns_size
         return Compiled(
             blob[:code_size],
             text=content if self._with_source and module.kind == "source" else None,
-            patterns=blob[code_size:],
+            patterns=extras,
             digest=entry.text_digest,
         )
 
