@@ -58,6 +58,8 @@ class Program(NamedTuple):
     laid_out: tuple[str, ...] = ()
     collected: tuple[str, ...] = ()
     """Packages whose modules and files PyInstaller does not find by itself."""
+    entry: str = ""
+    """The function that the script calls, as MODULE:FUNCTION, where no metadata says so."""
 
 
 PROGRAMS = {
@@ -65,17 +67,24 @@ PROGRAMS = {
     "httpie": Program(
         "httpie", "http", ("--ignore-stdin", "--offline", "example.org", "a=b"), (), ("httpie",)
     ),
-    "aws": Program("awscli", "aws", ("--version",), ("awscli",), ("awscli", "botocore")),
+    "aws": Program(
+        "awscli",
+        "aws",
+        ("--version",),
+        ("awscli",),
+        ("awscli", "botocore"),
+        "awscli.clidriver:main",
+    ),
     "django-admin": Program(
         "Django", "django-admin", ("check", "--settings=settings"), ("django",), ("django",)
     ),
     "flask": Program("Flask", "flask", ("--app", "shop", "routes")),
-    "pip": Program("pip", "pip", ("list",), (), ("pip",)),
+    "pip": Program("pip", "pip", ("list", "--path", "packages"), (), ("pip",)),
     "sphinx-build": Program(
         "Sphinx",
         "sphinx-build",
         ("-q", "-E", "-b", "html", "source", "built"),
-        ("sphinx", "alabaster"),
+        ("sphinx", "alabaster", "docutils"),
         ("sphinx", "alabaster", "docutils"),
     ),
     "mkdocs": Program("mkdocs", "mkdocs", ("build", "--quiet"), ("mkdocs",), ("mkdocs",)),
@@ -100,6 +109,7 @@ import flask
 app = flask.Flask(__name__)
 app.add_url_rule("/", "index", lambda: "shop")
 """,
+    "packages/shop-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: shop\nVersion: 1\n",
     "source/conf.py": "project = 'shop'\n",
     "source/index.rst": "Shop\n====\n\nWords, *more* words.\n",
     "mkdocs.yml": "site_name: shop\n",
@@ -171,7 +181,7 @@ class Workshop(Builder):
         path = self.folder / f"{'-'.join(('bundle', *options))}.pyz"
         lay_out = [f"--lay-out={package}" for package in self.program.laid_out]
         own = [python, "-m", "frozenfinder", "bundle", "--quiet", *options, *lay_out, "-o", path]
-        self._call([*own, "--script", self.program.script])
+        self._call([*own, *self._name_program("--entry", "--script")])
         return self._start(path)
 
     def make_zipapp(self) -> Command:
@@ -186,7 +196,7 @@ class Workshop(Builder):
     def make_shiv(self) -> Command:
         path = self.folder / "program.shiv"
         if not path.exists():
-            options = ["-q", "-c", self.program.script, "-o", path]
+            options = ["-q", *self._name_program("-e", "-c"), "-o", path]
             self._call([self._install_tools() / "shiv", *options, self.program.requirement])
         return self._start(path)
 
@@ -194,7 +204,7 @@ class Workshop(Builder):
         path = self.folder / f"{'-'.join(('program', *options))}.pex"
         if not path.exists():
             pex = [self._install_tools() / "pex", self.program.requirement, "-o", path, *options]
-            self._call([*pex, "-c", self.program.script, "--python", BARE])
+            self._call([*pex, *self._name_program("-e", "-c"), "--python", BARE])
         return self._start(path)
 
     def make_pyinstaller(self) -> Command:
@@ -221,8 +231,15 @@ class Workshop(Builder):
     def _find_script(self, python: Path) -> Path:
         return python.with_name(self.program.script)
 
+    def _name_program(self, of_entry: str, of_script: str) -> list[str]:
+        """An option and its value that name the program."""
+        entry, script = self.program.entry, self.program.script
+        return [of_entry, entry] if entry else [of_script, script]
+
     def _read_entry(self) -> str:
         """The function that the console script calls, as MODULE:FUNCTION."""
+        if self.program.entry:
+            return self.program.entry
         python = self._install("environment")
         code = (
             "import sys; from importlib.metadata import entry_points\n"

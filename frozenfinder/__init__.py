@@ -8,8 +8,14 @@
 uses them. `__init__.pyi` has all of them for type checkers.
 """
 
-from frozenfinder.runtime.hooks import install as install
-from frozenfinder.runtime.hooks import uninstall as uninstall
+import sys as _sys
+
+from frozenfinder.own import load_own as _load_own
+
+# deferred: nothing, but it shall not depend on what the program has changed
+_hooks = _load_own("runtime.hooks")
+install = _hooks.install
+uninstall = _hooks.uninstall
 
 __version__ = "0.1.0"
 
@@ -29,11 +35,16 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # deferred: as above
-    from frozenfinder.public import find
-
-    value = globals()[name] = find(name)
+    value = globals()[name] = _load_own("public").find(name)
     return value
 
 
 def __dir__() -> "list[str]":
     return sorted({*globals(), *__all__})
+
+
+for _each in _sys.meta_path:
+    if (
+        type(_each).__name__ == "Waiting"
+    ):  # of an enabled registry: `installed` names it from now on
+        _each.wake()  # type: ignore[attr-defined]

@@ -2,13 +2,52 @@
 
 import sys
 
-from frozenfinder.runtime.hooks import install
+from frozenfinder.own import load_own
+from frozenfinder.runtime.hooks import check_trust, end_fast, serve
 from frozenfinder.runtime.registry import Registry
-from frozenfinder.runtime.system import environment, is_listed, locate
+from frozenfinder.runtime.system import environment, is_listed, locate, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+enabled: "tuple[str, str] | None" = None
+"""The path and the mode of the registry that this interpreter's environment has enabled, or None.
+Assigned once, before other threads run or under importlib's global lock."""
+
+
+def activate_enabled(settings: "dict[str, Any]", waiting: "Any") -> None:
+    """Install the registry of this environment; `waiting` becomes its finder, unless it is None.
+
+    As `activate`, but RecursionError and MemoryError are raised.
+    """
+    global enabled
+    options = settings["options"]
+    enabled = locate(settings["registry"]), options["mode"]
+    _activate(settings["registry"], waiting, **options)
+    if options["mode"] == "closed" and environment("FROZENFINDER") != "off" and sys.stderr:
+        changed = find_changed(settings["directory"], settings)
+        if changed:
+            sys.stderr.write(
+                f"frozenfinder serves {', '.join(changed)}, which {settings['directory']!r} no "
+                "longer has; freeze and enable the registry again\n"
+            )
+
+
+def find_changed(directory: str, settings: "dict[str, Any]") -> "list[str]":
+    """The distributions (`name-version`) that were there when the registry was enabled, and are not
+    now. Closed mode serves their modules all the same.
+
+    Costs one `stat` if nothing was installed or removed since, else a listing of the directory.
+    """
+    try:
+        if syscalls.stat(directory).st_mtime_ns == settings["written_ns"]:
+            return []
+        there = {*syscalls.listdir(directory)}
+    except OSError:  # the sources were removed, for which closed mode is made
+        return []
+    frozen: "list[str]" = settings["distributions"]
+    return [name.removesuffix(".dist-info") for name in frozen if name not in there]
 
 
 def activate(registry: str, **options: "Any") -> None:
@@ -18,6 +57,21 @@ def activate(registry: str, **options: "Any") -> None:
     level is silently ignored: the same environment runs `python` and `python -O`. It raises no
     Exception, and does nothing if FROZENFINDER=off is set.
     """
+    try:
+        _activate(registry, None, **options)
+    except (RecursionError, MemoryError) as error:
+        _report(error)
+
+
+def _activate(
+    registry: str,
+    waiting: "Any",
+    *,
+    mode: "Any" = "overlay",
+    trusted: bool = False,
+    fast_exit: bool = False,
+    **pins: "Any",
+) -> None:
     if environment("FROZENFINDER") == "off":
         return
     try:
@@ -27,10 +81,12 @@ def activate(registry: str, **options: "Any") -> None:
             return
         if opened.mismatch is not None or not is_listed():
             # deferred: only needed if the registry cannot be used
-            from frozenfinder.null_finder import make_version_error
-
-            raise make_version_error(opened)
-        install(opened, **options)
+            raise load_own("null_finder").make_version_error(opened)
+        serve(check_trust(opened, trusted, **pins), mode, waiting=waiting)
+        if fast_exit:
+            end_fast()
+    except (RecursionError, MemoryError):
+        raise
     except Exception as error:  # noqa: BLE001  # the interpreter must start in any case
         _report(error)
 

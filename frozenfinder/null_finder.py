@@ -7,6 +7,7 @@ FROZENFINDER=off is set, or if its registry is for another interpreter.
 import sys
 
 from frozenfinder.errors import RegistryVersionError
+from frozenfinder.own import import_stock, load_own
 from frozenfinder.runtime.system import LISTED, is_listed
 
 TYPE_CHECKING = False
@@ -44,8 +45,7 @@ class NullFinder:
     def fixups(self) -> "FixupTable":
         """The extension modules that were created in this interpreter: none by this finder."""
         # deferred: only programs with extension modules need it
-        from frozenfinder.native.fixups import table
-
+        table: "FixupTable" = load_own("native.fixups").table
         return table
 
     def lay_out(self, *packages: str) -> None:
@@ -68,9 +68,9 @@ def refuse(registry: "Registry", mode: str) -> NullFinder:
     if mode == "closed":
         raise error
     # deferred: only needed if the registry cannot be used
-    import warnings
-
-    warnings.warn(f"frozenfinder serves nothing: {error}", RuntimeWarning, stacklevel=5)
+    import_stock("warnings").warn(
+        f"frozenfinder serves nothing: {error}", RuntimeWarning, stacklevel=5
+    )
     return NullFinder(registry, mode)
 
 

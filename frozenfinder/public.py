@@ -1,5 +1,7 @@
 """The public names of `frozenfinder`, and the module that each is in."""
 
+from frozenfinder.own import load_own
+
 HOMES = {
     "ClosedFinder": "closed.finder",
     "ClosedLoader": "closed.loader",
@@ -31,4 +33,4 @@ HOMES = {
 
 def find(name: str) -> object:
     """The object of a public name; its module is imported."""
-    return getattr(__import__(f"frozenfinder.{HOMES[name]}", fromlist=[name]), name)
+    return getattr(load_own(HOMES[name]), name)

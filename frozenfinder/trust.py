@@ -1,7 +1,7 @@
 """Checks of a registry's content: its SHA-256, and its signature.
 
-`docs/explanation/threat-model.md` says what each protects against. The caller goes on with the
-bytes that were checked, so nobody can change them between the check and the use.
+`docs/explanation/threat-model.md` says what each protects against. The caller (`native.pins`) goes
+on with the bytes that were checked, so nobody can change them between the check and the use.
 """
 
 import sys

@@ -4,30 +4,23 @@ The environment lies below a folder whose name needs quoting everywhere, and so 
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.activated import ODD, POSIX, Env, make_environment
 from support.processes import RunPython
 from support.registries import build_registry, frozen, section_range
 
-import frozenfinder
 from frozenfinder.cli import UsageError
 from frozenfinder.cli.enable import check_is_read
-from frozenfinder.enable.files import MODULE, ActivationFiles, Enabled
+from frozenfinder.enable.files import TRIGGER, ActivationFile, Enabled
 from frozenfinder.runtime.registry import Registry
-
-POSIX = os.name == "posix"
-ODD = 'it\'s "odd" é' if POSIX else "it's odd é"
-SUFFIX = ".start" if sys.version_info >= (3, 15) else ".pth"
 
 SERVED = """
 import sys
@@ -37,82 +30,9 @@ print(m.VALUE, *[(finder.mode, finder.served) for finder in hooks.installed()] i
 """
 
 
-HOME = str(Path(pytest.__file__).parents[1])
-MEASURED = f"""\
-import sys; sys.path.append({HOME!a}); import coverage; sys.path.pop(); coverage.process_startup()
-"""
-"""As of coverage's own `.pth` file, for environments that have no coverage."""
-
-
-class Env:
-    """A virtual environment with a copy of this package; `lib` is on its path, by a `.pth` file."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.prefix = root / "env"
-        self.lib = root / "lib"
-        self.registry = self.prefix / "lib.frz"
-
-    @property
-    def python(self) -> Path:
-        return self.prefix / ("bin/python" if POSIX else "Scripts/python.exe")
-
-    @property
-    def packages(self) -> Path:
-        base = str(self.prefix)
-        return Path(sysconfig.get_path("purelib", vars={"base": base, "platbase": base}))
-
-    @property
-    def files(self) -> set[str]:
-        """What there is in site-packages of what `enable` writes."""
-        found = (path.relative_to(self.packages) for path in self.packages.rglob("*enabled*"))
-        return {str(path) for path in found if path.parts[0] != "frozenfinder"}
-
-    def run(self, *argv: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "FROZENFINDER"))}
-        return subprocess.run(
-            [self.python, *argv],
-            cwd=self.root,
-            env={**env, "PYTHONIOENCODING": "utf-8", **variables},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            encoding="utf-8",
-            timeout=120,
-        )
-
-    def tell(self, *argv: str | Path, **variables: str) -> str:
-        """What it prints, where all goes well and nothing is on stderr."""
-        done = self.run(*argv, **variables)
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
-
-    def cli(self, *argv: str | Path) -> str:
-        return self.tell("-m", "frozenfinder", *argv)
-
-    def status(self, status: int = 0, **variables: str) -> Any:
-        done = self.run("-m", "frozenfinder", "status", "--json", **variables)
-        assert done.returncode == status, done.stderr
-        return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def built(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Env:
-    env = Env(tmp_path_factory.mktemp("activation") / ODD)
-    command = [sys.executable, "-m", "venv", "--without-pip", str(env.prefix)]
-    subprocess.run(command, check=True, timeout=120)
-    shutil.copytree(
-        Path(frozenfinder.__file__).parent,
-        env.packages / "frozenfinder",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    env.lib.mkdir()
-    env.lib.joinpath("m.py").write_text("VALUE = 'served'\n")
-    env.packages.joinpath("lib.pth").write_text(f"import sys; sys.path.append({str(env.lib)!a})\n")
-    if "COVERAGE_PROCESS_CONFIG" in os.environ:
-        env.packages.joinpath("measured.pth").write_text(MEASURED)
-    env.cli("freeze", "--path", env.lib, "-o", env.registry, "--quiet")
-    return env
+    return make_environment(tmp_path_factory.mktemp("activation"))
 
 
 @pytest.fixture
@@ -120,7 +40,7 @@ def env(built: Env) -> Iterator[Env]:
     """The environment with nothing enabled, and its registry as it was."""
     content = built.registry.read_bytes()
     yield built
-    ActivationFiles(built.packages).remove()
+    ActivationFile(built.packages).remove()
     assert built.files == set()
     built.registry.write_bytes(content)
 
@@ -155,7 +75,7 @@ def test_another_optimisation_level_starts_as_stock_without_a_word(enabled: Env)
 @pytest.mark.parametrize(("options", "told"), [([], ""), (["--fast-exit"], "hidden\n")])
 def test_processes_end_fast_only_if_asked(env: Env, options: list[str], told: str) -> None:
     env.cli("enable", *options, env.registry)
-    code = "import gc, os; gc.freeze = lambda: os.write(1, b'hidden\\n')"
+    code = "import gc, os, m; gc.freeze = lambda: os.write(1, b'hidden\\n')"
     assert env.tell("-c", code) == told
     assert env.status()["problem"] is None
 
@@ -302,12 +222,11 @@ def test_a_registry_that_is_not_the_one_that_was_pinned_is_not_used(env: Env) ->
 # -- enable, disable
 
 
-def test_enable_writes_two_files_and_disable_removes_them(env: Env) -> None:
-    written = {f"{MODULE}.py", f"zz{MODULE}{SUFFIX}"}
+def test_enable_writes_a_file_and_disable_removes_it(env: Env) -> None:
     where = f"registry {str(env.registry)!r} is enabled in overlay mode by "
-    trigger = str(env.packages / f"zz{MODULE}{SUFFIX}")
+    trigger = str(env.packages / TRIGGER)
     assert env.cli("enable", env.registry) == f"{where}{trigger!r}\n"
-    assert env.files == written
+    assert env.files == {TRIGGER}
     assert env.cli("disable") == f"removed {trigger!r}\n"
     assert env.files == set()
     assert env.cli("disable") == "nothing was enabled\n"
@@ -326,12 +245,14 @@ def test_enabling_another_replaces_it_within_the_same_second(env: Env) -> None:
     code = "import frozenfinder; print([f.registry.path for f in frozenfinder.installed()])"
     for other in others:
         shutil.copy2(env.registry, other)
-        ActivationFiles(env.packages).write(Enabled(str(other), {"mode": "overlay"}))
+        ActivationFile(env.packages, str(env.prefix)).write(
+            Enabled(str(other), {"mode": "overlay"})
+        )
         assert env.tell("-c", code) == f"{[str(other)]}\n"
 
 
 def test_files_that_cannot_be_written_are_told_in_one_line(env: Env) -> None:
-    in_the_way = env.packages / f"zz{MODULE}{SUFFIX}"
+    in_the_way = env.packages / TRIGGER
     in_the_way.mkdir()
     try:
         done = env.run("-m", "frozenfinder", "enable", env.registry)
@@ -339,10 +260,10 @@ def test_files_that_cannot_be_written_are_told_in_one_line(env: Env) -> None:
         in_the_way.rmdir()
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(
-        f"frozenfinder: the activation files in {str(env.packages)!r} cannot be changed: "
+        f"frozenfinder: the activation file in {str(env.packages)!r} cannot be changed: "
     )
     assert done.stderr.count("\n") == 1
-    assert env.files == {f"{MODULE}.py"}
+    assert env.files == set()
 
 
 def test_a_registry_for_another_interpreter_is_not_enabled(env: Env) -> None:
@@ -369,28 +290,21 @@ def test_a_package_that_interpreters_would_not_find_is_not_enabled(env: Env) -> 
 def test_a_directory_that_is_not_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         check_is_read(tmp_path)
-    message = f"{str(tmp_path)!r} is not a directory whose activation files interpreters read"
+    message = f"{str(tmp_path)!r} is not a directory whose activation file interpreters read"
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "content"),
-    [
-        (".pth", f"import {MODULE}; {MODULE}.start()\n"),
-        (".start", f"{MODULE}:start\n"),
-    ],
-)
-def test_what_is_written_is_read_again(tmp_path: Path, suffix: str, content: str) -> None:
-    files = ActivationFiles(tmp_path, suffix)
-    assert files.read() is None
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    file = ActivationFile(tmp_path)
+    assert file.read() is None
     enabled = Enabled("/é\udcff'\"\\\n{x}.frz", {"mode": "closed"})
-    files.write(enabled)
-    assert files.read() == enabled
-    assert files.module.read_bytes().isascii()
-    assert files.trigger.read_text() == content
-    assert sorted(tmp_path.iterdir()) == sorted([files.module, files.trigger])
-    assert files.remove()
-    assert not files.remove()
+    file.write(enabled)
+    assert file.read() == enabled
+    assert file.trigger.read_bytes().isascii()
+    assert file.trigger.read_text().count("\n") == 1
+    assert list(tmp_path.iterdir()) == [file.trigger]
+    assert file.remove()
+    assert not file.remove()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -398,7 +312,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, suffix: str, content: str
 
 
 def test_status_tells_what_is_enabled(enabled: Env) -> None:
-    trigger = str(enabled.packages / f"zz{MODULE}{SUFFIX}")
+    trigger = str(enabled.packages / TRIGGER)
     assert enabled.status() == {
         "serves": True,
         "file": trigger,
@@ -408,6 +322,8 @@ def test_status_tells_what_is_enabled(enabled: Env) -> None:
         "sources": 1,
         "stale": [],
         "problem": None,
+        "others": [],
+        "changed": [],
     }
     assert enabled.cli("status").splitlines() == [
         f"registry    {enabled.registry}",
@@ -446,12 +362,12 @@ def find_mtime(env: Env) -> int:
 
 def test_status_tells_what_else_keeps_it_from_serving(enabled: Env) -> None:
     assert enabled.status(1, FROZENFINDER="off")["problem"] == "FROZENFINDER=off is set"
-    module = enabled.packages / f"{MODULE}.py"
-    module.write_text("x =")
+    trigger = enabled.packages / TRIGGER
+    trigger.write_text("x =")
     problem = enabled.status(1)["problem"]
-    assert problem.startswith(f"{str(module)!r} was changed after 'frozenfinder enable' wrote it: ")
-    module.unlink()
-    assert "No such file" in enabled.status(1)["problem"]
+    assert problem.startswith(
+        f"{str(trigger)!r} was changed after 'frozenfinder enable' wrote it: "
+    )
 
 
 # -- `activate`

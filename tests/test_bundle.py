@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.compiled import SUFFIX, compile_c
 from support.processes import Python
 
 from frozenfinder.__main__ import main
@@ -195,6 +196,17 @@ def read_answer(outcome: tuple[int, str, str]) -> dict[str, object]:
 
 
 # -- how it runs
+
+
+def test_the_entry_can_be_a_function_of_an_extension_module(python: Python, tmp_path: Path) -> None:
+    """As in a black that was compiled by mypyc."""
+    compile_c("user.c", tmp_path / f"made{SUFFIX}", "-DINIT=PyInit_made", "-Dinner=getppid")
+    path = tmp_path / "app.pyz"
+    options = ("-m", "frozenfinder", "bundle", "--quiet", "-o", path, "--entry", "made:call")
+    python(*options, env={"PYTHONPATH": str(tmp_path)})
+    (tmp_path / f"made{SUFFIX}").unlink()
+    status, output, error = run("-S", path, env={"FROZENFINDER_CACHE": str(tmp_path / "cache")})
+    assert (status, output, error) == (os.getpid() & 0xFF, "", "")
 
 
 def test_resources_of_a_namespace_package_need_nothing_installed(
@@ -398,7 +410,7 @@ def test_commands_look_into_the_registry_of_a_bundle(
 
     registry, bundle = registry_of(tool), str(tool)
     bare = tmp_path / "tool.frz"
-    bare.write_bytes(registry.read_all())
+    bare.write_bytes(registry.read_unchecked())
     listed = ask("ls", bundle)
     assert (listed["registry"], len(listed["modules"])) == (bundle, registry.header.modules)
     assert ask("info", bundle)["size"] == registry.header.size
@@ -523,10 +535,19 @@ def test_the_metadata_lists_what_is_in_the_bundle(tool: Path) -> None:
 
 
 def test_the_run_time_boots_from_the_bundle_and_serves_the_rest_of_itself(tool: Path) -> None:
-    error = run("-S", "-v", tool)[2]
-    imported = [line for line in error.splitlines() if line.startswith("import 'frozenfinder")]
-    at_boot = {line.split("'")[1] for line in imported if "RunTime" in line}
-    later = {line.split("'")[1] for line in imported if "RunTime" not in line}
+    code = """
+import runpy, sys
+try:
+    runpy.run_path(sys.argv[1], run_name="__main__")
+finally:
+    for name, module in sys.modules.items():
+        if name.startswith("frozenfinder"):
+            print(name, type(module.__spec__.loader).__name__)
+"""
+    lines = [line.split() for line in run("-S", "-c", code, tool)[1].splitlines()]
+    loaders = {line[0]: line[-1] for line in lines if line and line[0].startswith("frozenfinder")}
+    at_boot = {name for name, loader in loaders.items() if loader == "RunTime"}
+    later = loaders.keys() - at_boot
     assert {
         "frozenfinder",
         "frozenfinder.runtime.registry",

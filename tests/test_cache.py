@@ -298,8 +298,8 @@ class Content:
     def prepare(self) -> None:
         pass
 
-    def read(self) -> bytes:
-        return self.content
+    def read(self) -> list[bytes]:
+        return [self.content[:2], self.content[2:]]
 
     def matches(self, pieces: Iterator[bytes]) -> bool:
         return b"".join(pieces) == self.content
@@ -308,7 +308,7 @@ class Content:
 def provide(folder: Path, content: bytes) -> str:
     file = ParcelFile("m.so", digest="5f" * 32, size=len(content), is_library=False)
     cache = ExtensionCache(str(folder))
-    return cache.provide(Parcel("6e" * 32, [file]), file, Content(content))
+    return cache.provide(Parcel("6e" * 32, [file]), [(file, Content(content))])[0]
 
 
 def test_a_file_that_another_process_was_first_to_load_is_taken(
@@ -358,17 +358,25 @@ def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert Path(provide(tmp_path / "cache", b"content")).read_bytes() == b"content"
 
 
-def test_a_file_that_is_changed_all_the_time_is_given_up(tmp_path: Path) -> None:
-    class Changing(Content):
-        def read(self) -> bytes:
-            return b"y"
+def test_a_file_that_is_changed_all_the_time_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_file = os.replace
 
+    def put_another(source: str, target: str) -> None:
+        other = tmp_path / "other"
+        other.write_bytes(b"y")
+        other.chmod(0o500)
+        replace_file(source, target)
+        replace_file(other, target)
+
+    monkeypatch.setattr(os, "replace", put_another)
     file = ParcelFile("m.so", digest="5f" * 32, size=1, is_library=False)
     cache = ExtensionCache(str(tmp_path / "cache"))
     parcel = Parcel("6e" * 32, [file])
     path = str(cache.locate(parcel, file))
     with pytest.raises(UnusableError) as caught:
-        cache.provide(parcel, file, Changing(b"x"))
+        cache.provide(parcel, [(file, Content(b"x"))])
     assert str(caught.value) == f"{path!r} was changed by other processes while it was written"
 
 
@@ -581,7 +589,7 @@ def test_a_folder_that_was_removed_meanwhile_is_made_again(tmp_path: Path) -> No
     cache = ExtensionCache(str(tmp_path / "cache"))
     parcel = Parcel("6e" * 32, [file])
     for _ in range(2):
-        path = Path(cache.provide(parcel, file, Content(b"content")))
+        path = Path(cache.provide(parcel, [(file, Content(b"content"))])[0])
         assert path.read_bytes() == b"content"
         shutil.rmtree(path.parent)
 
@@ -633,16 +641,15 @@ def test_a_writer_that_lost_its_temporary_file_begins_again(
 ) -> None:
     """Whoever has the lock may take it for a dead process' file."""
     taken: list[str] = []
-    synchronise = os.fsync
+    replace_file = os.replace
 
-    def take_away(descriptor: int) -> None:
-        synchronise(descriptor)
-        for path in tmp_path.rglob(f"*{TEMPORARY}"):
-            if not taken:
-                taken.append(path.name)
-                path.unlink()
+    def take_away(source: str, target: str) -> None:
+        if not taken:
+            taken.append(source)
+            Path(source).unlink()
+        replace_file(source, target)
 
-    monkeypatch.setattr(os, "fsync", take_away)
+    monkeypatch.setattr(os, "replace", take_away)
     assert Path(provide(tmp_path / "cache", b"content")).read_bytes() == b"content"
     assert len(taken) == 1
 

@@ -11,8 +11,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from support.activated import Env
 from support.environments import copy_distribution
-from test_activation import Env
 from test_distributions import install_with_pip
 
 import frozenfinder

@@ -23,9 +23,10 @@ from support.registries import Frozen, build_registry, data_file, frozen
 import frozenfinder
 from frozenfinder import RegistryError
 from frozenfinder.closed.loader import ClosedExtensionLoader
-from frozenfinder.native import extraction
+from frozenfinder.native import memory
 from frozenfinder.native.extraction import Extractor
 from frozenfinder.native.parcel import ParcelFile
+from frozenfinder.runtime import layout
 from frozenfinder.runtime.registry import FrozenEntry, Registry
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux'")
@@ -213,13 +214,13 @@ def in_memory(
 ) -> Iterator[tuple[Registry, FrozenEntry]]:
     """A registry, and an entry of it that is put into memory; what was put there is forgotten."""
     monkeypatch.setenv("FROZENFINDER_CACHE", NO_CACHE)
-    memory = extraction._MemoryFiles()
-    monkeypatch.setattr(extraction, "_memory_files", memory)
+    files = memory.MemoryFiles()
+    monkeypatch.setattr(memory, "memory_files", files)
     registry = Registry.open(family.registry)
     entry = registry.find_entry("family.first")
     assert entry is not None
     yield registry, entry
-    for path, _ in memory._held.values():
+    for path, _ in files._held.values():
         os.close(int(path.rpartition("/")[2]))
 
 
@@ -245,7 +246,7 @@ def test_threads_hold_one_file_in_memory_for_all_extractors(
         return make(name, *flags)
 
     monkeypatch.setattr(os, "memfd_create", dawdle)
-    monkeypatch.setattr(extraction, "_load_libraries", lambda _: None)
+    monkeypatch.setattr(memory, "load_libraries", lambda _: None)
     before = count_files_in_memory()
     found = at_once(lambda _: Extractor(registry).extract(entry), range(8))
     assert len({path for path, _ in found}) == 1
@@ -263,7 +264,7 @@ def test_threads_never_lose_a_file_in_memory_to_each_other(
     registry, _ = in_memory
     monkeypatch.setattr("posix.dup2", dawdling_dup2)
     entries = [registry.find_entry(f"family.{name}") for name in ("first", "second")]
-    monkeypatch.setattr(extraction, "_load_libraries", lambda _: None)
+    monkeypatch.setattr(memory, "load_libraries", lambda _: None)
 
     def extract(entry: FrozenEntry | None) -> tuple[str, str]:
         assert entry is not None
@@ -297,7 +298,7 @@ def test_why_modules_are_in_memory_can_be_read_while_others_are_loaded(
     in_memory: tuple[Registry, FrozenEntry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry, entry = in_memory
-    monkeypatch.setattr(extraction, "_load_libraries", lambda _: None)
+    monkeypatch.setattr(memory, "load_libraries", lambda _: None)
     extractor = Extractor(registry)
     before = extractor.in_memory
     extractor.extract(entry)
@@ -450,6 +451,48 @@ def test_content_that_its_parcel_does_not_list_is_never_loaded(
             f"registry '<bytes>': file {file.name!r} differs from its parcel, expected "
             f"{size} bytes with SHA-256 {'5f' * 32}; freeze it again"
         )
+    assert list((tmp_path / "cache").rglob("*.so")) == []
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize("name", ["m", "_sha2"])
+def test_content_of_another_size_than_its_parcel_says_is_never_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Also that of a module that computes digests, which is compared with the registry."""
+    file = make_module(tmp_path)
+    right = parcel_file(tmp_path, file.name)
+    wrong = ParcelFile(file.name, digest=right.digest, size=right.size + 1, is_library=False)
+    monkeypatch.setenv("FROZENFINDER_CACHE", str(tmp_path / "cache"))
+    module = extension(name, tmp_path, file.name, parcel=[wrong])
+    with (
+        pytest.raises(RegistryError) as caught,
+        extract(build_registry(module), name),  # an import would find a built-in module
+    ):
+        pass
+    assert str(caught.value) == (
+        f"registry '<bytes>': file {file.name!r} differs from its parcel, expected "
+        f"{wrong.size} bytes with SHA-256 {wrong.digest}; freeze it again"
+    )
+    assert list((tmp_path / "cache").rglob("*.so")) == []
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_damaged_file_is_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = make_module(tmp_path)
+    monkeypatch.setenv("FROZENFINDER_CACHE", str(tmp_path / "cache"))
+    data = bytearray(build_registry(embedded("m", tmp_path, file.name)))
+    entry = Registry.from_bytes(bytes(data)).find_entry("m")
+    assert entry is not None
+    at = Registry.from_bytes(bytes(data)).header.sections["blobs"][0] + entry.offset
+    data[at + 1000] ^= 1
+    with pytest.raises(RegistryError) as caught, extract(bytes(data), "m"):
+        pass
+    found, expected = layout.digest(bytes(data[at : at + entry.size])), entry.digest
+    assert str(caught.value) == (
+        f"registry '<bytes>': entry 'm' at {at} has digest {found:016x}, expected {expected:016x}; "
+        "the file is damaged, freeze it again"
+    )
     assert list((tmp_path / "cache").rglob("*.so")) == []
 
 

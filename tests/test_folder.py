@@ -23,6 +23,7 @@ from frozenfinder.native.folder import (
     make_temporary_name,
     remove,
     remove_temporaries,
+    remove_tree,
     remove_unused,
 )
 
@@ -225,9 +226,57 @@ def test_a_folder_that_is_removed_has_another_name_at_once(
     path = private.make("package")
     Path(path, "file").write_text("content")
     seen: list[bool] = []
-    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: seen.append(Path(path).exists()))
+    unlink = os.unlink
+
+    def look(file: str) -> None:
+        seen.append(Path(path).exists())
+        unlink(file)
+
+    monkeypatch.setattr(os, "unlink", look)
     assert remove(path)
     assert seen == [False]
+    assert not [*Path(private.path).iterdir()]
+
+
+def test_a_folder_is_removed_with_all_that_is_in_it(private: PrivateFolder, tmp_path: Path) -> None:
+    """Links are not followed."""
+    tmp_path.joinpath("kept").mkdir()
+    tmp_path.joinpath("kept", "file").write_text("content")
+    path = private.make("package", "inner", "empty")
+    Path(path, "..", "file").write_text("content")
+    Path(path, "..", "link").symlink_to(tmp_path / "kept")
+    Path(path, "..", "nowhere").symlink_to(tmp_path / "missing")
+    remove_tree(f"{private.path}/package")
+    assert not [*Path(private.path).iterdir()]
+    assert [*tmp_path.joinpath("kept").iterdir()] == [tmp_path / "kept" / "file"]
+
+
+def test_what_cannot_be_removed_from_a_folder_is_left(
+    private: PrivateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = private.make("package")
+    for name in ("one", "two"):
+        Path(path, name).write_text("content")
+    unlink = os.unlink
+
+    def refuse_one(file: str) -> None:
+        if file.endswith("one"):
+            raise PermissionError(13, "Permission denied", file)
+        unlink(file)
+
+    monkeypatch.setattr(os, "unlink", refuse_one)
+    remove_tree(path)
+    assert [each.name for each in Path(path).iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize(("mode", "is_closed"), [(0o700, True), (0o744, True), (0o755, False)])
+def test_a_folder_is_closed_if_others_cannot_enter_it(
+    private: PrivateFolder, mode: int, is_closed: bool
+) -> None:
+    private.make()
+    Path(private.path).chmod(mode)
+    private.make(check_again=True)
+    assert private.is_closed == is_closed
 
 
 def test_what_cannot_be_removed_stays(

@@ -279,32 +279,6 @@ assert in_child(lambda: importlib.import_module("m") and None) == 0
     run_python(PROLOGUE + code, env={"FROZENFINDER_WITHOUT": "collector"})
 
 
-def test_a_child_installs_while_another_thread_of_its_parent_did(run_python: RunPython) -> None:
-    code = """
-from frozenfinder.runtime import hooks
-from frozenfinder import installed, uninstall
-serve(first="value = 1")
-entered = threading.Event()
-
-def change():
-    with hooks._changing:
-        entered.set()
-        time.sleep(1000)
-
-start(change)
-entered.wait()
-
-def install_another():
-    finder = install(pack({"second": Source("value = 2")}), mode="closed")
-    import second
-    uninstall(finder)
-    assert (len(installed()), second.value, finder.served) == (1, 2, 1)
-
-assert in_child(install_another) == 0
-"""
-    run_python(PROLOGUE + code)
-
-
 @pytest.mark.skipif(FREE_THREADED, reason="a build without a GIL gets no collector")
 def test_after_many_imports_and_forks_the_threshold_is_as_it_was(run_python: RunPython) -> None:
     code = """

@@ -12,7 +12,7 @@ import pytest
 from support.interrupts import at_every_event, code_of, interrupt
 
 from frozenfinder.runtime import lock as lock_module
-from frozenfinder.runtime.lock import ImportLock, _count_from_repr, is_importing
+from frozenfinder.runtime.lock import ImportLock, is_importing
 
 
 @contextmanager
@@ -336,15 +336,6 @@ def test_it_is_initialized_as_long_as_there_is_a_table_of_modules() -> None:
     finally:
         sys.modules = table
     assert not initialized
-
-
-def test_the_count_in_the_repr_is_the_recursion_count() -> None:
-    inner = _thread.RLock()
-    assert _count_from_repr(inner) == 0
-    for expected in (1, 2):
-        inner.acquire()
-        assert _count_from_repr(inner) == expected
-    assert elsewhere(lambda: _count_from_repr(inner)) == 0
 
 
 def test_a_module_is_being_imported_by_the_thread_that_imports_it_alone(

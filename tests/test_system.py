@@ -18,6 +18,11 @@ from frozenfinder.runtime import system
 
 SYSTEM = Path(system.__file__)
 NEEDS = {
+    "own": {
+        "_find_spec",
+        "_fix_co_filename",
+        "_gcd_import",
+    },  # runs before the package can be imported
     "bundle.start": {"_fix_co_filename"},  # runs before the package can be imported
     "freezer.record.recorder": {"_cache"},  # runs in programs that may lack the package
 }

@@ -203,7 +203,7 @@ class TestPin:
         path = tmp_path / "app.pyz"
         path.write_bytes(b"#!launcher" + PLAIN + b"PK")
         registry = Registry.open(path, offset=10)
-        assert registry.pin(sha256=PINNED).read_all() == PLAIN
+        assert registry.pin(sha256=PINNED).read_unchecked() == PLAIN
 
     @pytest.mark.parametrize("text", ["", "ab", "x" * 64, PINNED + "00", "é" * 64])
     def test_what_is_not_hexadecimal_is_a_value_error(self, file: Path, text: str) -> None:
@@ -228,7 +228,7 @@ class TestPin:
         monkeypatch.setattr("frozenfinder.runtime.registry._pread", fail)
         with pytest.raises(RegistryError) as caught:
             registry.pin()
-        assert str(caught.value).endswith(": the whole cannot be read: Input/output error")
+        assert str(caught.value).endswith(": the content cannot be read: Input/output error")
         assert caught.value.offset == 0
 
     @pytest.mark.parametrize("missing", ["_hashlib", "_hashlib _sha2", "_hashlib _sha256"])
@@ -705,14 +705,14 @@ os.setuid({user})
             def prepare(self):
                 pass
             def read(self):
-                return b"good"
+                return [b"good"]
             def matches(self, pieces):
                 return b"".join(pieces) == b"good"
         digest = hashlib.sha256(b"good").hexdigest()
         file = ParcelFile(path="pkg/mod.so", digest=digest, size=4, is_library=False)
         parcel = Parcel(digest=digest, files=(file,))
         cache = ExtensionCache(sys.argv[1])
-        path = cache.provide(parcel, file, Content())
+        path, = cache.provide(parcel, [(file, Content())])
         print(path, os.stat(path).st_uid, oct(os.stat(path).st_mode & 0o777))
         """
         cache = home / "cache"

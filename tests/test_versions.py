@@ -43,14 +43,13 @@ _stripped = {
     "_frozen_importlib": {},
     "_frozen_importlib_external": {"PathFinder": Finder},
     "_imp": {},
-    "_thread": {"RLock": RLock},
 }
 _whole = {name: sys.modules[name] for name in _stripped}
 sys.modules.update({name: _strip(name, **others) for name, others in _stripped.items()})
 import frozenfinder
 sys.modules.update(_whole)
 from frozenfinder.runtime import system
-assert system.module_locks is system.fix_co_filename is system.recursion_count is None
+assert system.module_locks is system.fix_co_filename is None
 """
 """What takes every private name from it that this package binds when it is imported."""
 

@@ -44,10 +44,13 @@ class Entry:
             )
 
     def check_function(self, modules: Iterable[Frozen]) -> None:
-        """FreezeError if the code of the module shows that it does not define the function."""
+        """FreezeError if the code of the module shows that it does not define the function.
+
+        The file of an extension module does not show it.
+        """
         first = self.function.partition(".")[0]
         for frozen in modules:
-            if frozen.entry.name == self.module and first and frozen.blob:
+            if (frozen.entry.name, frozen.entry.kind) == (self.module, "source") and first:
                 names = find_names(marshal.loads(frozen.blob))
                 if not names & {first, "*", "__getattr__"}:
                     raise FreezeError(

@@ -2,7 +2,7 @@
 
 import argparse
 
-from frozenfinder.enable.files import ActivationFiles
+from frozenfinder.enable.files import ActivationFile
 
 from . import DONE
 from .enable import refusal
@@ -16,7 +16,7 @@ def make_parser() -> Parser:
 
 
 def main(options: argparse.Namespace) -> int:  # noqa: ARG001  # every command takes its options
-    files = ActivationFiles.of_environment()
+    files = ActivationFile.of_environment()
     try:
         removed = files.remove()
     except OSError as error:
@@ -25,4 +25,6 @@ def main(options: argparse.Namespace) -> int:  # noqa: ARG001  # every command t
         print(f"removed {str(files.trigger)!r}")
     else:
         print("nothing was enabled")
+    for other in files.find_others():
+        print(f"{str(other.trigger)!r} is of another environment, and has no effect here")
     return DONE

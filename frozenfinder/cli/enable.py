@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from frozenfinder.enable.files import ActivationFiles, Enabled
+from frozenfinder.enable.files import ActivationFile, Enabled
+from frozenfinder.enable.piece import write_piece
 from frozenfinder.runtime.hooks import install, open_registry, uninstall
+from frozenfinder.runtime.registry import Registry
 from frozenfinder.runtime.system import SEPARATOR
 
 from . import DONE, UsageError
@@ -51,24 +53,34 @@ def main(options: argparse.Namespace) -> int:
         uninstall(install(registry, **given))  # raises if it cannot be installed
     except ValueError as error:
         raise UsageError(str(error)) from error
-    files = ActivationFiles.of_environment()
+    files = ActivationFile.of_environment()
     check_is_read(files.directory)
     check_is_found()
-    path = registry.path.removeprefix(sys.prefix + SEPARATOR)
     try:
-        files.write(Enabled(path, given))
+        path = registry.path.removeprefix(sys.prefix + SEPARATOR)
+        found = find_frozen_metadata(registry, files.directory) if options.mode == "closed" else []
+        files.write(Enabled(path, given, distributions=found))
     except OSError as error:
         raise refusal(files, error) from error
+    write_piece()
     print(f"{registry.where} is enabled in {options.mode} mode by {str(files.trigger)!r}")
     return DONE
 
 
+def find_frozen_metadata(registry: Registry, directory: Path) -> list[str]:
+    """The folders of metadata in a directory that the registry has frozen from there."""
+    frozen = {file.path.partition("/")[0] for file in registry.files()}
+    return sorted(
+        name for name in frozen if name.endswith(".dist-info") and directory.joinpath(name).is_dir()
+    )
+
+
 def check_is_read(directory: Path) -> None:
-    """UsageError unless interpreters read the activation files of this directory."""
+    """UsageError unless interpreters read an activation file of this directory."""
     read = [Path(each).resolve() for each in site.getsitepackages()]
     if directory.resolve() not in read:
         raise UsageError(
-            f"{str(directory)!r} is not a directory whose activation files interpreters read, "
+            f"{str(directory)!r} is not a directory whose activation file interpreters read, "
             f"expected one of: {', '.join(map(str, read))}; enable the registry in a virtual "
             "environment"
         )
@@ -84,8 +96,8 @@ def check_is_found() -> None:
         )
 
 
-def refusal(files: ActivationFiles, error: OSError) -> UsageError:
+def refusal(files: ActivationFile, error: OSError) -> UsageError:
     return UsageError(
-        f"the activation files in {str(files.directory)!r} cannot be changed: {error.strerror}; "
+        f"the activation file in {str(files.directory)!r} cannot be changed: {error.strerror}; "
         "do it as the owner of the environment, or in a virtual environment of your own"
     )

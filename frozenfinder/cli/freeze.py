@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from frozenfinder.enable.piece import write_piece
 from frozenfinder.freezer import (
     Manifest,
     Report,
@@ -229,6 +230,7 @@ def main(options: argparse.Namespace) -> int:
             sign=options.sign,
             page=page,
         )
+    write_piece()
     tell(options, report, page)
     return DONE
 

@@ -1,9 +1,11 @@
 """`frozenfinder status`: which registry is enabled here, and whether it serves modules."""
 
 import argparse
+import sys
 from typing import Any, NamedTuple
 
-from frozenfinder.enable.files import ActivationFiles
+from frozenfinder.activation import find_changed
+from frozenfinder.enable.files import ActivationFile
 from frozenfinder.errors import FrozenFinderError
 from frozenfinder.runtime.finder import check_fresh
 from frozenfinder.runtime.hooks import install, installed, uninstall
@@ -23,7 +25,9 @@ class Status(NamedTuple):
     """`problem` says why nothing is served, or is None if modules are served.
 
     `sources` counts the files that overlay compares, and `stale` lists the modules whose file
-    differs from the frozen one; both are None if nothing is compared.
+    differs from the frozen one; both are None if nothing is compared. `others` are the activation
+    files of other environments that this interpreter imports from: they have no effect here.
+    `changed` are the distributions that closed mode serves, and that site-packages no longer has.
     """
 
     file: str
@@ -33,6 +37,8 @@ class Status(NamedTuple):
     sources: int | None = None
     stale: list[str] | None = None
     problem: str | None = "nothing is enabled"
+    others: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 def make_parser() -> Parser:
@@ -42,7 +48,7 @@ def make_parser() -> Parser:
 
 
 def main(options: argparse.Namespace) -> int:
-    status = examine(ActivationFiles.of_environment())
+    status = examine(ActivationFile.of_environment())
     serves = status.problem is None
     if options.json:
         print_json({"serves": serves, **status._asdict()})
@@ -66,19 +72,30 @@ def describe(status: Status) -> list[str]:
         if status.stale[10:]:
             facts.append(("stale", f"and {len(status.stale) - 10} more"))
     facts.append(("serves", "yes" if status.problem is None else f"no: {status.problem}"))
+    facts += [("changed", f"{name}; freeze and enable again") for name in status.changed]
+    facts += [("not used", f"{path}, of another environment") for path in status.others]
     return [f"{name:12}{value}" for name, value in facts if value is not None]
 
 
-def examine(files: ActivationFiles) -> Status:
-    status = Status(str(files.trigger))
+def examine(files: ActivationFile) -> Status:
+    others = tuple(str(each.trigger) for each in files.find_others())
+    status = Status(str(files.trigger), others=others)
     try:
         enabled = files.read()
     except (OSError, ValueError) as error:
         return status._replace(problem=str(error))
     if enabled is None:
         return status
+    if enabled.cache_tag != sys.implementation.cache_tag:
+        return status._replace(
+            problem=f"it was enabled for {enabled.cache_tag}, this interpreter has "
+            f"{sys.implementation.cache_tag}; enable a registry again"
+        )
     mode = str(enabled.options["mode"])
     status = status._replace(registry=locate(enabled.registry), mode=mode)
+    if mode == "closed":
+        changed = find_changed(str(files.directory), vars(enabled))
+        status = status._replace(changed=tuple(changed))
     try:
         registry = Registry.open(locate(enabled.registry))
         level = f" -{registry.header.optimize * 'O'}" if registry.header.optimize else ""

@@ -15,7 +15,6 @@ from frozenfinder.runtime.system import (
     SEPARATOR,
     environment,
     get_module,
-    locate,
     syscalls,
 )
 
@@ -82,12 +81,8 @@ def is_inherited(registry: Registry) -> bool:
     handed = environment("FROZENFINDER_RUN") or ""
     if "mode=closed" in handed and handed.endswith(f":{registry.path}"):
         return True
-    enabled = get_module("_frozenfinder_enabled")
-    return (
-        enabled is not None
-        and enabled.OPTIONS["mode"] == "closed"
-        and locate(enabled.REGISTRY) == registry.path
-    )
+    activation = get_module("frozenfinder.activation")
+    return activation is not None and activation.enabled == (registry.path, "closed")
 
 
 def is_file(path: str) -> bool:
@@ -106,7 +101,7 @@ def make_options(registry: Registry) -> "list[str]":
         # deferred: only needed for a pinned registry
         from frozenfinder.trust import find_sha256
 
-        options.append(f"--sha256={find_sha256()(registry.read_all()).hexdigest()}")
+        options.append(f"--sha256={find_sha256()(registry.read_unchecked()).hexdigest()}")
     elif registry.distrust is not None:
         options.append("--trusted")
     if get_module("frozenfinder.fast_exit") is not None:  # who asks for it imports it

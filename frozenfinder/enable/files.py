@@ -1,112 +1,154 @@
-"""The files that make every interpreter of an environment install a registry when it starts.
+"""The file that makes every interpreter of an environment install a registry when it starts.
 
-They are in the environment's site-packages. The module contains the settings. The trigger makes
-`site` call the module: a `.pth` file up to 3.14, and a `.start` file (PEP 829) from 3.15 on, where
-import lines of `.pth` files are deprecated. The module uses the package for everything else, so it
-also works with a newer package, and does nothing once the package is uninstalled.
+It is a `.pth` file in the environment's site-packages: `site` runs its one line. The line has the
+settings, and does nothing in an interpreter that they were not written for, with FROZENFINDER=off,
+or once the package is uninstalled. Else it runs the package's `startup/wait.py`.
+
+From 3.15 on, PEP 829 has `.start` files, too. `site` imports `pkgutil` for those, which takes
+longer than everything else here. It ignores import lines of `.pth` files from 3.18 on.
 """
 
 import ast
 import os
+import site
 import sys
 import sysconfig
 import tempfile
-import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-MODULE = "_frozenfinder_enabled"
-SUFFIX = ".start" if sys.version_info >= (3, 15) else ".pth"
+from frozenfinder import __path__ as _home
 
-_SOURCE = '''\
-"""Written by `frozenfinder enable`; `frozenfinder disable` removes it."""
+# `.pth` files are read in the order of their names: this one after those that set the path
+TRIGGER = "zz_frozenfinder_enabled.pth"
 
-REGISTRY = {registry}  # below sys.prefix unless it is absolute
-OPTIONS = {options}  # of frozenfinder.install
+# `site` calls `exec` for the line, and has the folder in `sitedir`. Up to 3.13 it does so twice in
+# a virtual environment. The second string is compiled only where it is needed.
+_LINE = (
+    "import os, sys; sitedir == {place} and sys.implementation.cache_tag == {cache_tag} "
+    "and 'frozenfinder' not in str([*map(type, sys.meta_path)]) and exec({code})\n"
+)
 
-started = False
+_CODE = """\
+import _frozen_importlib_external as loaders
+settings = {settings}
+try:
+    code = loaders.SourceFileLoader({name}, {file}).get_code({name})
+except OSError:  # frozenfinder was uninstalled
+    pass
+else:
+    if os.environ.get('FROZENFINDER') != 'off' or sys.flags.ignore_environment:
+        settings['directory'] = sitedir
+        exec(code, settings)
+        settings['wait'](settings)
+"""
 
-
-def start():
-    global started
-    if started:  # up to 3.13, site reads the files of a virtual environment twice
-        return
-    started = True
-    try:
-        from frozenfinder.activation import activate
-    except ImportError:
-        return  # frozenfinder was uninstalled
-    activate(REGISTRY, **OPTIONS)
-'''
-
-_TRIGGERS = {
-    ".pth": f"import {MODULE}; {MODULE}.start()\n",
-    ".start": f"{MODULE}:start\n",
-}
+_NAME = "frozenfinder.startup.wait"
+UNKNOWN = 10**18  # as long as any time of these years
 
 
 @dataclass(frozen=True)
 class Enabled:
     """The settings: `registry` as for `system.locate`, and the `options` for
     `frozenfinder.install`.
+
+    `cache_tag` is of the interpreter that they are for. `distributions` are the folders of metadata
+    in site-packages that closed mode has frozen, and `written_ns` is when an entry of site-packages
+    was last added or removed.
     """
 
     registry: str
     options: dict[str, Any]
+    cache_tag: str = str(sys.implementation.cache_tag)
+    distributions: list[str] = field(default_factory=list)
+    written_ns: int = UNKNOWN
 
 
-class ActivationFiles:
-    """The two files in one directory of site-packages."""
+class ActivationFile:
+    """The file in one directory of site-packages, of the environment with that prefix."""
 
-    def __init__(self, directory: Path, suffix: str = SUFFIX) -> None:
+    def __init__(self, directory: Path, prefix: str = sys.prefix) -> None:
         self.directory = directory
-        self.module = directory / f"{MODULE}.py"
-        # `.pth` files are read in the order of their names: this one after those that set the path
-        self.trigger = directory / f"zz{MODULE}{suffix}"
+        self.prefix = prefix
+        self.trigger = directory / TRIGGER
 
     @classmethod
-    def of_environment(cls) -> "ActivationFiles":
-        """The files of the environment of this interpreter."""
+    def of_environment(cls) -> "ActivationFile":
+        """The file of the environment of this interpreter."""
         return cls(Path(sysconfig.get_path("purelib")))
 
+    def find_others(self) -> "Iterator[ActivationFile]":
+        """Such files in other directories that this interpreter imports from, which exist.
+
+        They are of other environments, and this interpreter does nothing with them.
+        """
+        seen = {self.directory.resolve()}
+        for item in (*sys.path, *site.getsitepackages()):
+            other = ActivationFile(Path(item))
+            if other.directory.resolve() not in seen and other.trigger.is_file():
+                yield other
+            seen.add(other.directory.resolve())
+
     def read(self) -> Enabled | None:
-        """The settings, or None if nothing is enabled; OSError, ValueError for an edited module."""
+        """The settings, or None if nothing is enabled; OSError, ValueError for an edited file."""
         if not self.trigger.is_file():
             return None
         try:
-            values = {
-                ast.unparse(statement.targets[0]): ast.literal_eval(statement.value)
-                for statement in ast.parse(self.module.read_bytes()).body
-                if isinstance(statement, ast.Assign)
-            }
-            return Enabled(values["REGISTRY"], values["OPTIONS"])
-        except (KeyError, SyntaxError, ValueError) as error:
+            texts = find_nodes(ast.parse(self.trigger.read_bytes()), ast.Constant)
+            [code] = [str(each.value) for each in texts if "settings" in str(each.value)]
+            settings = ast.literal_eval(find_nodes(ast.parse(code), ast.Dict)[0])
+            del settings["__name__"]
+            return Enabled(**settings)
+        except (IndexError, KeyError, SyntaxError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{str(self.module)!r} was changed after 'frozenfinder enable' wrote it: "
+                f"{str(self.trigger)!r} was changed after 'frozenfinder enable' wrote it: "
                 f"{error!r}; enable the registry again"
             ) from error
 
     def write(self, enabled: Enabled) -> None:
         """Make interpreters that start from now on install it, instead of any other; OSError.
 
-        Each file is replaced in one step, and the trigger comes last.
+        The file is replaced in one step. That changes the time of the folder, which is then written
+        into the file: neither the size of the file nor the folder change by that.
         """
-        source = _SOURCE.format(registry=ascii(enabled.registry), options=ascii(enabled.options))
-        _replace(self.module, source.encode())
-        _replace(self.trigger, _TRIGGERS[self.trigger.suffix].encode())
+        settings = {"__name__": _NAME, **vars(enabled), "written_ns": UNKNOWN}
+        file = os.path.join(os.path.abspath(_home[0]), "startup", "wait.py")
+        code = _CODE.format(settings=ascii(settings), name=ascii(_NAME), file=self._locate(file))
+        line = _LINE.format(
+            place=self._locate(str(self.directory)),
+            cache_tag=ascii(enabled.cache_tag),
+            code=ascii(code),
+        )
+        replace_file(self.trigger, line.encode())
+        if enabled.distributions:
+            written_ns = self.directory.stat().st_mtime_ns
+            with self.trigger.open("r+b") as opened:
+                opened.write(line.replace(str(UNKNOWN), str(written_ns)).encode())
+
+    def _locate(self, path: str) -> str:
+        """The expression for an absolute path, which moves with the environment if it is in it."""
+        prefix = self.prefix.rstrip(os.sep)
+        below = path.removeprefix(prefix + os.sep)
+        return ascii(path) if below == path else f"sys.prefix + {path[len(self.prefix) :]!a}"
 
     def remove(self) -> bool:
-        """Remove the files; return whether any existed. OSError."""
-        there = self.trigger.exists() or self.module.exists()
+        """Remove the file; return whether it existed. OSError."""
+        there = self.trigger.exists()
         self.trigger.unlink(missing_ok=True)
-        self.module.unlink(missing_ok=True)
-        for compiled in self.directory.glob(f"__pycache__/{MODULE}.*.pyc"):
-            compiled.unlink(missing_ok=True)
         return there
 
 
-def _replace(path: Path, content: bytes) -> None:
+_Node = TypeVar("_Node", bound=ast.AST)
+
+
+def find_nodes(tree: ast.AST, kind: type[_Node]) -> list[_Node]:
+    return [each for each in ast.walk(tree) if isinstance(each, kind)]
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file that is complete whenever it exists; OSError."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "wb") as file:
@@ -114,21 +156,7 @@ def _replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(descriptor)
         Path(temporary).chmod(0o644)
-        os.utime(temporary, (_later_second(path),) * 2)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def _later_second(path: Path) -> int:
-    """The current second, or a later one if the file at `path` was already modified in it.
-
-    A `.pyc` identifies its source by size and mtime in seconds. Without this, the `.pyc` of a file
-    that was replaced within the same second could be used for the new one.
-    """
-    now = int(time.time())
-    try:
-        return max(now, int(path.stat().st_mtime) + 1)
-    except FileNotFoundError:
-        return now

@@ -13,8 +13,6 @@ temporary directory, which is removed when the process that made it ends.
 
 import os
 import stat
-import tempfile
-from shutil import rmtree
 
 from frozenfinder.runtime.system import environment, get_module
 
@@ -30,6 +28,7 @@ from .folder import (
     note_use,
     remove,
     remove_temporaries,
+    remove_tree,
 )
 
 TYPE_CHECKING = False
@@ -82,6 +81,9 @@ class DataCache:
 
 
 def _provide_temporary(package: "FrozenPath") -> str:
+    # deferred: only without a cache
+    import tempfile
+
     folder = os.path.realpath(tempfile.mkdtemp(prefix="frozenfinder-"))
     _remove_at_exit(folder)
     _write(package, os.path.join(folder, package.name))
@@ -106,7 +108,7 @@ def _remove_at_exit(folder: str) -> None:
 
 def _remove_own(folder: str, maker: int) -> None:
     if os.getpid() == maker:
-        rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
 
 
 def _is_complete(package: "FrozenPath", target: str) -> bool:

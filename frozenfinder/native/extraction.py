@@ -1,11 +1,6 @@
 """`Extractor`: writes embedded extension modules to files, from which they are loaded.
 
-The file is in the user's cache. If that cannot be used, it is a file in memory (Linux only), whose
-descriptor stays open as long as the process lives: the dynamic loader identifies a library by the
-name that it was opened with, and would take the next file with the same number for the same
-library. In this case, shared libraries that the module needs are loaded first, through temporary
-links with the same layout as the files: the libraries find each other by their paths, and the
-module finds them by the names that they contain.
+The file is in the user's cache. If that cannot be used, it is a file in memory (`memory`).
 
 A file is verified by its SHA-256. The module that computes it may be an embedded extension module:
 its own file is compared with the registry's bytes.
@@ -18,17 +13,19 @@ use the same file; the slower thread closes its own.
 import os
 import sys
 
-from frozenfinder.runtime.system import environment, raise_number
-from frozenfinder.trust import find_sha256
+from frozenfinder.runtime.layout import find_piece
+from frozenfinder.runtime.system import environment
 
 from .cache import ExtensionCache
-from .folder import UnusableError, check_ancestors, default_directory
+from .folder import UnusableError, default_directory
 from .parcel import unpack_parcel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
+    from frozenfinder.errors import RegistryError
     from frozenfinder.runtime.layout import FrozenEntry
     from frozenfinder.runtime.registry import Registry
 
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
 
 
 _HASH_MODULES = ("_hashlib", "_sha2", "_sha256")
+_PIECE = 1 << 18  # bytes that are hashed and written at once: they stay in the processor's cache
 
 
 class Extractor:
@@ -69,16 +67,17 @@ class Extractor:
         damaged.
         """
         parcel, own = self._find_parcel(entry)
-        module = _EmbeddedFile(self.registry, own, entry)
+        module = EmbeddedFile(self.registry, own, entry)
         libraries = [
-            _EmbeddedFile(self.registry, file, self._find_library(file))
+            EmbeddedFile(self.registry, file)
             for file in parcel.files
             if file.is_library and file is not own
         ]
         try:
-            for library in libraries:
-                _let_load_from(os.path.dirname(self._provide(parcel, library)))
-            return self._provide(parcel, module), own.digest
+            *beside, path = self._provide(parcel, [*libraries, module])
+            for each in beside:
+                _let_load_from(os.path.dirname(each))
+            return path, own.digest
         except UnusableError as error:
             reason = str(error)
         except OSError as error:
@@ -98,38 +97,32 @@ class Extractor:
         complaint = f"the parcel of entry {entry.name!r} does not list {entry.path!r}"
         raise registry.error(complaint, entry.name, offset)
 
-    def _find_library(self, file: "ParcelFile") -> "FrozenEntry":
-        """The entry of a library: a data file, or a module that others load as a library."""
-        registry = self.registry
-        folder, _, name = file.path.rpartition("/")
-        module = f"{folder}/{name.partition('.')[0]}".lstrip("/").replace("/", ".")
-        for entry in (registry.find_file(file.path), registry.find_entry(module)):
-            if entry is not None and entry.path == file.path:
-                return entry
-        raise registry.error(
-            f"a parcel lists the library {file.path!r}, which the registry does not contain; "
-            "freeze it again"
-        )
-
-    def _provide(self, parcel: "Parcel", source: "_EmbeddedFile") -> str:
+    def _provide(self, parcel: "Parcel", sources: "list[EmbeddedFile]") -> "list[str]":
         cache = self._cache
         if cache is None:
             raise UnusableError("no home directory was found for the cache")
-        path = cache.locate(parcel, source.file)
-        if path not in self._verified or not os.path.lexists(path):  # it may have been pruned
-            cache.provide(parcel, source.file, source)
-            self._verified.add(path)
-        return path
+        paths = [cache.locate(parcel, source.file) for source in sources]
+        wanted = [
+            (source.file, source)
+            for path, source in zip(paths, sources, strict=True)
+            if path not in self._verified or not os.path.lexists(path)  # it may have been pruned
+        ]
+        if wanted:
+            self._verified.update(cache.provide(parcel, wanted))
+        return paths
 
     def _hold(
         self,
         entry: "FrozenEntry",
-        module: "_EmbeddedFile",
-        libraries: "list[_EmbeddedFile]",
+        module: "EmbeddedFile",
+        libraries: "list[EmbeddedFile]",
         reason: str,
     ) -> str:
         """Load the libraries that the module needs, and return the path of a file in memory."""
-        if not _memory_files.usable:
+        # deferred: only needed if the cache cannot be used
+        from .memory import memory_files
+
+        if not memory_files.usable:
             raise self._error(entry, f"cannot be put into the cache: {reason}")
         for each in libraries:
             if not each.is_loadable():
@@ -140,13 +133,13 @@ class Extractor:
             if environment("FROZENFINDER_DEBUG") not in (None, "", "0") and sys.stderr:
                 sys.stderr.write(f"frozenfinder: {entry.name!r} is loaded from memory: {reason}\n")
         try:
-            _memory_files.load(libraries)
+            memory_files.load(libraries)
         except OSError as error:
             complaint = (
                 f"can neither be put into the cache: {reason}, nor loaded from memory: {error}"
             )
             raise self._error(entry, complaint) from error
-        return _memory_files.hold(module)
+        return memory_files.hold(module)
 
     def _error(self, entry: "FrozenEntry", complaint: str) -> ImportError:
         return ImportError(
@@ -157,120 +150,103 @@ class Extractor:
         )
 
 
-class _EmbeddedFile:
-    """A file of a module's parcel, as it is in the registry."""
+class EmbeddedFile:
+    """A file of a module's parcel, as it is in the registry.
 
-    def __init__(self, registry: "Registry", file: "ParcelFile", entry: "FrozenEntry") -> None:
+    `entry` is that of the module itself; the entry of a library is found when it is needed.
+    """
+
+    def __init__(
+        self, registry: "Registry", file: "ParcelFile", entry: "FrozenEntry | None" = None
+    ) -> None:
         self.file = file
         self._registry = registry
         self._entry = entry
+        self._sha256: "Callable[[], Any] | None" = None
 
     def prepare(self) -> None:
-        """Import the module that computes a SHA-256, if it is needed."""
-        if self._entry.name not in _HASH_MODULES:
-            find_sha256()
+        """Find the entry, and import the module that computes a SHA-256 if it is needed."""
+        if not self._computes_digests():
+            self._make_digest()
 
-    def read(self) -> memoryview:
-        """The registry's bytes; RegistryError if they do not match the parcel."""
-        registry = self._registry
-        data = registry.read_blob(self._entry)
-        if len(data) != self.file.size or not self.matches([data]):
-            raise registry.error(
-                f"file {self.file.path!r} differs from its parcel, expected {self.file.size} bytes "
-                f"with SHA-256 {self.file.digest}; freeze it again"
-            )
-        return data
+    def read(self) -> "Iterator[bytes | memoryview]":
+        """The registry's bytes in pieces; RegistryError, after the last one, if they are not those
+        of the parcel.
+
+        Only the parcel's digest is computed: it is stronger than the registry's own.
+        """
+        registry, entry, file = self._registry, self._find_entry(), self.file
+        if self._computes_digests():
+            data = registry.read_blob(entry)
+            if len(data) != file.size:
+                raise self._differs()
+            yield data
+            return
+        if entry.size != file.size:
+            raise self._differs()
+        computed = self._make_digest()
+        begin = find_piece(
+            registry.header,
+            registry.path,
+            "blobs",
+            entry.offset,
+            entry.size,
+            f"entry {entry.name!r}",
+        )
+        for at in range(begin, begin + entry.size, _PIECE):
+            piece = registry.read_unchecked(at, min(_PIECE, begin + entry.size - at))
+            computed.update(piece)
+            yield piece
+        if computed.hexdigest() != file.digest:
+            registry.read_blob(entry)  # it says so if the registry is damaged
+            raise self._differs()
+
+    def _differs(self) -> "RegistryError":
+        return self._registry.error(
+            f"file {self.file.path!r} differs from its parcel, expected {self.file.size} bytes "
+            f"with SHA-256 {self.file.digest}; freeze it again"
+        )
 
     def is_loadable(self) -> bool:
         """Whether it is a library (for Linux), and not a data file."""
-        return bytes(self._registry.read_blob(self._entry)[:4]) == b"\x7fELF"
+        return bytes(self._registry.read_blob(self._find_entry())[:4]) == b"\x7fELF"
 
     def matches(self, pieces: "Iterable[bytes | memoryview]") -> bool:
         """Whether these pieces together have the digest that the parcel lists."""
-        if self._entry.name in _HASH_MODULES:
-            return b"".join(pieces) == self._registry.read_blob(self._entry)
-        computed = find_sha256()()
+        if self._computes_digests():
+            return b"".join(pieces) == self._registry.read_blob(self._find_entry())
+        computed = self._make_digest()
         for piece in pieces:
             computed.update(piece)
         digest: str = computed.hexdigest()
         return digest == self.file.digest
 
+    def _make_digest(self) -> "Any":
+        if self._sha256 is None:
+            # deferred: only files without a mark need it
+            from frozenfinder.trust import find_sha256
 
-class _MemoryFiles:
-    """Files in memory, each with a path that is valid as long as the process lives.
+            self._sha256 = find_sha256()
+        return self._sha256()
 
-    All registries share one object: a library in two files would be two libraries.
-    """
+    def _computes_digests(self) -> bool:
+        return self._find_entry().name in _HASH_MODULES
 
-    def __init__(self) -> None:
-        # The path and the inode of a file, by its digest and the path of the file that it replaces
-        # ("" for the first one). Items are published by `setdefault`, and never change.
-        self._held: "dict[tuple[str, str], tuple[str, int]]" = {}
-        # Descriptors. A thread adds a number while it has the descriptor open.
-        self._numbers: "set[int]" = set()
-        # Digests. Two threads may load the same file: the dynamic loader loads it once.
-        self._loaded: "set[str]" = set()
-
-    @property
-    def usable(self) -> bool:
-        return hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
-
-    def hold(self, source: _EmbeddedFile) -> str:
-        """The path of a file with that content, which is made at the first call."""
-        before, held = "", self._held.get((source.file.digest, ""))
-        while held is not None:
-            path, inode = held
-            if _find_inode(path) == inode:
-                return path
-            before, held = path, self._held.get((source.file.digest, path))
-        descriptor = self._make(source)
-        path = f"/proc/self/fd/{descriptor}"
-        made = path, _find_inode(path)
-        if self._held.setdefault((source.file.digest, before), made) is made:
-            return path
-        os.close(descriptor)  # another thread was faster; nobody has seen this path
-        return self.hold(source)
-
-    def _make(self, source: _EmbeddedFile) -> int:
-        """A descriptor of a new file with that content, with a number that no file here had."""
-        view = source.read()
-        descriptor = os.memfd_create(source.file.path.rpartition("/")[2][:200])
-        try:
-            while view:
-                view = view[os.write(descriptor, view) :]
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return self._renumber(descriptor)
-
-    def load(self, libraries: "list[_EmbeddedFile]") -> None:
-        """Load shared libraries, which may need each other; OSError."""
-        missing = [each for each in libraries if each.file.digest not in self._loaded]
-        if missing:
-            _load_libraries({each.file.path: self.hold(each) for each in missing})
-            self._loaded.update(each.file.digest for each in missing)
-
-    def _renumber(self, descriptor: int) -> int:
-        """Give a descriptor a number that no file here had: the program may have closed a file."""
-        given_up = []
-        descriptor = raise_number(descriptor)
-        while descriptor in self._numbers:
-            given_up.append(descriptor)
-            descriptor = os.dup(descriptor)
-        self._numbers.add(descriptor)
-        for number in given_up:
-            os.close(number)
-        return descriptor
-
-
-_memory_files = _MemoryFiles()  # the descriptors belong to the process, not to a registry
-
-
-def _find_inode(path: str) -> int:
-    try:
-        return os.stat(path).st_ino
-    except OSError:
-        return 0
+    def _find_entry(self) -> "FrozenEntry":
+        """The entry of the file: a library is a data file, or a module that others load as one."""
+        if self._entry is not None:
+            return self._entry
+        registry, path = self._registry, self.file.path
+        folder, _, name = path.rpartition("/")
+        module = f"{folder}/{name.partition('.')[0]}".lstrip("/").replace("/", ".")
+        for entry in (registry.find_file(path), registry.find_entry(module)):
+            if entry is not None and entry.path == path:
+                self._entry = entry
+                return entry
+        raise registry.error(
+            f"a parcel lists the library {path!r}, which the registry does not contain; "
+            "freeze it again"
+        )
 
 
 def _let_load_from(folder: str) -> None:
@@ -278,57 +254,3 @@ def _let_load_from(folder: str) -> None:
     add_dll_directory = getattr(os, "add_dll_directory", None)
     if add_dll_directory is not None:
         add_dll_directory(folder)
-
-
-def _load_libraries(files: "dict[str, str]") -> None:
-    """Load libraries; `files` maps the paths where they belong to those where they are. OSError.
-
-    Without a folder for links, they find each other only by the names that they contain.
-    """
-    # deferred: only needed if the cache cannot be used
-    import shutil
-
-    folder = _make_private_folder()
-    if folder is None:
-        _load_in_any_order(list(files.values()))
-        return
-    try:
-        links = []
-        for path, target in files.items():
-            link = os.path.join(folder, path)
-            os.makedirs(os.path.dirname(link), 0o700, exist_ok=True)
-            os.symlink(target, link)
-            links.append(link)
-        _load_in_any_order(links)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _make_private_folder() -> "str | None":
-    """A temporary folder that only the user can write to, or None if none can be made."""
-    # deferred: as above
-    import tempfile
-
-    try:
-        parent = os.path.realpath(tempfile.gettempdir())
-        check_ancestors(parent)
-        return tempfile.mkdtemp(prefix="frozenfinder-", dir=parent)
-    except (OSError, UnusableError):
-        return None
-
-
-def _load_in_any_order(paths: "list[str]") -> None:
-    """Load libraries; those that fail are tried again after the others. OSError."""
-    # deferred: as above
-    from _ctypes import dlopen
-
-    while paths:
-        failed: "list[str]" = []
-        for path in paths:
-            try:
-                dlopen(path, getattr(os, "RTLD_NOW", 2))
-            except OSError:
-                if len(failed) == len(paths) - 1:
-                    raise
-                failed.append(path)
-        paths = failed

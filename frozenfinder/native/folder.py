@@ -30,17 +30,16 @@ Theory of operation
 """
 
 import os
-import shutil
 import stat
 import time
-from _thread import RLock
+from _thread import allocate_lock, get_ident
 
 from frozenfinder.runtime.system import raise_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
 PATIENCE = 10.0
 """Seconds that a process waits for another one that writes."""
@@ -61,10 +60,10 @@ _SLICE = 0.01  # seconds between two looks at a lock
 _LOCK = "lock"
 
 # Held by the thread of this interpreter that has a lock file open; renewed in a forked child.
-_threads = RLock()
+_threads = allocate_lock()
 
-# Whether a lock file is open. Guarded by `_threads`.
-_is_open = False
+# That thread's identifier, or None. It changes only while `_threads` is held.
+_holder: "int | None" = None
 
 # The descriptor of each folder in use, by path: it is never closed here. One assignment publishes
 # an item. A second descriptor of a folder does no harm.
@@ -91,11 +90,16 @@ def default_directory(override: "str | None") -> "str | None":
 
 
 class PrivateFolder:
-    """A folder of the user, at `path`; it need not exist yet. Threads may share it."""
+    """A folder of the user, at `path`; it need not exist yet. Threads may share it.
+
+    `is_closed` says, after `check`, that other users cannot reach anything below the folder,
+    whatever the permissions there are: POSIX lets them search it neither by name nor by number.
+    """
 
     def __init__(self, directory: str) -> None:
         parent, name = os.path.split(os.path.abspath(directory))
         self.path = os.path.join(os.path.realpath(parent), name)
+        self.is_closed = False
         # The folders that passed their check. Two threads may check the same one.
         self._checked: "set[str]" = set()
 
@@ -108,7 +112,7 @@ class PrivateFolder:
             parent = os.path.dirname(self.path)
             os.makedirs(parent, 0o700, exist_ok=True)
             check_ancestors(parent)
-            make_folder(self.path)
+            self.is_closed = not make_folder(self.path).st_mode & 0o011
             self._checked.add(self.path)
 
     def make(self, *names: str, check_again: bool = False) -> str:
@@ -168,8 +172,8 @@ def check_ancestors(folder: str) -> None:
         folder = above
 
 
-def make_folder(folder: str) -> None:
-    """Make a folder, or check that only the user can write to an existing one.
+def make_folder(folder: str) -> os.stat_result:
+    """Make a folder, or check that only the user can write to an existing one; return its status.
 
     UnusableError, OSError.
     """
@@ -185,7 +189,7 @@ def make_folder(folder: str) -> None:
         found = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "a file"
         raise UnusableError(f"{folder!r} is {found}, expected a directory")
     if not hasattr(os, "geteuid"):
-        return
+        return status
     if status.st_uid != os.geteuid():
         raise UnusableError(
             f"{folder!r} is owned by uid {status.st_uid}, expected uid {os.geteuid()}"
@@ -195,6 +199,7 @@ def make_folder(folder: str) -> None:
         raise UnusableError(
             f"{folder!r} has mode {mode:04o}, expected 0700: others can write there"
         )
+    return status
 
 
 def is_own_file(status: os.stat_result) -> bool:
@@ -243,8 +248,27 @@ def remove(path: str) -> bool:
         return True
     except OSError:
         return False
-    shutil.rmtree(hidden, ignore_errors=True)
+    remove_tree(hidden)
     return True
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder and its content, best effort; no other user can write there.
+
+    It is for a thread that has the lock, which may import nothing: `shutil` imports much.
+    """
+    for parent, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            path = os.path.join(parent, name)
+            try:
+                if name in files or os.path.islink(path):
+                    os.unlink(path)
+            except OSError:
+                pass
+        try:
+            os.rmdir(parent)
+        except OSError:
+            pass
 
 
 def remove_unused(path: str, before: float) -> bool:
@@ -328,24 +352,21 @@ class Lock:
     def __init__(self, directory: str) -> None:
         self._path = os.path.join(directory, _LOCK)
         self._descriptor = -1
-        self._threads: "RLock | None" = None
+        self._threads: "Any" = None  # the lock that this object has taken
         self.held = False
         self.is_busy = False
 
     def __enter__(self) -> "Self":
-        global _is_open
-        if not hasattr(os, "lockf") or not hasattr(os, "F_TLOCK"):
+        global _holder
+        if not hasattr(os, "lockf") or not hasattr(os, "F_TLOCK") or _holder == get_ident():
             return self
         deadline = time.monotonic() + PATIENCE
         threads = _threads
         if not threads.acquire(timeout=PATIENCE):
             self.is_busy = True
             return self
-        if _is_open:
-            threads.release()
-            return self
         self._threads = threads
-        _is_open = True
+        _holder = get_ident()
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
             self._lock_file(deadline)
@@ -378,7 +399,7 @@ class Lock:
         self._release()
 
     def _release(self) -> None:
-        global _is_open
+        global _holder
         threads, self._threads = self._threads, None
         descriptor, self._descriptor = self._descriptor, -1
         self.held = False
@@ -388,15 +409,15 @@ class Lock:
             if descriptor >= 0:
                 os.close(descriptor)
         finally:
-            _is_open = False
+            _holder = None
             threads.release()
 
 
 def _renew_lock() -> None:
     """In a forked child, renew the lock: the thread that held it may not exist here."""
-    global _threads, _is_open
-    _threads = RLock()
-    _is_open = False
+    global _threads, _holder
+    _threads = allocate_lock()
+    _holder = None
 
 
 if hasattr(os, "register_at_fork"):

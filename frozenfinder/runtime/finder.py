@@ -11,6 +11,7 @@ from _frozen_importlib_external import PathFinder
 from time import monotonic
 
 from frozenfinder.errors import RegistryError
+from frozenfinder.own import import_stock, load_own
 
 from .layout import OVERLAY_KINDS, digest
 from .loader import FrozenExtensionLoader, FrozenLoader, Locked
@@ -23,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import CodeType, ModuleType
-    from typing import Any, Literal
+    from typing import Any
 
     from frozenfinder.extras import Extras
     from frozenfinder.native.fixups import FixupTable
@@ -61,8 +62,7 @@ class ServingFinder:
         self.registry = registry
         self.lock = lock
         self.collector = collector
-        # None until a served module has some, False if they cannot be imported
-        self.extras: "Extras | Literal[False] | None" = None
+        self.extras: "Extras | None" = None  # until a served module has some
         self.tests = tests
         self._bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic; `+=` of an integer is not
@@ -86,8 +86,7 @@ class ServingFinder:
     def fixups(self) -> "FixupTable":
         """The extension modules that were created in this interpreter."""
         # deferred: only programs with extension modules need it
-        from frozenfinder.native.fixups import table
-
+        table: "FixupTable" = load_own("native.fixups").table
         return table
 
     def unmarshal(self, entry: FrozenEntry) -> "CodeType":
@@ -96,19 +95,10 @@ class ServingFinder:
         blob = registry.read_blob(entry)
         if entry.extras_size:
             if self.extras is None:
-                self._find_extras()
-            if self.extras:
-                self.extras.add(entry.name, blob[-entry.extras_size :])
+                # deferred: many programs import no module that has some
+                self.extras = load_own("extras").shared
+            self.extras.add(entry.name, blob[-entry.extras_size :])
         return registry.load_code(entry, blob)
-
-    def _find_extras(self) -> None:
-        try:
-            # deferred: many programs import no module that has some
-            from frozenfinder.extras import shared
-        except ImportError:  # the program has hidden this package: modules compile themselves
-            self.extras = False
-        else:
-            self.extras = shared
 
     def holds(self, name: str) -> bool:
         """Whether the registry has an entry of that name."""
@@ -166,6 +156,8 @@ class FrozenFinder(ServingFinder):
     """
 
     mode = "overlay"
+    woken_by: "CodeType | None" = None
+    """The code of the `find_spec` that this object had before, as `startup.wait` has it."""
 
     def _set_up(self) -> None:
         self._roots = Roots(self.registry)
@@ -192,7 +184,9 @@ class FrozenFinder(ServingFinder):
             if entry is None or entry.kind == "namespace":  # only the path knows all its portions
                 return None
             asking: "Any" = get_frame(1)
-            if asking.f_code is not _FIND_SPEC or asking.f_back.f_code is not _FIND_AND_LOAD:
+            if (
+                asking.f_code is not _FIND_SPEC or asking.f_back.f_code is not _FIND_AND_LOAD
+            ) and not self._was_woken(asking):
                 if is_importing(fullname):
                     raise Bypass("a hook has asked for its spec, not importlib")
                 return None
@@ -209,6 +203,14 @@ class FrozenFinder(ServingFinder):
                 fullname, f"an item before its root on the path is not a valid path: {error}"
             )
         return None
+
+    def _was_woken(self, asking: "Any") -> bool:
+        """Whether it is importlib's own import that has made a waiting object this finder."""
+        return (
+            asking.f_code is self.woken_by
+            and asking.f_back.f_code is _FIND_SPEC
+            and asking.f_back.f_back.f_code is _FIND_AND_LOAD
+        )
 
     def _check_following(self, fullname: str) -> None:
         """Bypass unless stock would ask PathFinder next.
@@ -269,9 +271,7 @@ class FrozenFinder(ServingFinder):
         self._damaged = True
         self.note_bypassed(name, str(error))
         # deferred: needed only once, for a damaged registry
-        import warnings
-
-        warnings.warn(
+        import_stock("warnings").warn(
             f"frozenfinder uses normal imports from now on: {error}", RuntimeWarning, stacklevel=2
         )
 

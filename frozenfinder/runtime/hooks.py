@@ -6,9 +6,11 @@ installed finders.
 
 import sys
 from _frozen_importlib_external import PathFinder
-from _thread import RLock, allocate_lock
+from _imp import acquire_lock, release_lock
+from _thread import allocate_lock
 
 from frozenfinder.errors import RegistryNotFoundError
+from frozenfinder.own import load_own
 
 from . import system
 from .collector import Collector
@@ -18,7 +20,6 @@ from .registry import BLOB_WINDOW, Registry
 from .system import (
     FREE_THREADED,
     SEPARATOR,
-    at_fork_reinit,
     environment,
     is_listed,
     syscalls,
@@ -33,15 +34,19 @@ if TYPE_CHECKING:
     from frozenfinder.closed.finder import ClosedFinder
     from frozenfinder.null_finder import NullFinder
 
-import_lock = ImportLock()
-
-_changing = RLock()
-"""Protects `_installed`, `_prepared_fork`, and this package's edits of `sys.meta_path` and
-`sys.path_hooks`. Nothing is imported while it is held. It is recursive: a finalizer that installs
-or uninstalls may run in any of these statements."""
-
-_installed: "list[Finder]" = []
+# importlib's global lock protects these two, and this package's edits of `sys.meta_path` and
+# `sys.path_hooks`, which no other thread then searches. Nothing is imported while it is held. It is
+# recursive: a finalizer that installs or uninstalls may run in any of these statements. CPython
+# releases it in a forked child if another thread held it.
+# The program may have imported this package before, and removed it from `sys.modules`: the finders
+# of that copy are still there, and their bodies run under the same lock.
+_earlier: "list[Any]" = [
+    each for each in sys.meta_path if type(each).__name__ in ("FrozenFinder", "ClosedFinder")
+]
+_installed: "list[Finder]" = _earlier
 _prepared_fork = False
+
+import_lock: ImportLock = _earlier[0].lock if _earlier else ImportLock()
 
 
 def install(
@@ -64,7 +69,7 @@ def install(
 
     A file that others can write to, or that another user owns, is refused unless `trusted=True`
     is given or the registry is pinned: by its SHA-256 (`sha256`), or by the Ed25519 public key of
-    its signature (`verify_key`), each in hexadecimal. A pinned registry is read into memory.
+    its signature (`verify_key`), each in hexadecimal. All of it is checked then.
 
     With `fast_exit`, the process ends without the collections in which CPython destroys all
     objects, unless an object is alive then whose finalizer may do something.
@@ -78,27 +83,38 @@ def install(
         raise ValueError(f"mode is {mode!r}, expected 'overlay' or 'closed'")
     if environment("FROZENFINDER") == "off":
         # deferred: needed only if nothing is served
-        from frozenfinder.null_finder import NullFinder
+        unused: "NullFinder" = load_own("null_finder").NullFinder(None, mode)
+        return unused
+    finder = serve(check_trust(open_registry(registry), trusted, sha256, verify_key), mode, tests)
+    if fast_exit:
+        end_fast()
+    return finder
 
-        return NullFinder(None, mode)
-    opened = open_registry(registry)
+
+def end_fast() -> None:
+    """Make the process end as `fast_exit` of `install` says."""
+    # deferred: most programs end as with stock
+    load_own("fast_exit").prepare(installed)
+
+
+def check_trust(
+    opened: Registry, trusted: bool, sha256: "str | None" = None, verify_key: "str | None" = None
+) -> Registry:
+    """The registry, pinned if it is to be. RegistryTrustError, RegistryError, ValueError."""
     if sha256 is not None or verify_key is not None:
         opened = opened.pin(sha256=sha256, verify_key=verify_key)
     if opened.distrust is not None and not trusted:
         raise opened.trust_error()
-    finder = serve(opened, mode, tests)
-    if fast_exit:
-        # deferred: most programs end as with stock
-        from frozenfinder.fast_exit import prepare
-
-        prepare(installed)
-    return finder
+    return opened
 
 
-def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":
+def serve(
+    opened: Registry, mode: "Mode", tests: bool = False, waiting: "Any | None" = None
+) -> "Finder":
     """Install an open registry without looking at its owner or at FROZENFINDER.
 
     It is for a program whose modules are nowhere else. A warning names the caller's caller.
+    `waiting`, an object that `startup.wait` has put on the meta path, becomes the finder.
     RegistryVersionError as from `install`.
     """
     found = _find_installed(opened, mode)
@@ -111,20 +127,27 @@ def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":
     finder_type: "type[FrozenFinder | ClosedFinder]" = FrozenFinder
     if mode == "closed":
         # deferred: overlay, of whose start every microsecond counts, does without it
-        from frozenfinder.closed.finder import ClosedFinder
-
-        finder_type = ClosedFinder
+        finder_type = load_own("closed.finder").ClosedFinder
     without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
     collector = None if FREE_THREADED or "collector" in without else Collector()
     if "windows" in without or "read-ahead" in without:
         opened.narrow(0 if "windows" in without else BLOB_WINDOW)
     finder = finder_type(opened, import_lock, report, tests, collector)
-    with _changing:
+    acquire_lock()
+    try:
         found = _find_installed(opened, mode)
         if found is not None:  # another thread was faster
             return found
-        _insert(finder)
+        if waiting is None:
+            _insert(finder)
+        else:
+            waiting.__dict__ = {**vars(finder), "woken_by": type(waiting).find_spec.__code__}
+            waiting.__class__ = type(finder)
+            finder = waiting
+            _installed.append(finder)
         _prepare_fork()
+    finally:
+        release_lock()
     return finder
 
 
@@ -141,11 +164,14 @@ def uninstall(finder: "Finder | None" = None) -> None:
     Modules that were served stay, with their loaders. A finder that is not installed is ignored.
     Any thread may call it.
     """
-    with _changing:
+    acquire_lock()
+    try:
         for each in list(_installed) if finder is None else [finder]:
             if each in _installed:
                 _installed.remove(each)
             _take_out(each)
+    finally:
+        release_lock()
 
 
 def installed() -> "list[Finder]":
@@ -230,11 +256,8 @@ def _forget_path_hook(finder: "ClosedFinder") -> None:
 
 def _install_null_finder(registry: Registry, mode: "Mode") -> "NullFinder":
     # deferred: needed only if nothing is served
-    from frozenfinder.null_finder import refuse
-
-    finder = refuse(registry, mode)
-    with _changing:
-        _installed.append(finder)
+    finder: "NullFinder" = load_own("null_finder").refuse(registry, mode)
+    _installed.append(finder)
     return finder
 
 
@@ -248,7 +271,6 @@ def _prepare_fork() -> None:
 
 def _repair_child() -> None:
     """In a forked child, undo the half-done work of threads that do not exist there."""
-    at_fork_reinit(_changing)
     system.numbering = allocate_lock()
     import_lock.reinit(_executes)
     if import_lock.held():

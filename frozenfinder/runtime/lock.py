@@ -25,9 +25,12 @@ Theory of operation
   The graph is read while other threads change it. A wrong answer only costs one needless wait, or
   lets one body run beside another.
 
-  Only the recursion count of a C `RLock` records the depth: no interrupt can split its changes.
-  `owner` and `generation` follow it. A body is run as below, so that the depth is restored
-  wherever a KeyboardInterrupt strikes; the second `rewind` is for one inside the first:
+  One dict records who holds the lock and how often: an item for each level, with the holder's
+  identifier. The thread whose item 0 gets in has the lock. Each change is one atomic operation, so
+  no interrupt can split it. An `RLock` counts as safely, but the collector tracks every `RLock`,
+  and programs that replace or count them all would find it. A body is run as below, so that the
+  depth is restored wherever a KeyboardInterrupt strikes; the second `rewind` is for one inside the
+  first:
 
       mark = lock.mark()
       try:
@@ -41,18 +44,9 @@ Theory of operation
 """
 
 import sys
-from _thread import RLock, get_ident
+from _thread import allocate_lock, get_ident
 
-from .system import (
-    INITIALIZING,
-    at_fork_reinit,
-    blocking_on,
-    get_module,
-    is_owned,
-    module_locks,
-    recursion_count,
-    remove_module,
-)
+from .system import INITIALIZING, blocking_on, get_module, module_locks, remove_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,35 +62,31 @@ PATIENCE = 0.1
 clock."""
 
 
-def _count_from_repr(lock: RLock) -> int:
-    """`RLock._recursion_count()` for 3.11.0 to 3.11.5 and 3.12.0; equally atomic."""
-    if not is_owned(lock):
-        return 0
-    return int(repr(lock).partition(" count=")[2].partition(" ")[0])
-
-
-_count: "Callable[[RLock], int]" = recursion_count or _count_from_repr
-
-
 class ImportLock:
     """A recursive lock for which nobody waits forever; the module's docstring explains it.
 
-    `owner` is the identifier of the thread that holds it, or None while it is free or changes
-    hands. `generation` counts outermost acquisitions: a thread that holds the lock sees the same
-    number until it has fully released it. `yielded` counts by reason how often a waiter went on
-    without the lock (without the GIL, some may not be counted). `abandoned` has, in a forked child,
-    the modules that `reinit` took out of `sys.modules`.
+    `owner` is the identifier of the thread that holds it, or None while it is free. `generation`
+    counts outermost acquisitions: a thread that holds the lock sees the same number until it has
+    fully released it. `yielded` counts by reason how often a waiter went on without the lock
+    (without the GIL, some may not be counted). `abandoned` has, in a forked child, the modules that
+    `reinit` took out of `sys.modules`.
     """
 
-    __slots__ = ("abandoned", "generation", "owner", "yielded", "_inner", "_outwaited")
+    __slots__ = ("abandoned", "generation", "yielded", "_holds", "_outwaited", "_waiting")
 
     def __init__(self) -> None:
-        self._inner = RLock()
+        # Only the holder adds and removes items, and `setdefault` of item 0 decides who that is.
+        self._holds: dict[int, int] = {}
+        # Locked locks, one for each slice of a waiter; `append` and `pop` are atomic.
+        self._waiting: list[Any] = []
         self._outwaited = -1  # the generation that a waiter has given up waiting for
-        self.owner: int | None = None
         self.generation = 0
         self.yielded = {"cycle": 0, "timeout": 0, "finalizing": 0}
         self.abandoned: dict[str, ModuleType] = {}
+
+    @property
+    def owner(self) -> "int | None":
+        return self._holds.get(0)
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock; True if it is held, False if the caller shall go on without it.
@@ -107,12 +97,14 @@ class ImportLock:
         """
         if timeout != -1 and (timeout < 0 or not blocking):
             raise ValueError(f"timeout {timeout!r} needs blocking=True and may not be negative")
-        inner = self._inner
-        if not inner.acquire(blocking=False) and not (blocking and self._wait(timeout)):
+        holds = self._holds
+        me = get_ident()
+        if holds.get(0) == me:
+            holds[len(holds)] = me
+            return True
+        if holds.setdefault(0, me) != me and not (blocking and self._wait(timeout)):
             return False
-        if _count(inner) == 1:
-            self.generation += 1
-            self.owner = get_ident()
+        self.generation += 1
         return True
 
     def release(self) -> None:
@@ -120,31 +112,41 @@ class ImportLock:
 
         Mirrors `_PyImport_ReleaseLock()` of `Python/import.c`.
         """
-        depth = _count(self._inner)
+        depth = self.depth
         if not depth:
             raise RuntimeError("not holding the import lock")
         self.rewind(depth - 1)
 
     def mark(self) -> int:
         """The argument for `rewind` to undo each later acquisition of the calling thread."""
-        return self.depth
+        holds = self._holds
+        return len(holds) if holds.get(0) == get_ident() else 0
 
     def rewind(self, mark: int) -> None:
         """Release until the calling thread's depth is at most `mark`."""
-        inner = self._inner
-        while (depth := _count(inner)) > mark:
-            if depth == 1:
-                self.owner = None  # while it is still held: later it may belong to another thread
-            inner.release()
+        holds = self._holds
+        while len(holds) > mark and holds.get(0) == get_ident():
+            holds.popitem()
+        if not mark and self._waiting:
+            self._wake()
+
+    def _wake(self) -> None:
+        """End the slices of all waiters; one that this misses ends by itself."""
+        waiting = self._waiting
+        while waiting:
+            try:
+                waiting.pop().release()
+            except IndexError:  # another thread was faster
+                return
 
     @property
     def depth(self) -> int:
         """How often the calling thread holds the lock; 0 if it does not."""
-        return _count(self._inner)
+        return self.mark()
 
     def held(self) -> bool:
         """Whether the calling thread holds the lock."""
-        return self.depth > 0
+        return self._holds.get(0) == get_ident()
 
     def is_initialized(self) -> bool:
         """Whether the interpreter has a table of modules to import into.
@@ -165,16 +167,15 @@ class ImportLock:
         Call it in `os.register_at_fork(after_in_child=...)`, after importlib has repaired its own
         lock. Mirrors `_PyImport_ReInitLock()` of `Python/import.c`.
         """
-        depth = self.depth
-        at_fork_reinit(self._inner)
-        for _ in range(depth):
-            self._inner.acquire()
-        self.owner = get_ident() if depth else None
+        if not self.held():
+            self._holds = {}
+        self._waiting = []
         if self.is_initialized():
             self.abandoned.update(_forget_other_threads(executes))
 
     def _wait(self, timeout: float) -> bool:
         """Wait for another thread's hold to end; True if the lock is then acquired."""
+        me = get_ident()
         generation = self.generation
         limit = timeout if timeout >= 0 else float("inf")
         waited = 0.0
@@ -183,7 +184,13 @@ class ImportLock:
             if reason:
                 self.yielded[reason] += 1
                 return False
-            if self._inner.acquire(timeout=min(SLICE, limit - waited)):
+            slice_over = allocate_lock()
+            slice_over.acquire()
+            self._waiting.append(slice_over)  # before the look: no release after it is missed
+            if self._holds.setdefault(0, me) == me:
+                return True
+            slice_over.acquire(timeout=min(SLICE, limit - waited))
+            if self._holds.setdefault(0, me) == me:
                 return True
             waited += SLICE
         return False

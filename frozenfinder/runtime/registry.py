@@ -19,6 +19,7 @@ from frozenfinder.errors import (
     RegistryTrustError,
     RegistryVersionError,
 )
+from frozenfinder.own import load_own
 
 from . import layout
 from .layout import FrozenEntry
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike, stat_result
     from types import CodeType
-    from typing import Self, TypeAlias
+    from typing import Any, Self, TypeAlias
 
     _Opened: TypeAlias = tuple[int, int, tuple[int, int]]  # a count, the descriptor, its file
 
@@ -312,7 +313,7 @@ class Registry:
     `path` is absolute and `header` is a `layout.Header`. `roots` has (anchor, path) pairs; the
     `root` of an entry is an index into it. `mismatch` says why this interpreter may not run the
     code, and `distrust` why other users could have put code into it; each is None if there is no
-    such reason. `pinned` says that it is in memory, unchanged since it was checked.
+    such reason. `pinned` says that it was checked, and that no other user can change it since then.
     """
 
     pinned = False
@@ -371,12 +372,15 @@ class Registry:
         self.close()
 
     def __eq__(self, other: object) -> bool:
-        """Whether both have the same path and content, and are both pinned or both not."""
+        """Whether both have the same path and content, and are both pinned or both not.
+
+        The other may be of another copy of this package, which the program has imported before.
+        """
         return (
-            isinstance(other, Registry)
-            and self.path == other.path
-            and self._head[: layout.HEADER_SIZE] == other._head[: layout.HEADER_SIZE]
-            and self.pinned == other.pinned
+            type(other).__name__ == "Registry"
+            and self.path == other.path  # type: ignore[attr-defined]
+            and self.fingerprint == other.fingerprint  # type: ignore[attr-defined]
+            and self.pinned == other.pinned  # type: ignore[attr-defined]
         )
 
     def __hash__(self) -> int:
@@ -433,21 +437,18 @@ class Registry:
         return RegistryTrustError(str(self.distrust), path=self.path)
 
     def pin(self, *, sha256: "str | None" = None, verify_key: "str | None" = None) -> "Registry":
-        """The same registry in memory, where nobody can change it, after all of it was checked.
+        """The same registry after all of it was checked, where no other user can change it.
 
         `sha256` is the digest that its bytes must have, and `verify_key` the Ed25519 public key
-        that it must be signed with: each 32 bytes in hexadecimal. RegistryTrustError, ValueError
-        (not hexadecimal), RegistryError (unreadable). Costs a read of the whole file.
+        that it must be signed with: each 32 bytes in hexadecimal. It is in memory, unless only the
+        user can change the file and it is unchanged since its check. RegistryTrustError, ValueError
+        (not hexadecimal), RegistryError (unreadable). The first time costs a read of the file.
         """
         # deferred: only needed to pin a registry
-        from frozenfinder.trust import check_sha256, check_signature
-
-        data = self.read_all()
-        if sha256 is not None:
-            check_sha256(data, sha256, self.path)
-        if verify_key is not None:
-            check_signature(data, verify_key, self.path)
-        pinned = type(self)(_Memory(data, self.path, self.reopens))
+        source: "Any" = load_own("native.pins").check_pins(self, self._source, sha256, verify_key)
+        if isinstance(source, bytes):
+            source = _Memory(source, self.path, self.reopens)
+        pinned = type(self)(source)
         pinned.pinned = True
         return pinned
 
@@ -462,15 +463,20 @@ class Registry:
         for each in (self._index_window, self._blob_window, self._boot_window):
             each.narrow(window)
 
-    def read_all(self) -> bytes:
-        """All bytes of the registry, not checked against digests; RegistryError."""
-        size = self.header.size
+    def read_unchecked(self, offset: int = 0, size: "int | None" = None) -> bytes:
+        """The `size` bytes at `offset`, by default all, not checked against digests; RegistryError.
+
+        The path is opened again if the program has closed the descriptor.
+        """
+        if size is None:
+            size = self.header.size
         try:
-            data = self._source.read(0, size)
+            self._source.recover(self._head[: layout.HEADER_SIZE])
+            data = self._source.read(offset, size)
         except OSError as error:
-            raise self._unreadable("the whole", 0, error) from error
+            raise self._unreadable("the content", offset, error) from error
         if len(data) < size:
-            raise self.error(f"has {len(data)} bytes, its header says {size}")
+            raise self.error(f"has {offset + len(data)} bytes, its header says {self.header.size}")
         return data
 
     def _section(self, name: str) -> bytes:
@@ -606,30 +612,30 @@ class Registry:
     ) -> "tuple[memoryview | None, bool, str] | None":
         """(code or None, whether a package, original name), or None; as `_imp.find_frozen`."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.find_frozen(self, name, withdata)
+        return load_own("frozen_api").find_frozen(  # type: ignore[no-any-return]
+            self, name, withdata
+        )
 
     def get_frozen_object(self, name: str) -> "CodeType":
         """The code object of that name, as `_imp.get_frozen_object`; ImportError without one."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.get_frozen_object(self, name)
+        return load_own("frozen_api").get_frozen_object(  # type: ignore[no-any-return]
+            self, name
+        )
 
     def is_frozen(self, name: str) -> bool:
         """Whether there is such an entry with code, as `_imp.is_frozen`."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.is_frozen(self, name)
+        return load_own("frozen_api").is_frozen(  # type: ignore[no-any-return]
+            self, name
+        )
 
     def is_frozen_package(self, name: str) -> bool:
         """Whether that entry is a package, as `_imp.is_frozen_package`; ImportError without one."""
         # deferred: no boot calls it
-        from frozenfinder import frozen_api
-
-        return frozen_api.is_frozen_package(self, name)
+        return load_own("frozen_api").is_frozen_package(  # type: ignore[no-any-return]
+            self, name
+        )
 
     # -- code
 

@@ -15,7 +15,7 @@ import _frozen_importlib
 import _frozen_importlib_external
 import _imp
 import sys
-from _thread import RLock, allocate_lock
+from _thread import allocate_lock
 
 try:
     import posix as syscalls
@@ -280,17 +280,8 @@ get_frame = _find(sys, "_getframe")
 check_multi_interp_extensions = _find(_imp, "_override_multi_interp_extensions_check")
 """Overrides whether this interpreter refuses single-phase modules. 3.12 on."""
 
-recursion_count = _find(RLock, "_recursion_count")
-"""How often the calling thread holds an `RLock`; since 3.11.6 and 3.12.1. 3.11 on."""
-
-is_owned = _find(RLock, "_is_owned")
-"""Whether the calling thread holds an `RLock`. 3.11 on."""
-
-at_fork_reinit = _find(RLock, "_at_fork_reinit")
-"""Releases an `RLock` in a forked child, whichever thread held it. 3.11 on."""
-
 IS_MAIN = "_is_main_interpreter"
-"""Of `_thread`: whether this is the main interpreter. 3.13 on."""
+"""Of `_thread`: whether this is the main interpreter; since 3.12.1. 3.12 on."""
 
 INITIALIZING = "_initializing"
 """Of `ModuleSpec`: whether the module's body is still running. 3.11 on."""

@@ -216,16 +216,21 @@ def _draw_direction(top: int, bottom: int) -> Iterator[str]:
 
 
 def _draw_doors(tops: Mapping[str, tuple[int, int]]) -> Iterator[str]:
-    """An arrow from the right side of a layer up to that of each layer that it has a door to."""
+    """An arrow from the right side of a layer up to that of each layer that it has a door to.
+
+    The doors of one layer are evenly distributed over its height.
+    """
+    layers = [find_layer(target) for _, target in DOORS]
     sources = list(dict.fromkeys(find_layer(module) for module, _ in DOORS))
     for number, source in enumerate(sources):
         x = WALL + 18 + 8 * number
         start = sum(tops[source]) // 2
         yield f'<path d="M{WALL - PADDING} {start}H{x}" class="door"/>'
-        for (module, target), reason in DOORS.items():
+        for at, ((module, target), reason) in enumerate(DOORS.items()):
             if find_layer(module) == source:
-                top, bottom = tops[find_layer(target)]
-                y = (top + bottom) // 2
+                top, bottom = tops[layers[at]]
+                before = layers[:at].count(layers[at])
+                y = top + (bottom - top) * (2 * before + 1) // (2 * layers.count(layers[at]))
                 yield f'<path d="M{x} {start}V{y}H{WALL - PADDING + 10}" class="door"/>'
                 yield f'<path d="M{WALL - PADDING} {y}l12 -6v12z" class="head"/>'
                 yield from _draw_reason(x + 10, y, f"{module} →", target, reason)

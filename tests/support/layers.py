@@ -15,6 +15,8 @@ import frozenfinder
 PACKAGE = Path(frozenfinder.__file__).parent
 
 RUN_TIME = (
+    "boot",
+    "own",
     "errors",
     "runtime",
     "texts",
@@ -54,14 +56,14 @@ BUILD = (
 
 LAYERS = (*RUN_TIME, *BUILD)
 
-BOOT = ("errors", "runtime")
+BOOT = ("own", "errors", "runtime")
 """The layers that every boot imports."""
 
 DOORS = {
     ("runtime.finder", "extras"): "a module that is served compiles regular expressions or text",
     ("runtime.finder", "native.fixups"): "a program asks for the extension modules",
     ("runtime.registry", "frozen_api"): "a program asks as it would ask `_imp`",
-    ("runtime.registry", "trust"): "a registry is pinned",
+    ("runtime.registry", "native.pins"): "a registry is pinned",
     ("runtime.hooks", "closed.finder"): "a registry is installed in closed mode",
     ("runtime.hooks", "null_finder"): "nothing is to be served",
     ("runtime.hooks", "fast_exit"): "a fast exit is asked for",
@@ -138,6 +140,18 @@ def find_imports(module: str, source: str) -> Iterator[Import]:
         explained = _is_explained(source.splitlines(), statement)
         for name in _find_names(statement, package):
             yield Import(statement.lineno, name, deferred, explained)
+    yield from _find_loads(source)
+
+
+def _find_loads(source: str) -> Iterator[Import]:
+    """The modules that calls of `system.load_own` load."""
+    lines = source.splitlines()
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("load_own", "_load_own"):
+            argument = call.args[0]
+            if isinstance(argument, ast.Constant):
+                explained = "# deferred: " in lines[call.lineno - 2]
+                yield Import(call.lineno, f"frozenfinder.{argument.value!s}", True, explained)
 
 
 def _find_statements(

@@ -1,0 +1,60 @@
+"""Writes the code of the modules that every boot imports into the `.pyc` file of `boot`."""
+
+import marshal
+import sys
+from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from importlib.util import MAGIC_NUMBER, cache_from_source
+from pathlib import Path
+from types import CodeType
+from typing import TypeAlias
+
+from frozenfinder import __path__ as _home
+
+from .files import replace_file
+
+_NAME = "frozenfinder.boot"
+EMPTY = (("", 0, 0, None),)
+"""The table in the source of `boot`."""
+
+Piece: TypeAlias = tuple[str, int, int, CodeType]
+
+
+def write_piece(home: Path = Path(_home[0])) -> bool:
+    """Write it, if the package in the folder `home` lies in files that this user can write.
+
+    Otherwise, or if Python is to write no `.pyc` files, boots read every module by itself.
+    """
+    source = home / "boot.py"
+    if sys.dont_write_bytecode or sys.flags.optimize or not source.is_file():
+        return False
+    code = SourceFileLoader(_NAME, str(source)).source_to_code(source.read_bytes(), str(source))
+    filled = code.replace(
+        co_consts=tuple(
+            tuple(find_pieces(home)) if each == EMPTY else each for each in code.co_consts
+        )
+    )
+    status = source.stat()
+    header = MAGIC_NUMBER + bytes(4)
+    for number in (int(status.st_mtime), status.st_size):
+        header += (number & 0xFFFFFFFF).to_bytes(4, "little")
+    target = Path(cache_from_source(str(source)))
+    try:
+        target.parent.mkdir(exist_ok=True)
+        replace_file(target, header + marshal.dumps(filled))
+    except OSError:
+        return False
+    return True
+
+
+def find_pieces(home: Path) -> Iterator[Piece]:
+    """The modules that a boot imports after `own`, with their code."""
+    for name in ("__init__", "activation", "errors", "runtime/*"):
+        for path in sorted(home.glob(f"{name}.py")):
+            status = path.stat()
+            parts = path.relative_to(home.parent).with_suffix("").parts
+            module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            code = SourceFileLoader(module, str(path)).get_code(module)
+            assert code is not None
+            mtime, size = int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
+            yield module, mtime, size, code

@@ -1,0 +1,90 @@
+"""Lets an interpreter of an environment with an enabled registry wait for its first import.
+
+The line that `enable` writes into site-packages runs this file by its path and calls `wait`. Then
+there is one small finder on the meta path, and the package is not imported. At the first import
+that gets to it, this finder installs the registry and becomes the finder of that registry.
+
+Every interpreter of the environment runs this file when it starts, so it is short.
+"""
+
+import sys
+from _frozen_importlib_external import PathFinder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from typing import Any
+
+_LEFT = "frozenfinder", "linecache", "sitecustomize", "usercustomize"
+"""What the start of an interpreter looks for; and the package, which wakes the finder itself."""
+
+
+class Waiting:
+    """A finder that becomes a `FrozenFinder`; where nothing is served, it goes on finding nothing.
+
+    importlib's global lock protects it: `find_spec` runs with that lock held.
+    """
+
+    def __init__(self, settings: "dict[str, Any]") -> None:
+        self._settings = settings
+        self._begun = False
+
+    def find_spec(self, fullname: str, *rest: object) -> "ModuleSpec | None":
+        """The answer of the registry's finder, once the registry is installed."""
+        if self._begun or fullname.partition(".")[0] in _LEFT:
+            return None
+        self.wake()
+        # by now it is a finder of another class, if something is served
+        return self.find_spec(fullname, *rest) if type(self) is not Waiting else None
+
+    def wake(self) -> None:
+        """Install the registry, unless that has begun already.
+
+        At the end of the stack or of the memory, and after an interrupt, the next import tries it
+        again.
+        """
+        if self._begun:
+            return
+        self._begun = True
+        try:
+            serve_enabled(self._settings, self)
+        except BaseException as error:
+            self._begun = False
+            if not isinstance(error, (RecursionError, MemoryError)):
+                raise
+
+    def invalidate_caches(self) -> None:
+        """Do nothing: there are no caches."""
+
+
+def wait(settings: "dict[str, Any]") -> None:
+    """Put a waiting finder directly before PathFinder; install a registry in closed mode at once.
+
+    `settings` are those in the line that calls it, and the namespace of this file. Up to 3.13, site
+    reads the line twice in a virtual environment.
+    """
+    if settings["options"]["mode"] == "closed":
+        if "frozenfinder.activation" not in sys.modules:
+            serve_enabled(settings, None)
+    else:
+        path: "list[Any]" = sys.meta_path
+        path.insert(path.index(PathFinder) if PathFinder in path else len(path), Waiting(settings))
+
+
+def serve_enabled(settings: "dict[str, Any]", waiting: "Waiting | None") -> None:
+    """Import the package, unless the program has, and let it install the registry."""
+    # deferred: few interpreters import nothing, but those shall start soon
+    from _frozen_importlib import module_from_spec
+    from _frozen_importlib_external import spec_from_file_location
+
+    own: "Any" = sys.modules.get("frozenfinder.own")
+    if own is None:
+        home = wait.__code__.co_filename[: -len("/startup/wait.py")]
+        spec: "Any" = spec_from_file_location("frozenfinder.own", f"{home}{home[-13:-12]}own.py")
+        own = module_from_spec(spec)
+        try:
+            spec.loader.exec_module(own)
+            own.import_package(home, own)
+        except ImportError:  # incomplete, or not for this interpreter
+            return
+    own.load_own("activation").activate_enabled(settings, waiting)
