@@ -9,6 +9,7 @@ The texts go to `frozenfinder.texts`, which is imported with the first module th
 import marshal
 from _thread import get_ident
 
+from frozenfinder.own import load_own
 from frozenfinder.runtime.layout import digest
 from frozenfinder.runtime.system import RE_CACHE, environment, get_module
 
@@ -100,12 +101,8 @@ class Extras:
         self, module: "ModuleType", code: "CodeType", texts: "list[Any]", mark: int
     ) -> None:
         if self.texts is None:
-            try:
-                # deferred: many programs import no module that compiles text
-                from frozenfinder.texts import Texts
-            except ImportError:  # the program has hidden this package: modules compile themselves
-                return
-            self.texts = Texts()
+            # deferred: many programs import no module that compiles text
+            self.texts = load_own("texts").Texts()
         self.texts.add(module, code, texts)
         if mark:
             self.texts.put_in()

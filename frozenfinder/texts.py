@@ -16,6 +16,7 @@ Rules
      registry only if it does nothing but make functions, and `compile` runs none.
 """
 
+import builtins
 import sys
 from _weakref import ref
 from marshal import loads
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     and the code of each text."""
 
 _ModuleType = type(sys)
-_BUILTINS: "dict[str, Any]" = sys._getframe().f_builtins
+_BUILTINS: "dict[str, Any]" = builtins.__dict__
 FUTURES = 0x1FE0000
 """The flags that the compiler inherits from the code that asks (`PyCF_MASK` in CPython)."""
 
@@ -83,13 +84,13 @@ class Name:
             frame = sys._getframe(1)
         except Exception:  # noqa: BLE001 - an audit hook refuses
             return _GENUINE[name]
-        builtins = frame.f_builtins
+        visible = frame.f_builtins
         try:
-            genuine = builtins[name]
+            genuine = visible[name]
         except KeyError:
             raise NameError(f"name {name!r} is not defined", name=name) from None
         site = self._answers.get(frame.f_lineno)
-        if site is None or builtins is not _BUILTINS or genuine is not _GENUINE[name]:
+        if site is None or visible is not _BUILTINS or genuine is not _GENUINE[name]:
             return genuine
         code = frame.f_code  # of another module that has copied the name, or of a changed source
         if code.co_filename != self._file or code.co_flags & FUTURES != self._futures:
@@ -118,6 +119,8 @@ def _answer_run(
             frame = sys._getframe(1)
             space = frame.f_globals
             names = frame.f_locals if names is None else names
+        if isinstance(space, dict):  # the caller's: this module has built-in names of its own
+            dict.setdefault(space, "__builtins__", _BUILTINS)
         sys.audit("compile", source.encode(), "<string>")
         return run(loads(texts[source]), space, names)
 
