@@ -21,7 +21,7 @@ import sys
 from _weakref import ref
 from marshal import loads
 
-from frozenfinder.runtime.system import environment, fix_co_filename, get_modules
+from frozenfinder.runtime.system import environment, fix_co_filename, get_frame, get_modules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Name:
         """
         name = self.name
         try:
-            frame = sys._getframe(1)
+            frame = get_frame(1)
         except Exception:  # noqa: BLE001 - an audit hook refuses
             return _GENUINE[name]
         visible = frame.f_builtins
@@ -116,7 +116,7 @@ def _answer_run(
     ) -> object:
         space, names = globals, locals
         if space is None:  # the caller's: the built-in function would take those of this frame
-            frame = sys._getframe(1)
+            frame = get_frame(1)
             space = frame.f_globals
             names = frame.f_locals if names is None else names
         if isinstance(space, dict):  # the caller's: this module has built-in names of its own

@@ -24,7 +24,10 @@ NEEDS = {
         "_gcd_import",
     },  # runs before the package can be imported
     "bundle.start": {"_fix_co_filename"},  # runs before the package can be imported
-    "freezer.record.recorder": {"_cache"},  # runs in programs that may lack the package
+    "freezer.record.recorder": {
+        "_cache",
+        "_getframe",
+    },  # runs in programs that may lack the package
 }
 """The modules that may ask for private names themselves, and which."""
 

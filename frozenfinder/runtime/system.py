@@ -199,6 +199,7 @@ _signal: `signal`, without the enumerations of that module. 3.11 on.
 _sre: makes a pattern from its code. 3.11 on.
 _thread: locks, without the rest of `threading`. 3.11 on.
 _xxsubinterpreters: the number of this interpreter. Before 3.13.
+_weakref: `ref`, without the rest of `weakref`. 3.11 on.
 re._compiler: its `compile`, to copy. 3.11 on.
 re._parser: the same. 3.11 on.
 """
