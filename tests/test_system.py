@@ -27,12 +27,13 @@ NEEDS = {
     "freezer.record.recorder": {
         "_cache",
         "_getframe",
+        "_module_locks",
     },  # runs in programs that may lack the package
 }
 """The modules that may ask for private names themselves, and which."""
 
-DOCUMENTED = {"_asdict", "_exit", "_make", "_replace"}
-"""Names that begin with an underscore and are public: of `os`, and of named tuples."""
+DOCUMENTED = {"_asdict", "_exit", "_make", "_replace", "_xoptions"}
+"""Names that begin with an underscore and are public: of `os`, `sys`, and named tuples."""
 
 
 def is_private(name: str) -> bool:

@@ -465,7 +465,7 @@ def test_a_refusal_of_an_audit_hook_does_not_reach_the_module(
     def refuse(depth: int) -> None:
         raise RuntimeError("no frames here")
 
-    monkeypatch.setattr(sys, "_getframe", refuse)
+    monkeypatch.setattr("frozenfinder.texts.get_frame", refuse)
     assert callable(library.module.evaluate(MAKES_LAMBDA, {}))
     assert library.answered == 0
 
