@@ -16,7 +16,6 @@ not be: objects that are made after it are not hidden.
 
 import _thread
 import atexit
-import gc
 import io
 import os
 import sys
@@ -84,6 +83,9 @@ def end(installed: "Callable[[], list[Finder]]") -> None:
     Do nothing if all finders were uninstalled, or if the program debugs the collector. The cost is
     100 to 250 ns for each container. It raises no Exception.
     """
+    # not above: this module outlives others, and would keep what the program has put into that one
+    import gc
+
     if not installed() or gc.get_debug():
         return
     try:
@@ -100,6 +102,9 @@ def find_unfinished() -> "Any":
     Objects that the collector does not track are not found. Raises what an audit hook raises for
     `gc.get_objects`.
     """
+    # not above: see `end`
+    import gc
+
     objects = gc.get_objects()
     kinds = list(map(type, objects))
     types = set(kinds)
@@ -185,6 +190,9 @@ def _leave(status: "list[int]") -> None:
 def _find_writers() -> "list[Any]":
     """Every file object that may have buffered output, wrappers first."""
     types = {each: rank for rank, base in enumerate(_WRITERS) for each in _family(base)}
+    # not above: see `end`
+    import gc
+
     gc.unfreeze()  # the program may have frozen its objects
     found = [each for each in gc.get_objects() if type(each) in types]
     return sorted(found, key=lambda writer: types[type(writer)])

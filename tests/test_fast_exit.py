@@ -102,9 +102,10 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))""",
 
 
 TELL = """
-import gc, os
+import gc, os, sys
 def freeze(freeze=gc.freeze):
-    os.write(1, b"hidden\\n")
+    if sys._getframe(1).f_code.co_name == 'end':  # not the collector of an import
+        os.write(1, b"hidden\\n")
     freeze()
 gc.freeze = freeze
 """

@@ -547,6 +547,11 @@ def test_a_state_that_another_change_might_share_is_not_recorded(
     assert States([]).read(make_module(tree.lib)) == (state if recorded else 0)
 
 
+def test_there_are_no_states_if_a_folder_to_write_to_cannot_be_looked_at(tree: Tree) -> None:
+    assert States([]).read(make_module(tree.lib)) != 0
+    assert States([str(tree.lib / "absent")]).read(make_module(tree.lib)) == 0
+
+
 def test_a_folder_that_cannot_be_read_has_no_state(tmp_path: Path) -> None:
     assert States([]).read(make_module(tmp_path / "absent")) == 0
 

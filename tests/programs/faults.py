@@ -79,6 +79,12 @@ def expect(condition: object, complaint: str) -> None:
         raise BrokenError(complaint)
 
 
+def list_content(registry: bytes) -> list[tuple[str, int, int]]:
+    """What a registry has, without the states of folders: a look that fails leaves one out."""
+    entries = Registry.from_bytes(registry).entries()
+    return [(each.name, each.digest, each.text_digest) for each in entries]
+
+
 class Scenario(ABC):
     """Something that makes system calls in a folder; `errors` are the documented ones."""
 
@@ -137,7 +143,8 @@ class FreezeScenario(Scenario):
             return
         expect(not list(find_damage(content, str(self.output))), "the new registry is damaged")
         omitted = getattr(result, "omitted", ())
-        expect(content == self.new or omitted, "the new registry lacks what is not reported")
+        same = list_content(content) == list_content(self.new)
+        expect(same or omitted, "the new registry lacks what is not reported")
 
     def check_killed(self) -> None:
         content = self.output.read_bytes()

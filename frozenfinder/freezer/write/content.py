@@ -302,7 +302,11 @@ class Content:
             return "time"
         if says_nothing(mtime, self._epoch):
             return "content"
-        return "time" if os.stat(module.location).st_mtime_ns % 1_000_000_000 else "place"
+        try:
+            is_whole = os.stat(module.location).st_mtime_ns % 1_000_000_000 == 0
+        except OSError:  # it has just been read
+            is_whole = True
+        return "place" if is_whole else "time"
 
     def _file_entry(self, file: DataFile, mtime: int, size: int) -> FrozenEntry:
         return FrozenEntry(

@@ -21,14 +21,23 @@ _COARSE_TICK_NS = 2 * _SECOND_NS  # where times are whole seconds
 
 
 class States:
-    """The states, each read once. The folders in `written` are going to change."""
+    """The states, each read once. The folders in `written` are going to change.
+
+    If one of those cannot be looked at, there are no states: it may be any folder.
+    """
 
     def __init__(self, written: Iterable[str]) -> None:
-        self._written = {_identify(os.stat(each)) for each in written}
+        try:
+            self._written = {_identify(os.stat(each)) for each in written}
+            self._has_states = True
+        except OSError:
+            self._has_states = False
         self._folders: dict[str, tuple[int, frozenset[str]]] = {}
 
     def read(self, module: Module) -> int:
         """The state to record for a module, or 0 for none."""
+        if not self._has_states:
+            return 0
         folder, file = os.path.split(module.location)
         known = self._folders.get(folder)
         if known is None:
