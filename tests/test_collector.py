@@ -44,6 +44,21 @@ def test_relaxing_twice_remembers_what_was_usual(thresholds: tuple[int, ...]) ->
     assert gc.get_threshold() == thresholds
 
 
+def test_an_import_after_a_collection_is_relaxed_again_and_heard_of_once(
+    thresholds: tuple[int, ...],
+) -> None:
+    before = list(gc.callbacks)
+    collector = Collector()
+    collector.relax()
+    gc.collect(0)
+    assert gc.get_threshold() == thresholds
+    collector.relax()
+    assert gc.get_threshold()[0] == RELAXED
+    assert len(gc.callbacks) == len(before) + 1
+    collector.restore()
+    assert (gc.get_threshold(), gc.callbacks) == (thresholds, before)
+
+
 @pytest.mark.parametrize("own", [0, RELAXED, RELAXED * 2])
 def test_a_collector_that_is_off_or_later_already_is_left_alone(own: int) -> None:
     gc.set_threshold(own)

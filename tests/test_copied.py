@@ -128,4 +128,5 @@ def test_an_environment_serves_its_modules_after(env: Env, change: Callable[[Env
     source.write_text(text[:-1] + " ")
     os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert source.stat().st_size == before.st_size
-    assert_served(changed, but=1)
+    # the kernel set the time that is restored: it shows the source, as it does for a `.pyc`
+    assert_served(changed, but=0 if change is CHANGES["nothing"] else 1)

@@ -177,6 +177,54 @@ def test_a_waiter_gets_it_as_soon_as_it_is_free(monkeypatch: pytest.MonkeyPatch)
     assert waiting == [True]
 
 
+def test_a_waiter_does_not_sleep_where_the_lock_became_free_before_it_could_be_woken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = ImportLock()
+    taken, leave = threading.Event(), threading.Event()
+    calls: list[dict[str, object]] = []
+    slice_over = SimpleNamespace(acquire=lambda **options: calls.append(options))
+    monkeypatch.setattr(lock_module, "allocate_lock", lambda: slice_over)
+
+    def hold() -> None:
+        with holding(lock):
+            taken.set()
+            leave.wait()
+
+    class Waiting(list[object]):
+        """The holder releases it before the waiter is in the list, and so wakes nobody."""
+
+        def append(self, each: object) -> None:
+            leave.set()
+            holder.join()
+            super().append(each)
+
+    lock._waiting = Waiting()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    taken.wait()
+    assert lock.acquire()
+    assert calls == [{}]  # to lock it, not to wait
+
+
+def test_two_threads_that_wake_the_waiters_at_once_are_both_done() -> None:
+    lock = ImportLock()
+    woken: list[_thread.LockType] = []
+
+    class Waiting(list[_thread.LockType]):
+        """Another thread takes the last one between this one's look and its `pop`."""
+
+        def pop(self, *_: object) -> _thread.LockType:
+            woken.append(super().pop())
+            return super().pop()
+
+    waiting = _thread.allocate_lock()
+    lock.acquire()
+    lock._waiting = Waiting([waiting])
+    lock.release()
+    assert (lock.owner, woken, lock._waiting) == (None, [waiting], [])
+
+
 def test_a_waiter_goes_on_without_it_when_its_patience_is_over() -> None:
     lock = ImportLock()
     with held_elsewhere(lock):

@@ -9,6 +9,7 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -177,6 +178,18 @@ def test_it_is_not_written_for_a_package_that_is_not_in_files(
 def test_a_module_is_the_one_in_the_table_of_modules() -> None:
     assert load_own("native.fixups") is sys.modules["frozenfinder.native.fixups"]
     assert load_own("") is frozenfinder
+
+
+def test_a_module_is_not_put_into_the_table_where_the_package_was_taken_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "frozenfinder.null_finder"
+    load_own("null_finder")
+    monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(frozenfinder, "null_finder")
+    monkeypatch.setitem(sys.modules, "frozenfinder", ModuleType("frozenfinder"))
+    assert load_own("null_finder").__name__ == name
+    assert name not in sys.modules
 
 
 def test_a_module_that_is_missing_is_an_error() -> None:

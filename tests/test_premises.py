@@ -164,6 +164,29 @@ print(finder.served, finder.bypassed['m'])
     assert python("-c", code).stdout == "0 importlib's finders or loaders were patched\n"
 
 
+def test_a_version_that_names_a_part_of_importlib_otherwise_is_not_taken_for_stock(
+    tree: Tree, python: Python
+) -> None:
+    code = f"""
+import sys
+from importlib.machinery import FileFinder
+FileFinder._make_spec = FileFinder._get_spec
+del FileFinder._get_spec
+code = FileFinder.find_spec.__code__
+names = [{{'_get_spec': '_make_spec'}}.get(name, name) for name in code.co_names]
+FileFinder.find_spec.__code__ = code.replace(co_names=tuple(names))
+import frozenfinder
+finder = frozenfinder.install({str(tree.registry)!r})
+sys.path.insert(0, {str(tree.lib)!r})
+import m
+print(m.VALUE, finder.served, finder.bypassed['m'])
+"""
+    assert python("-c", code).stdout == (
+        "first 0 importlib or its state in sys was changed: "
+        "type object 'FileFinder' has no attribute '_get_spec'\n"
+    )
+
+
 def test_a_suffix_that_was_added_is_searched_for(tree: Tree) -> None:
     tree.write({"m.xy": "VALUE = 'the rival'"})
     code = """

@@ -59,9 +59,10 @@ class Locked:
         finally:
             server.leave(mark)
 
-    def begin(self, module: "ModuleType") -> "Call":
-        """The server, and the function that runs the body, with its arguments."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def begin(self, module: ModuleType) -> Call:
+            """The server, and the function that runs the body, with its arguments."""
 
 
 def begin_body(server: "ServingFinder", module: "ModuleType", code: "CodeType | None") -> "Call":
