@@ -3,6 +3,7 @@
 import ast
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,23 @@ def test_installing_the_same_registry_again_gives_the_same_finder(tree: Tree) ->
     assert frozenfinder.install(str(tree.registry)) is finder
     assert frozenfinder.install(frozenfinder.Registry.open(tree.registry)) is finder
     assert frozenfinder.installed() == [finder]
+
+
+def test_two_threads_that_install_a_registry_at_once_get_the_same_finder(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second thread is done after the first one has looked for the registry in vain."""
+    faster: list[object] = []
+
+    def install_first() -> None:
+        monkeypatch.undo()
+        thread = threading.Thread(target=lambda: faster.append(frozenfinder.install(tree.registry)))
+        thread.start()
+        thread.join()
+        hooks.acquire_lock()
+
+    monkeypatch.setattr(hooks, "acquire_lock", install_first)
+    assert [frozenfinder.install(tree.registry)] == faster == frozenfinder.installed()
 
 
 def test_a_registry_that_was_written_anew_is_another(tree: Tree) -> None:

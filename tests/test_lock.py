@@ -313,6 +313,9 @@ def test_rewind_leaves_another_threads_hold_alone() -> None:
     with held_elsewhere(lock) as holder:
         lock.rewind(lock.mark())
         assert lock.owner == holder.ident
+    with holding(lock):
+        elsewhere(lambda: lock.rewind(lock.mark()))  # of the two identifiers, one is the greater
+        assert lock.owner == threading.get_ident()
 
 
 def test_a_body_that_raises_leaves_the_depth_as_it_was() -> None:

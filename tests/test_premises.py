@@ -233,6 +233,63 @@ show('m', 'pkg.sub')
     same(tree, SHOW + code, served=3)
 
 
+def test_a_folder_with_more_loaders_before_the_root_is_searched_by_stock(tree: Tree) -> None:
+    tree.write({"m.xy": "VALUE = 'the other'"}, tree.other)
+    code = """
+import importlib.machinery as machinery
+class Other(machinery.SourceFileLoader):
+    pass
+hook = machinery.FileFinder.path_hook(
+    (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+    (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES),
+    (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+    (Other, ['.xy']),
+)
+sys.path_hooks[-1] = hook
+sys.path_importer_cache.clear()
+sys.path.insert(0, sys.path[0].removesuffix('lib') + 'other')
+show('m')
+"""
+    same(tree, SHOW + code, served=0)
+
+
+def test_nothing_is_found_without_a_path_hook_that_takes_folders(tree: Tree) -> None:
+    code = """
+import importlib, zipimport
+sys.path_importer_cache.clear()
+sys.path_hooks[:] = [zipimport.zipimporter]
+show('m')
+print(sys.path_importer_cache[sys.path[0]])
+"""
+    same(tree, SHOW + code, served=0)
+
+
+def test_a_link_to_nowhere_before_the_root_hides_no_module(tree: Tree) -> None:
+    (tree.other / "m").symlink_to("nowhere")
+    same(
+        tree,
+        SHOW + "sys.path.insert(0, OTHER)\nshow('m')".replace("OTHER", repr(str(tree.other))),
+        served=1,
+    )
+
+
+@pytest.mark.parametrize(("name", "served"), [("m", 0), ("pkg", 1)])
+def test_a_closed_registry_has_precedence_for_what_it_holds(
+    name: str, served: int, tree: Tree, python: Python
+) -> None:
+    """`m` is in both registries, `pkg` only in the one that overlay serves."""
+    tree.write({"m.py": "VALUE = 'closed'\n"}, tree.other)
+    closed = tree.root / "closed.frz"
+    python("-m", "frozenfinder", "freeze", "--path", tree.other, "-o", closed)
+    code = f"""
+closed = frozenfinder.install({str(closed)!r}, mode='closed')
+import {name} as module
+print(module.VALUE, finder.served, closed.served)
+"""
+    value = {"m": "closed", "pkg": "package"}[name]
+    assert tree.run(code).output == f"{value} {served} {1 - served}"
+
+
 CACHE = """
 def cached():
     for item, finder in sorted(sys.path_importer_cache.items()):
