@@ -433,5 +433,5 @@ def test_reinit_keeps_what_is_held_where_there_is_no_table_of_modules(
     lock.acquire()
     with monkeypatch.context() as patched:
         patched.setattr(sys, "modules", None)
-        lock.reinit()
+        lock.reinit(lambda *_: True)
     assert (lock.depth, lock.owner, lock.abandoned) == (1, _thread.get_ident(), {})

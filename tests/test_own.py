@@ -93,6 +93,13 @@ def test_the_piece_has_the_code_of_every_module_of_a_boot(
     }
 
 
+def test_the_piece_is_empty_until_it_is_written() -> None:
+    source = Path(frozenfinder.__file__).with_name("boot.py")
+    namespace: dict[str, Any] = {"__name__": "frozenfinder.boot"}
+    exec(compile(source.read_bytes(), source, "exec"), namespace)
+    assert namespace["CODES"] == (("", 0, 0, None),)
+
+
 def test_modules_are_the_same_with_and_without_it(
     home: Path, run_python: RunPython, monkeypatch: pytest.MonkeyPatch
 ) -> None:
