@@ -524,7 +524,7 @@ a = A()
 
 
 def test_a_standard_file_that_was_detached_has_no_layers_below() -> None:
-    buffer = io.BufferedWriter(io.BytesIO())  # type: ignore[arg-type]
+    buffer = io.BufferedWriter(io.BytesIO())
     file = io.TextIOWrapper(buffer)
     assert list(fast_exit._find_layers(file)) == [file, buffer]
     file.detach()

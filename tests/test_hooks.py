@@ -4,6 +4,7 @@ import ast
 import shutil
 import sys
 import threading
+from _imp import acquire_lock
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_two_threads_that_install_a_registry_at_once_get_the_same_finder(
         thread = threading.Thread(target=lambda: faster.append(frozenfinder.install(tree.registry)))
         thread.start()
         thread.join()
-        hooks.acquire_lock()
+        acquire_lock()
 
     monkeypatch.setattr(hooks, "acquire_lock", install_first)
     assert [frozenfinder.install(tree.registry)] == faster == frozenfinder.installed()

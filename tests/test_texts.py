@@ -234,7 +234,8 @@ def test_namespaces_that_are_none_are_the_callers(library: Library) -> None:
 
 def test_a_namespace_that_is_no_dict_is_refused_as_by_exec(library: Library) -> None:
     errors: list[str] = []
-    for run in (library.module.run, exec):
+    stock: Callable[..., object] = exec
+    for run in (library.module.run, stock):
         with pytest.raises(TypeError) as caught:
             run(MAKES, ["made"])
         errors.append(str(caught.value))
