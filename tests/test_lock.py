@@ -4,6 +4,7 @@ import _thread
 import importlib.util
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -168,13 +169,16 @@ def test_a_timeout_of_minus_one_is_none(arguments: tuple[bool, float]) -> None:
 
 def test_a_waiter_gets_it_as_soon_as_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "PATIENCE", 60)
+    monkeypatch.setattr(lock_module, "SLICE", 60)
     lock = ImportLock()
-    waiting: list[bool] = []
+    acquired: list[bool] = []
     with holding(lock):
-        thread = threading.Thread(target=lambda: waiting.append(lock.acquire()))
+        thread = threading.Thread(target=lambda: acquired.append(lock.acquire()), daemon=True)
         thread.start()
-    thread.join()
-    assert waiting == [True]
+        while not lock._waiting:
+            time.sleep(0.001)
+    thread.join(timeout=30)
+    assert acquired == [True]
 
 
 def test_a_waiter_does_not_sleep_where_the_lock_became_free_before_it_could_be_woken(
