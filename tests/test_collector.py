@@ -281,3 +281,28 @@ def test_a_fraction_that_is_less_than_the_usual_is_a_fraction_of_the_usual() -> 
     gc.set_threshold(gc.get_threshold()[0] // 20)
     collector.restore()
     assert gc.get_threshold()[0] == 500
+
+
+def test_the_lowest_threshold_is_raised_and_no_fraction_of_it_is_less() -> None:
+    gc.set_threshold(1)
+    collector = Collector()
+    collector.relax()
+    assert gc.get_threshold()[0] == RELAXED
+    gc.set_threshold(RELAXED // 20)
+    collector.restore()
+    assert gc.get_threshold()[0] == 1
+
+
+@generations
+def test_nothing_is_promoted_where_the_program_has_set_a_threshold_meanwhile() -> None:
+    collector = Collector()
+    collector.relax()
+    gc.disable()
+    try:
+        gc.set_threshold(1234)
+        left: list[list[object]] = [[] for _ in range(PROMOTED + 1000)]
+        collector.promote()
+        assert gc.get_count()[0] > PROMOTED
+    finally:
+        gc.enable()
+    assert len(left) > PROMOTED
