@@ -253,6 +253,27 @@ show('m')
     same(tree, SHOW + code, served=0)
 
 
+def test_a_root_that_is_spelled_with_a_slash_at_its_end_is_the_root(tree: Tree) -> None:
+    same(tree, SHOW + "sys.path[0] += '/'\nshow('m', 'pkg.sub')", served=3)
+
+
+def test_a_root_beside_a_registry_that_is_only_in_memory_is_nowhere(
+    tree: Tree, python: Python
+) -> None:
+    code = f"""
+import sys
+import frozenfinder
+with open({str(tree.registry)!r}, "rb") as file:
+    finder = frozenfinder.install(file.read())
+sys.path.insert(0, {str(tree.lib)!r})
+import m
+print(m.VALUE, finder.served, finder.bypassed['m'])
+"""
+    assert python("-c", code).stdout == (
+        f"first 0 {str(tree.lib)!r} comes before its root on the path and may supply it\n"
+    )
+
+
 def test_nothing_is_found_without_a_path_hook_that_takes_folders(tree: Tree) -> None:
     code = """
 import importlib, zipimport
