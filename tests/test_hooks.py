@@ -1,6 +1,7 @@
 """`install` and `uninstall`: where finders stand, what is opened, what the environment says."""
 
 import ast
+import importlib
 import shutil
 import sys
 import threading
@@ -12,6 +13,7 @@ import pytest
 from support.layers import BUILTIN, find_boot
 from support.overlays import FILES, Tree
 from support.processes import Python, RunPython
+from support.registries import build_registry, excluded
 
 import frozenfinder
 from frozenfinder import Mode
@@ -114,6 +116,13 @@ def test_both_modes_of_a_registry_can_be_installed(tree: Tree) -> None:
     assert frozenfinder.installed() == [closed]
     frozenfinder.uninstall(overlay)
     assert frozenfinder.installed() == [closed]
+
+
+def test_overlay_leaves_an_entry_that_only_closed_mode_obeys_to_the_normal_path() -> None:
+    finder = frozenfinder.install(build_registry(excluded("left_out")))
+    with pytest.raises(ModuleNotFoundError, match=r"^No module named 'left_out'$"):
+        importlib.import_module("left_out")
+    assert finder.bypassed == {"left_out": "overlay mode does not serve entries of kind 'excluded'"}
 
 
 def test_an_unknown_mode_is_a_value_error(tree: Tree) -> None:

@@ -50,13 +50,10 @@ TESTS = {
     "system": ("test_system", "test_registry", "test_hooks"),
     "lock": ("test_lock", "test_fork", "test_threads"),
     "collector": ("test_collector", "test_fork"),
-    "roots": ("test_premises", "test_overlay", "test_times"),
-    "runtime/finder": ("test_premises", "test_overlay", "test_times", "test_stand_in"),
-    "runtime/loader": ("test_stand_in", "test_overlay", "test_extensions", "test_threads"),
     "fixups": ("test_fixups",),
     "trust": ("test_trust",),
 }
-"""The tests that hold each module. No other module of the package has a path that ends so."""
+"""The tests that hold each module. No other module of the package has one of these names."""
 
 SLOW = (
     "any_bit_flipped",
