@@ -147,10 +147,7 @@ def _find_layers(file: "Any") -> "Iterator[Any]":
     """A file, and the files that it wraps, as long as they are of CPython's own types."""
     while type(file) in _FILES:
         yield file
-        try:
-            file = getattr(file, "buffer", None) or getattr(file, "raw", None)
-        except ValueError:  # it was detached
-            return
+        file = getattr(file, "buffer", None) or getattr(file, "raw", None)
 
 
 def call(program: "Callable[[], int]") -> int:
