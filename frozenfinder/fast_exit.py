@@ -70,11 +70,13 @@ def prepare(installed: "Callable[[], list[Finder]]") -> None:
 
 def _is_main() -> bool:
     if sys.version_info >= (3, 13):
-        return bool(getattr(_thread, IS_MAIN)())
-    # deferred: an extension module; before 3.13
-    import _xxsubinterpreters  # type: ignore[import-not-found]
+        is_main: object = getattr(_thread, IS_MAIN)()
+    else:  # before 3.13
+        # deferred: an extension module
+        import _xxsubinterpreters  # type: ignore[import-not-found]
 
-    return bool(_xxsubinterpreters.get_current() == _xxsubinterpreters.get_main())
+        is_main = _xxsubinterpreters.get_current() == _xxsubinterpreters.get_main()
+    return bool(is_main)
 
 
 def end(installed: "Callable[[], list[Finder]]") -> None:
@@ -150,10 +152,7 @@ def _find_layers(file: "Any") -> "Iterator[Any]":
     """A file, and the files that it wraps, as long as they are of CPython's own types."""
     while type(file) in _FILES:
         yield file
-        try:
-            file = getattr(file, "buffer", None) or getattr(file, "raw", None)
-        except ValueError:  # it was detached
-            return
+        file = getattr(file, "buffer", None) or getattr(file, "raw", None)
 
 
 def call(program: "Callable[[], int]") -> int:

@@ -17,6 +17,7 @@ from support.activated import ODD, POSIX, Env, make_environment
 from support.processes import RunPython
 from support.registries import build_registry, frozen, section_range
 
+from frozenfinder import activation
 from frozenfinder.cli import UsageError
 from frozenfinder.cli.enable import check_is_read
 from frozenfinder.enable.files import TRIGGER, ActivationFile, Enabled
@@ -434,3 +435,28 @@ def test_why_looks_at_another_registry_than_the_enabled_one(enabled: Env) -> Non
     other = shutil.copy2(enabled.registry, enabled.prefix / "other.frz")
     done = enabled.run("-m", "frozenfinder", "why", "--registry", other, "--mode", "closed", "m")
     assert done.stdout.startswith(f"m: served from registry {str(other)!r}, closed mode")
+
+
+@pytest.mark.parametrize("error", [RecursionError, MemoryError])
+def test_at_the_end_of_the_stack_or_the_memory_a_waiting_finder_hears_of_it(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It tries again at the next import; who does not wait is told in one line."""
+
+    def fail(_: str) -> None:
+        raise error("no more")
+
+    monkeypatch.setattr(Registry, "open", fail)
+    monkeypatch.setattr(activation, "enabled", None)
+    settings = {"registry": "/lib.frz", "options": {"mode": "overlay"}}
+    with pytest.raises(error, match=r"^no more$"):
+        activation.activate_enabled(settings, None)
+    assert capsys.readouterr().err == ""
+    activation.activate("/lib.frz")
+    assert capsys.readouterr().err == "frozenfinder serves nothing: no more\n"
+
+
+def test_sources_that_were_removed_are_not_listed_as_changed(tmp_path: Path) -> None:
+    settings = {"written_ns": 0, "distributions": ["lib-1.0.dist-info"]}
+    assert activation.find_changed(str(tmp_path / "gone"), settings) == []
+    assert activation.find_changed(str(tmp_path), settings) == ["lib-1.0"]

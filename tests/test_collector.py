@@ -44,6 +44,24 @@ def test_relaxing_twice_remembers_what_was_usual(thresholds: tuple[int, ...]) ->
     assert gc.get_threshold() == thresholds
 
 
+@pytest.mark.parametrize("generation", [0, 1])
+def test_an_import_after_a_collection_is_relaxed_again_and_heard_of_once(
+    thresholds: tuple[int, ...], generation: int
+) -> None:
+    before = list(gc.callbacks)
+    collector = Collector()
+    collector.relax()
+    gc.collect()
+    assert gc.get_threshold()[0] == RELAXED  # the program may collect everything itself
+    gc.collect(generation)
+    assert gc.get_threshold() == thresholds
+    collector.relax()
+    assert gc.get_threshold()[0] == RELAXED
+    assert len(gc.callbacks) == len(before) + 1
+    collector.restore()
+    assert (gc.get_threshold(), gc.callbacks) == (thresholds, before)
+
+
 @pytest.mark.parametrize("own", [0, RELAXED, RELAXED * 2])
 def test_a_collector_that_is_off_or_later_already_is_left_alone(own: int) -> None:
     gc.set_threshold(own)
@@ -245,7 +263,8 @@ def test_a_threshold_that_a_body_read_and_multiplied_is_that_times_the_usual(
 
 
 @pytest.mark.parametrize(
-    "chosen", [500, 5_000, 7_000, 10_000, 25_000, 50_000, 52_300, 100_000, 150_000, 1_000_000]
+    "chosen",
+    [500, 5_000, 7_000, 10_000, 25_000, 50_000, 52_300, 57_600, 100_000, 150_000, 1_000_000],
 )
 def test_a_threshold_that_a_body_chooses_stands(thresholds: tuple[int, ...], chosen: int) -> None:
     collector = Collector()
@@ -253,3 +272,37 @@ def test_a_threshold_that_a_body_chooses_stands(thresholds: tuple[int, ...], cho
     gc.set_threshold(chosen)
     collector.restore()
     assert gc.get_threshold() == (chosen, *thresholds[1:])
+
+
+def test_a_fraction_that_is_less_than_the_usual_is_a_fraction_of_the_usual() -> None:
+    gc.set_threshold(10_000)
+    collector = Collector()
+    collector.relax()
+    gc.set_threshold(gc.get_threshold()[0] // 20)
+    collector.restore()
+    assert gc.get_threshold()[0] == 500
+
+
+def test_the_lowest_threshold_is_raised_and_no_fraction_of_it_is_less() -> None:
+    gc.set_threshold(1)
+    collector = Collector()
+    collector.relax()
+    assert gc.get_threshold()[0] == RELAXED
+    gc.set_threshold(RELAXED // 20)
+    collector.restore()
+    assert gc.get_threshold()[0] == 1
+
+
+@generations
+def test_nothing_is_promoted_where_the_program_has_set_a_threshold_meanwhile() -> None:
+    collector = Collector()
+    collector.relax()
+    gc.disable()
+    try:
+        gc.set_threshold(1234)
+        left: list[list[object]] = [[] for _ in range(PROMOTED + 1000)]
+        collector.promote()
+        assert gc.get_count()[0] > PROMOTED
+    finally:
+        gc.enable()
+    assert len(left) > PROMOTED

@@ -208,6 +208,22 @@ def test_a_file_that_was_removed_is_extracted_again(
         shutil.rmtree(family.home)
 
 
+def test_a_file_that_is_there_is_verified_once(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FROZENFINDER_CACHE", str(family.cache))
+    extractor = Extractor(Registry.open(family.registry))
+    entry = extractor.registry.find_entry("family.first")
+    assert entry is not None
+    found = extractor.extract(entry)
+
+    def fail(path: object, *_: object) -> None:
+        raise AssertionError(f"{path!r} was opened")
+
+    monkeypatch.setattr(os, "open", fail)
+    assert extractor.extract(entry) == found
+
+
 @pytest.fixture
 def in_memory(
     family: Family, monkeypatch: pytest.MonkeyPatch

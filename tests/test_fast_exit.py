@@ -1,5 +1,6 @@
 """The fast exit: everything that a program counts on at its end, and no collection after it."""
 
+import io
 import os
 from multiprocessing.resource_tracker import ResourceTracker
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 from support.overlays import Tree
 from support.processes import Python
+
+from frozenfinder import fast_exit
 
 BASE = ["-m", "frozenfinder", "run"]
 
@@ -519,3 +522,11 @@ class A:
 a = A()
 """
     assert python(*BASE, *option, registry, "-c", code).stdout == collected
+
+
+def test_a_standard_file_that_was_detached_has_no_layers_below() -> None:
+    buffer = io.BufferedWriter(io.BytesIO())
+    file = io.TextIOWrapper(buffer)
+    assert list(fast_exit._find_layers(file)) == [file, buffer]
+    file.detach()
+    assert list(fast_exit._find_layers(file)) == [file]

@@ -1,8 +1,11 @@
 """`install` and `uninstall`: where finders stand, what is opened, what the environment says."""
 
 import ast
+import importlib
 import shutil
 import sys
+import threading
+from _imp import acquire_lock
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 from support.layers import BUILTIN, find_boot
 from support.overlays import FILES, Tree
 from support.processes import Python, RunPython
+from support.registries import build_registry, excluded
 
 import frozenfinder
 from frozenfinder import Mode
@@ -75,6 +79,23 @@ def test_installing_the_same_registry_again_gives_the_same_finder(tree: Tree) ->
     assert frozenfinder.installed() == [finder]
 
 
+def test_two_threads_that_install_a_registry_at_once_get_the_same_finder(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second thread is done after the first one has looked for the registry in vain."""
+    faster: list[object] = []
+
+    def install_first() -> None:
+        monkeypatch.undo()
+        thread = threading.Thread(target=lambda: faster.append(frozenfinder.install(tree.registry)))
+        thread.start()
+        thread.join()
+        acquire_lock()
+
+    monkeypatch.setattr(hooks, "acquire_lock", install_first)
+    assert [frozenfinder.install(tree.registry)] == faster == frozenfinder.installed()
+
+
 def test_a_registry_that_was_written_anew_is_another(tree: Tree) -> None:
     finder = frozenfinder.install(tree.registry)
     tree.write({"added.py": ""})
@@ -95,6 +116,13 @@ def test_both_modes_of_a_registry_can_be_installed(tree: Tree) -> None:
     assert frozenfinder.installed() == [closed]
     frozenfinder.uninstall(overlay)
     assert frozenfinder.installed() == [closed]
+
+
+def test_overlay_leaves_an_entry_that_only_closed_mode_obeys_to_the_normal_path() -> None:
+    finder = frozenfinder.install(build_registry(excluded("left_out")))
+    with pytest.raises(ModuleNotFoundError, match=r"^No module named 'left_out'$"):
+        importlib.import_module("left_out")
+    assert finder.bypassed == {"left_out": "overlay mode does not serve entries of kind 'excluded'"}
 
 
 def test_an_unknown_mode_is_a_value_error(tree: Tree) -> None:

@@ -4,6 +4,7 @@ import _thread
 import importlib.util
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -168,13 +169,64 @@ def test_a_timeout_of_minus_one_is_none(arguments: tuple[bool, float]) -> None:
 
 def test_a_waiter_gets_it_as_soon_as_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "PATIENCE", 60)
+    monkeypatch.setattr(lock_module, "SLICE", 60)
     lock = ImportLock()
-    waiting: list[bool] = []
+    acquired: list[bool] = []
     with holding(lock):
-        thread = threading.Thread(target=lambda: waiting.append(lock.acquire()))
+        thread = threading.Thread(target=lambda: acquired.append(lock.acquire()), daemon=True)
         thread.start()
-    thread.join()
-    assert waiting == [True]
+        while not lock._waiting:
+            time.sleep(0.001)
+    thread.join(timeout=30)
+    assert acquired == [True]
+
+
+def test_a_waiter_does_not_sleep_where_the_lock_became_free_before_it_could_be_woken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = ImportLock()
+    taken, leave = threading.Event(), threading.Event()
+    calls: list[dict[str, object]] = []
+    slice_over = SimpleNamespace(acquire=lambda **options: calls.append(options))
+    monkeypatch.setattr(lock_module, "allocate_lock", lambda: slice_over)
+
+    def hold() -> None:
+        with holding(lock):
+            taken.set()
+            leave.wait()
+
+    class Waiting(list[object]):
+        """The holder releases it before the waiter is in the list, and so wakes nobody."""
+
+        def append(self, each: object) -> None:
+            leave.set()
+            holder.join()
+            super().append(each)
+
+    lock._waiting = Waiting()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    taken.wait()
+    assert lock.acquire()
+    assert calls == [{}]  # to lock it, not to wait
+
+
+def test_two_threads_that_wake_the_waiters_at_once_are_both_done() -> None:
+    lock = ImportLock()
+    woken: list[_thread.LockType] = []
+
+    class Waiting(list[_thread.LockType]):
+        """Another thread takes the last one between this one's look and its `pop`."""
+
+        def pop(self, *_: object) -> _thread.LockType:
+            woken.append(super().pop())
+            return super().pop()
+
+    waiting = _thread.allocate_lock()
+    lock.acquire()
+    lock._waiting = Waiting([waiting])
+    lock.release()
+    assert (lock.owner, woken, lock._waiting) == (None, [waiting], [])
 
 
 def test_a_waiter_goes_on_without_it_when_its_patience_is_over() -> None:
@@ -265,6 +317,9 @@ def test_rewind_leaves_another_threads_hold_alone() -> None:
     with held_elsewhere(lock) as holder:
         lock.rewind(lock.mark())
         assert lock.owner == holder.ident
+    with holding(lock):
+        elsewhere(lambda: lock.rewind(lock.mark()))  # of the two identifiers, one is the greater
+        assert lock.owner == threading.get_ident()
 
 
 def test_a_body_that_raises_leaves_the_depth_as_it_was() -> None:
@@ -382,5 +437,5 @@ def test_reinit_keeps_what_is_held_where_there_is_no_table_of_modules(
     lock.acquire()
     with monkeypatch.context() as patched:
         patched.setattr(sys, "modules", None)
-        lock.reinit()
+        lock.reinit(lambda *_: True)
     assert (lock.depth, lock.owner, lock.abandoned) == (1, _thread.get_ident(), {})

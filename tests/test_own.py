@@ -9,6 +9,7 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -90,6 +91,13 @@ def test_the_piece_has_the_code_of_every_module_of_a_boot(
         "own",
         "boot",
     }
+
+
+def test_the_piece_is_empty_until_it_is_written() -> None:
+    source = Path(frozenfinder.__file__).with_name("boot.py")
+    namespace: dict[str, Any] = {"__name__": "frozenfinder.boot"}
+    exec(compile(source.read_bytes(), source, "exec"), namespace)
+    assert namespace["CODES"] == (("", 0, 0, None),)
 
 
 def test_modules_are_the_same_with_and_without_it(
@@ -177,6 +185,18 @@ def test_it_is_not_written_for_a_package_that_is_not_in_files(
 def test_a_module_is_the_one_in_the_table_of_modules() -> None:
     assert load_own("native.fixups") is sys.modules["frozenfinder.native.fixups"]
     assert load_own("") is frozenfinder
+
+
+def test_a_module_is_not_put_into_the_table_where_the_package_was_taken_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "frozenfinder.null_finder"
+    load_own("null_finder")
+    monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(frozenfinder, "null_finder")
+    monkeypatch.setitem(sys.modules, "frozenfinder", ModuleType("frozenfinder"))
+    assert load_own("null_finder").__name__ == name
+    assert name not in sys.modules
 
 
 def test_a_module_that_is_missing_is_an_error() -> None:

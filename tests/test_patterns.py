@@ -329,3 +329,17 @@ thread.join()
 print(packed > 100, *wrong)
 """
     assert run_python(code).stdout == "True\n"
+
+
+def test_patterns_that_another_thread_takes_meanwhile_are_not_added_twice() -> None:
+    class Taken(list[object]):
+        """Another thread takes the last ones between this one's look and its `pop`."""
+
+        def pop(self, *_: object) -> object:
+            self.clear()
+            return super().pop()
+
+    extras = Extras()
+    extras.pending = Taken([(MAGIC, [])])  # type: ignore[assignment]
+    extras.flush()
+    assert extras.pending == []

@@ -164,6 +164,29 @@ print(finder.served, finder.bypassed['m'])
     assert python("-c", code).stdout == "0 importlib's finders or loaders were patched\n"
 
 
+def test_a_version_that_names_a_part_of_importlib_otherwise_is_not_taken_for_stock(
+    tree: Tree, python: Python
+) -> None:
+    code = f"""
+import sys
+from importlib.machinery import FileFinder
+FileFinder._make_spec = FileFinder._get_spec
+del FileFinder._get_spec
+code = FileFinder.find_spec.__code__
+names = [{{'_get_spec': '_make_spec'}}.get(name, name) for name in code.co_names]
+FileFinder.find_spec.__code__ = code.replace(co_names=tuple(names))
+import frozenfinder
+finder = frozenfinder.install({str(tree.registry)!r})
+sys.path.insert(0, {str(tree.lib)!r})
+import m
+print(m.VALUE, finder.served, finder.bypassed['m'])
+"""
+    assert python("-c", code).stdout == (
+        "first 0 importlib or its state in sys was changed: "
+        "type object 'FileFinder' has no attribute '_get_spec'\n"
+    )
+
+
 def test_a_suffix_that_was_added_is_searched_for(tree: Tree) -> None:
     tree.write({"m.xy": "VALUE = 'the rival'"})
     code = """
@@ -208,6 +231,84 @@ sys.path_importer_cache.clear()
 show('m', 'pkg.sub')
 """
     same(tree, SHOW + code, served=3)
+
+
+def test_a_folder_with_more_loaders_before_the_root_is_searched_by_stock(tree: Tree) -> None:
+    tree.write({"m.xy": "VALUE = 'the other'"}, tree.other)
+    code = """
+import importlib.machinery as machinery
+class Other(machinery.SourceFileLoader):
+    pass
+hook = machinery.FileFinder.path_hook(
+    (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+    (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES),
+    (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+    (Other, ['.xy']),
+)
+sys.path_hooks[-1] = hook
+sys.path_importer_cache.clear()
+sys.path.insert(0, sys.path[0].removesuffix('lib') + 'other')
+show('m')
+"""
+    same(tree, SHOW + code, served=0)
+
+
+def test_a_root_that_is_spelled_with_a_slash_at_its_end_is_the_root(tree: Tree) -> None:
+    same(tree, SHOW + "sys.path[0] += '/'\nshow('m', 'pkg.sub')", served=3)
+
+
+def test_a_root_beside_a_registry_that_is_only_in_memory_is_nowhere(
+    tree: Tree, python: Python
+) -> None:
+    code = f"""
+import sys
+import frozenfinder
+with open({str(tree.registry)!r}, "rb") as file:
+    finder = frozenfinder.install(file.read())
+sys.path.insert(0, {str(tree.lib)!r})
+import m
+print(m.VALUE, finder.served, finder.bypassed['m'])
+"""
+    assert python("-c", code).stdout == (
+        f"first 0 {str(tree.lib)!r} comes before its root on the path and may supply it\n"
+    )
+
+
+def test_nothing_is_found_without_a_path_hook_that_takes_folders(tree: Tree) -> None:
+    code = """
+import importlib, zipimport
+sys.path_importer_cache.clear()
+sys.path_hooks[:] = [zipimport.zipimporter]
+show('m')
+print(sys.path_importer_cache[sys.path[0]])
+"""
+    same(tree, SHOW + code, served=0)
+
+
+def test_a_link_to_nowhere_before_the_root_hides_no_module(tree: Tree) -> None:
+    (tree.other / "m").symlink_to("nowhere")
+    same(
+        tree,
+        SHOW + "sys.path.insert(0, OTHER)\nshow('m')".replace("OTHER", repr(str(tree.other))),
+        served=1,
+    )
+
+
+@pytest.mark.parametrize(("name", "served"), [("m", 0), ("pkg", 1)])
+def test_a_closed_registry_has_precedence_for_what_it_holds(
+    name: str, served: int, tree: Tree, python: Python
+) -> None:
+    """`m` is in both registries, `pkg` only in the one that overlay serves."""
+    tree.write({"m.py": "VALUE = 'closed'\n"}, tree.other)
+    closed = tree.root / "closed.frz"
+    python("-m", "frozenfinder", "freeze", "--path", tree.other, "-o", closed)
+    code = f"""
+closed = frozenfinder.install({str(closed)!r}, mode='closed')
+import {name} as module
+print(module.VALUE, finder.served, closed.served)
+"""
+    value = {"m": "closed", "pkg": "package"}[name]
+    assert tree.run(code).output == f"{value} {served} {1 - served}"
 
 
 CACHE = """

@@ -232,6 +232,17 @@ def test_namespaces_that_are_none_are_the_callers(library: Library) -> None:
     assert "made" not in vars(library.module)
 
 
+def test_a_namespace_that_is_no_dict_is_refused_as_by_exec(library: Library) -> None:
+    errors: list[str] = []
+    stock: Callable[..., object] = exec
+    for run in (library.module.run, stock):
+        with pytest.raises(TypeError) as caught:
+            run(MAKES, ["made"])
+        errors.append(str(caught.value))
+    assert errors == [errors[0]] * 2
+    assert library.answered == 1
+
+
 def test_eval_makes_the_same_function(library: Library) -> None:
     made = library.module.evaluate(MAKES_LAMBDA, {})
     assert library.answered == 1
@@ -578,6 +589,19 @@ def test_bodies_of_other_threads_go_on(library: Library) -> None:
     extras.reinit()
     assert extras.begun == []
     assert "exec" not in vars(module)
+
+
+def test_texts_of_a_second_module_join_those_of_the_first(library: Library) -> None:
+    extras = Extras()
+    modules = [ModuleType("first"), ModuleType("second")]
+    for module in modules:
+        extras.add(module.__name__, pack_extras(b"", library.sites))
+        extras.start(module, library.code, 0)
+        extras.leave(0)
+    extras.enter()
+    assert ["exec" in vars(module) for module in modules] == [True, True]
+    extras.leave(0)
+    assert ["exec" in vars(module) for module in modules] == [False, False]
 
 
 def test_texts_can_be_switched_off(library: Library) -> None:

@@ -21,6 +21,7 @@ from .system import builtin_from_name, get_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
+    from typing import Any
 
 RELAXED = 104_729
 """Containers allocated minus those freed before a collection; 700 or 2,000 is usual. It is a prime
@@ -111,9 +112,8 @@ class Collector:
 
     def _put_back(self) -> None:
         """Put the threshold back; one that the program has derived from it is derived again."""
-        gc, usual = self._gc, self._usual
-        if gc is None or not usual:
-            return
+        gc: "Any" = self._gc  # `relax` was called before
+        usual = self._usual
         threshold = gc.get_threshold()[0]
         if threshold == RELAXED:
             gc.set_threshold(usual)

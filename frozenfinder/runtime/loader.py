@@ -59,15 +59,14 @@ class Locked:
         finally:
             server.leave(mark)
 
-    def begin(self, module: "ModuleType") -> "Call":
-        """The server, and the function that runs the body, with its arguments."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def begin(self, module: ModuleType) -> Call:
+            """The server, and the function that runs the body, with its arguments."""
 
 
-def begin_body(server: "ServingFinder", module: "ModuleType", code: "CodeType | None") -> "Call":
-    """What `Locked.begin` returns for a module of Python code; as `_LoaderBasics.exec_module`."""
-    if code is None:
-        raise ImportError(f"cannot load module {module.__name__!r} when get_code() returns None")
+def begin_body(server: "ServingFinder", module: "ModuleType", code: "CodeType") -> "Call":
+    """What `Locked.begin` returns for a module whose code is in the registry."""
     sys.audit("frozenfinder.exec", module.__name__, server.registry.path)
     if server.extras and server.extras.added:
         server.extras.start(module, code, server.lock.mark())
@@ -90,15 +89,14 @@ class FrozenLoader(Locked, SourceFileLoader):  # type: ignore[misc]  # typeshed 
         return self.server.lock.abandoned.pop(spec.name, None)
 
     def begin(self, module: "ModuleType") -> "Call":
-        """Become stock's loader, and return the frozen code; of a damaged registry, the file's."""
+        """Become stock's loader, and return the frozen code; of a damaged registry, let it load."""
         server, entry = self.server, self.entry
         code = server.load_code(entry)
         become(self, SourceFileLoader)
         if code is None:
-            code = self.get_code(self.name)
-        else:
-            fix_co_filename(code, self.path)
-            server.note_served(self.name)
+            return server, SourceFileLoader.exec_module, (self, module)
+        fix_co_filename(code, self.path)
+        server.note_served(self.name)
         return begin_body(server, module, code)
 
 

@@ -155,7 +155,7 @@ class ImportLock:
         """
         return getattr(sys, "modules", None) is not None
 
-    def reinit(self, executes: "Callable[[str, object], bool]" = lambda *_: False) -> None:
+    def reinit(self, executes: "Callable[[str, object], bool]") -> None:
         """Make imports work in a forked child, where the calling thread is the only one left.
 
         The calling thread keeps its hold; the holds of other threads are released. Modules that

@@ -47,7 +47,9 @@ TESTS = {
     "layout": ("test_layout", "test_format"),
     "pack": ("test_layout", "test_format"),
     "registry": ("test_registry", "test_faults", "test_trust"),
+    "system": ("test_system", "test_registry", "test_hooks"),
     "lock": ("test_lock", "test_fork", "test_threads"),
+    "collector": ("test_collector", "test_fork"),
     "fixups": ("test_fixups",),
     "trust": ("test_trust",),
 }
