@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     Call: TypeAlias = tuple[ServingFinder, Callable[..., object], tuple[object, ...]]
 
 
-# the line on which importlib runs a body
-_LINE: "Any" = [*SourceFileLoader.exec_module.__code__.co_lines()][-1][2]
+_LINE: "Any"  # the one on which importlib runs a body: the last
+for _, _, _LINE in SourceFileLoader.exec_module.__code__.co_lines():
+    pass
 
 
 def importlib_frame(function: "_F") -> "_F":
