@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     Call: TypeAlias = tuple[ServingFinder, Callable[..., object], tuple[object, ...]]
 
 
-_LINE: "Any"  # the one on which importlib runs a body: the last
-for _, _, _LINE in SourceFileLoader.exec_module.__code__.co_lines():
-    pass
+# the line on which importlib runs a body; it may have been patched
+_LINE = getattr(getattr(SourceFileLoader.exec_module, "__code__", None), "co_firstlineno", 0) + 6
 
 
 def importlib_frame(function: "_F") -> "_F":
