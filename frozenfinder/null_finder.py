@@ -12,8 +12,6 @@ from frozenfinder.runtime.system import LISTED, is_listed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from frozenfinder.native.fixups import FixupTable
     from frozenfinder.runtime.registry import Registry
 
@@ -87,15 +85,3 @@ def make_version_error(registry: "Registry") -> RegistryVersionError:
         "FROZENFINDER_UNLISTED=1 to use this one anyway",
         path=registry.path,
     )
-
-
-def find_installed(path: str, mode: str) -> "Any":
-    """The finder in that mode whose registry has that path, or one that serves nothing.
-
-    Copies and pickles of finders call it.
-    """
-    # deferred: `runtime.hooks` uses this module
-    for finder in load_own("runtime.hooks").installed():
-        if finder.mode == mode and getattr(finder.registry, "path", None) == path:
-            return finder
-    return NullFinder(None, mode)

@@ -149,7 +149,7 @@ class ServingFinder:
     def __reduce__(self) -> "tuple[Any, ...]":
         """A copy is the finder itself, as of the classes that are stock's finders."""
         mode: str = self.mode  # type: ignore[attr-defined]  # as `_set_up`
-        return load_own("null_finder").find_installed, (self.registry.path, mode)
+        return find_listed, (self.registry.path, mode)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.registry!r}, {self.served} served>"
@@ -302,6 +302,15 @@ class FrozenFinder(ServingFinder):
     def invalidate_caches(self) -> None:
         """Check every directory again; costs the same whatever was imported."""
         self._roots.invalidate()
+
+
+def find_listed(path: str, mode: str) -> "ServingFinder | None":
+    """The finder on `sys.meta_path` in that mode, of the registry with that path, for pickles."""
+    for finder in sys.meta_path:
+        same: "Any" = finder
+        if isinstance(finder, ServingFinder) and (same.registry.path, same.mode) == (path, mode):
+            return finder
+    return None
 
 
 def check_fresh(entry: FrozenEntry, location: str, in_place: bool = True) -> None:
