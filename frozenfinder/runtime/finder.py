@@ -8,7 +8,7 @@ import _imp
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import PathFinder
-from time import monotonic
+from time import perf_counter
 
 from frozenfinder.errors import RegistryError
 from frozenfinder.own import import_stock, load_own
@@ -146,6 +146,11 @@ class ServingFinder:
         if self._report is not None:
             self._report(name, reason)
 
+    def __reduce__(self) -> "tuple[Any, ...]":
+        """A copy is the finder itself, as of the classes that are stock's finders."""
+        mode: str = self.mode  # type: ignore[attr-defined]  # as `_set_up`
+        return find_listed, (self.registry.path, mode)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.registry!r}, {self.served} served>"
 
@@ -160,6 +165,8 @@ class FrozenFinder(ServingFinder):
     mode = "overlay"
     woken_by: "CodeType | None" = None
     """The code of the `find_spec` that this object had before, as `startup.wait` has it."""
+    _clock = staticmethod(perf_counter)
+    """Tests stop the clock by replacing functions of `time` in every module, but not in classes."""
 
     def _set_up(self) -> None:
         self._roots = Roots(self.registry)
@@ -209,6 +216,8 @@ class FrozenFinder(ServingFinder):
             self.note_bypassed(fullname, str(reason))
         except RegistryError as error:
             self._give_up(fullname, error)
+        except RecursionError:  # PathFinder, which calls fewer functions, may still have room
+            self.note_bypassed(fullname, "the recursion limit is near")
         except (AttributeError, KeyError, TypeError) as error:  # `sys.path` is None, or a cache is
             self.note_bypassed(fullname, f"importlib or its state in sys was changed: {error}")
         except ValueError as error:  # stock raises it for a NUL or a lone surrogate
@@ -253,7 +262,7 @@ class FrozenFinder(ServingFinder):
             raise Bypass("importlib's finders or loaders were patched")
         lock = self.lock
         # within an import that lasts, a directory is looked at again after a second
-        period = lock.generation + int(monotonic()) * _GENERATIONS if lock.held() else 0
+        period = lock.generation + int(self._clock()) * _GENERATIONS if lock.held() else 0
         location, in_place = self._roots.locate(entry, path, period)
         check_fresh(entry, location, in_place)
         self._roots.settle()
@@ -273,12 +282,14 @@ class FrozenFinder(ServingFinder):
         return spec
 
     def load_code(self, entry: FrozenEntry) -> "CodeType | None":
-        """The entry's code, newly unmarshalled, or None if the registry is damaged."""
+        """The entry's code, newly unmarshalled, or None if stock is to get it from the file."""
         try:
             return self.unmarshal(entry)
         except RegistryError as error:
             self._give_up(entry.name, error)
-            return None
+        except RecursionError:
+            self.note_bypassed(entry.name, "the recursion limit is near")
+        return None
 
     def _give_up(self, name: str, error: RegistryError) -> None:
         self._damaged = True
@@ -291,6 +302,15 @@ class FrozenFinder(ServingFinder):
     def invalidate_caches(self) -> None:
         """Check every directory again; costs the same whatever was imported."""
         self._roots.invalidate()
+
+
+def find_listed(path: str, mode: str) -> "ServingFinder | None":
+    """The finder on `sys.meta_path` in that mode, of the registry with that path, for pickles."""
+    for finder in sys.meta_path:
+        same: "Any" = finder
+        if isinstance(finder, ServingFinder) and (same.registry.path, same.mode) == (path, mode):
+            return finder
+    return None
 
 
 def check_fresh(entry: FrozenEntry, location: str, in_place: bool = True) -> None:

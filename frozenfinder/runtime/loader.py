@@ -24,14 +24,25 @@ if TYPE_CHECKING:
     Call: TypeAlias = tuple[ServingFinder, Callable[..., object], tuple[object, ...]]
 
 
+# the line on which importlib runs a body; it may have been patched
+_LINE = getattr(getattr(SourceFileLoader.exec_module, "__code__", None), "co_firstlineno", 0) + 6
+
+
 def importlib_frame(function: "_F") -> "_F":
     """A copy of `function` whose frames are importlib's, by their file and their globals.
 
     Tracebacks, `warnings.warn(stacklevel=…)` and debuggers leave out the frames between an import
     statement and the module's body by the file (`remove_importlib_frames` in Python/import.c). The
-    copy finds no name of the module that defines it.
+    copy finds no name of the module that defines it. All of it is on one line.
     """
-    code = function.__code__.replace(co_filename="<frozen importlib._bootstrap_external>")
+    code = function.__code__
+    units = len(code.co_code) // 2
+    code = code.replace(
+        co_filename="<frozen importlib._bootstrap_external>",
+        co_firstlineno=_LINE,
+        # entries for eight units with no change of the line, and one for the rest
+        co_linetable=b"\xef\0" * (units // 8) + bytes([0xE7 + units % 8, 0][: units % 8 * 2]),
+    )
     make: "Any" = type(function)
     hidden: "_F" = make(code, IMPORTLIB, function.__name__, None, function.__closure__)
     return hidden

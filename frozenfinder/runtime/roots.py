@@ -41,6 +41,7 @@ from .system import (
     STDLIB_DIR,
     find_path_entry,
     is_absolute,
+    namespace_path,
     read_importlib,
     syscalls,
 )
@@ -61,6 +62,7 @@ _LOADERS = [(suffix, loader) for loader, suffixes in _STOCK_LOADERS for suffix i
 _SUFFIXES = [*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES]
 # modules whose path hooks and finders take no directories: asking them changes nothing
 _FOREIGN = ("zipimport", "frozenfinder.closed.finder")
+_PATHS = (list, tuple, namespace_path)  # reading one of these has no effect, however often
 _ATTRIBUTES = 5  # of a `FileFinder`; one more is a method of its own
 _RANKED = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES)  # the order in which stock prefers them
 
@@ -195,7 +197,7 @@ class Roots:
         self._check_rivals(directory, file, entry.is_package, period)
         return location, False
 
-    def _find_top(  # noqa: C901  # the search as PathFinder has it, in one piece
+    def _find_top(  # noqa: C901, PLR0912  # the search as PathFinder has it, in one piece
         self,
         entry: "FrozenEntry",
         home: str,
@@ -207,6 +209,8 @@ class Roots:
         ending = SEPARATOR + home.replace("/", SEPARATOR) if home else ""
         whole = f"{root}{ending}"
         cache = sys.path_importer_cache
+        if type(cache) is not dict or type(path) not in _PATHS:
+            raise Bypass("the path or sys.path_importer_cache is of a type that is not CPython's")
         for item in path:
             if not isinstance(item, str):
                 continue

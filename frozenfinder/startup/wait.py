@@ -7,8 +7,9 @@ that gets to it, this finder installs the registry and becomes the finder of tha
 Every interpreter of the environment runs this file when it starts, so it is short.
 """
 
+import _frozen_importlib
 import sys
-from _frozen_importlib_external import PathFinder
+from _frozen_importlib_external import PathFinder, spec_from_file_location
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,17 +42,21 @@ class Waiting:
         """Install the registry, unless that has begun already.
 
         At the end of the stack or of the memory, and after an interrupt, the next import tries it
-        again.
+        again. After any other exception, nothing is served.
         """
         if self._begun:
             return
         self._begun = True
         try:
             serve_enabled(self._settings, self)
-        except BaseException as error:
+        except (RecursionError, MemoryError):
             self._begun = False
-            if not isinstance(error, (RecursionError, MemoryError)):
-                raise
+        except Exception as error:  # noqa: BLE001  # the import is to go on in any case
+            if sys.stderr is not None:
+                sys.stderr.write(f"frozenfinder serves nothing: {error!r}\n")
+        except BaseException:
+            self._begun = False
+            raise
 
     def invalidate_caches(self) -> None:
         """Do nothing: there are no caches."""
@@ -72,16 +77,22 @@ def wait(settings: "dict[str, Any]") -> None:
 
 
 def serve_enabled(settings: "dict[str, Any]", waiting: "Waiting | None") -> None:
-    """Import the package, unless the program has, and let it install the registry."""
-    # deferred: few interpreters import nothing, but those shall start soon
-    from _frozen_importlib import module_from_spec
-    from _frozen_importlib_external import spec_from_file_location
+    """Import the package, unless the program has, and let it install the registry.
 
-    own: "Any" = sys.modules.get("frozenfinder.own")
+    Nothing is served if the program has taken importlib out of `sys.modules`: to import it again
+    would make a second one.
+    """
+    modules: "Any" = sys.modules
+    own: "Any" = modules.get("frozenfinder.own")
     if own is None:
+        if modules.get("_frozen_importlib") is not _frozen_importlib:
+            return
         home = wait.__code__.co_filename[: -len("/startup/wait.py")]
         spec: "Any" = spec_from_file_location("frozenfinder.own", f"{home}{home[-13:-12]}own.py")
-        own = module_from_spec(spec)
+        own = _frozen_importlib.module_from_spec(spec)
+        # the program may have replaced `__import__`
+        importing = {"__import__": getattr(_frozen_importlib, "__import__", __import__)}
+        own.__builtins__ = {**modules["builtins"].__dict__, **importing}
         try:
             spec.loader.exec_module(own)
             own.import_package(home, own)
