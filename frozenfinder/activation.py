@@ -16,20 +16,22 @@ enabled: "tuple[str, str] | None" = None
 Assigned once, before other threads run or under importlib's global lock."""
 
 
-def activate_enabled(settings: "dict[str, Any]", waiting: "Any") -> None:
+def activate_enabled(waiting: "Any", directory: str, text: str) -> None:
     """Install the registry of this environment; `waiting` becomes its finder, unless it is None.
 
-    As `activate`, but RecursionError and MemoryError are raised.
+    `text` has the settings that `enable` has written into site-packages, the folder `directory`. As
+    `activate`, but RecursionError and MemoryError are raised.
     """
     global enabled
+    settings: "dict[str, Any]" = eval(text, {})
     options = settings["options"]
     enabled = locate(settings["registry"]), options["mode"]
     _activate(settings["registry"], waiting, **options)
     if options["mode"] == "closed" and environment("FROZENFINDER") != "off" and sys.stderr:
-        changed = find_changed(settings["directory"], settings)
+        changed = find_changed(directory, settings)
         if changed:
             sys.stderr.write(
-                f"frozenfinder serves {', '.join(changed)}, which {settings['directory']!r} no "
+                f"frozenfinder serves {', '.join(changed)}, which {directory!r} no "
                 "longer has; freeze and enable the registry again\n"
             )
 

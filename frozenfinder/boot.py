@@ -7,4 +7,5 @@ is valid as long as this file is unchanged, and deleting it costs nothing but ti
 
 CODES = (("", 0, 0, None),)
 """For each module: its name below the package, its source's mtime and size, as in `.pyc` files, and
-its code. Code whose source has another mtime or size is not used."""
+its code, or the marshalled code if few boots need it. Code whose source has another mtime or size
+is not used."""

@@ -12,6 +12,7 @@ imports nothing of the package.
 
 import _frozen_importlib
 import _imp
+import marshal
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import SourceFileLoader
@@ -23,7 +24,6 @@ except ImportError:  # Windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType
     from typing import Any
 
 _SEPARATOR = "\\" if sys.platform == "win32" else "/"
@@ -103,13 +103,15 @@ def _make(name: str, path: str, places: "list[str] | None" = None, **given: obje
     if code is None:
         spec.loader.exec_module(module)
     else:
+        if type(code) is bytes:
+            code = marshal.loads(code)
         _fix_co_filename(code, spec.origin)
         exec(code, module.__dict__)
     return module
 
 
-def _find(name: str, path: str) -> "tuple[Any, CodeType | None]":
-    """The spec of a module with a source file, and its code if `boot` has it; else (None, None)."""
+def _find(name: str, path: str) -> "tuple[Any, Any]":
+    """The spec of a module with a source file, and its code if `boot` has it; else None."""
     codes = _codes
     if not codes:
         codes.update(_read_codes())

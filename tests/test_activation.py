@@ -450,7 +450,7 @@ def test_at_the_end_of_the_stack_or_the_memory_a_waiting_finder_hears_of_it(
     monkeypatch.setattr(activation, "enabled", None)
     settings = {"registry": "/lib.frz", "options": {"mode": "overlay"}}
     with pytest.raises(error, match=r"^no more$"):
-        activation.activate_enabled(settings, None)
+        activation.activate_enabled(None, "/site-packages", repr(settings))
     assert capsys.readouterr().err == ""
     activation.activate("/lib.frz")
     assert capsys.readouterr().err == "frozenfinder serves nothing: no more\n"

@@ -78,6 +78,19 @@ assert m.function.__code__.co_filename == m.__file__
     ]
 
 
+@pytest.mark.parametrize("flags", [(), ("-X", "pycache_prefix=/cache")], ids=["beside", "prefix"])
+def test_cached_is_what_importlib_computes(frozen: Tree, flags: tuple[str, ...]) -> None:
+    code = """
+import importlib.util, m, pkg.inner
+for module in m, pkg, pkg.inner:
+    expected = importlib.util.cache_from_source(module.__file__)
+    assert module.__spec__.cached == expected, (module.__spec__.cached, expected)
+    assert getattr(module, "__cached__", expected) == expected
+    print(expected.startswith("/cache"))
+"""
+    assert run(frozen, code, *flags).output.split() == [str(bool(flags))] * 3
+
+
 def test_source_is_shown_where_it_was_embedded(frozen: Tree) -> None:
     code = """
 import inspect, latin, m, traceback, traced

@@ -655,6 +655,6 @@ def test_without_a_cache_tag_modules_have_no_cached(tree: Tree, python: Python) 
 import sys
 sys.implementation.cache_tag = None
 from frozenfinder.runtime import finder
-print(repr(finder._CACHED_ENDING))
+print(repr(finder.CACHED_ENDING))
 """
     assert python("-c", code).stdout == "''\n"

@@ -1,4 +1,4 @@
-"""How this package loads its own modules, and the piece that has the code of all of them."""
+"""How this package loads its own modules, and the piece that has their code."""
 
 import importlib.util
 import inspect
@@ -9,12 +9,13 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import pytest
 from support.layers import find_boot
 from support.processes import RunPython
+from support.registries import build_registry, frozen
 
 import frozenfinder
 from frozenfinder.enable.piece import write_piece
@@ -152,8 +153,28 @@ def test_it_is_a_pyc_file_of_a_module(written: Path) -> None:
     assert data[:4] == importlib.util.MAGIC_NUMBER
     namespace: dict[str, Any] = {}
     exec(marshal.loads(data[16:]), namespace)
-    names = {name for name, *_ in namespace["CODES"]}
-    assert names == find_boot() - {"frozenfinder.own"} | {"frozenfinder.activation"}
+    codes = {name: code for name, *_, code in namespace["CODES"]}
+    every = {name for name, code in codes.items() if isinstance(code, CodeType)}
+    assert every == find_boot() - {"frozenfinder.own"} | {"frozenfinder.activation"}
+    others = {name: marshal.loads(codes[name]) for name in codes.keys() - every}
+    assert others["frozenfinder.closed.finder"].co_name == "<module>"
+    assert set(others) == {
+        f"frozenfinder.{name}" for name in ("closed", "closed.finder", "closed.loader", "extras")
+    }
+
+
+def test_closed_mode_opens_no_file_of_its_own(
+    written: Path, run_python: RunPython, tmp_path: Path
+) -> None:
+    registry = tmp_path / "closed.frz"
+    registry.write_bytes(build_registry(frozen("m", "VALUE = 1")))
+    install = f"frozenfinder.install({str(registry)!r}, mode='closed')"
+    program = SHOW.replace("found = {}", f"{install}\nimport m\nfound = {{}}")
+    done = run_python(program, written.parent, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.stderr == ""
+    found, opened = json.loads(done.stdout)
+    assert "frozenfinder.closed.loader" in found
+    assert not [each for each in opened if each.startswith("/closed/")]
 
 
 def test_it_is_not_written_where_python_writes_no_pyc_files(

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from frozenfinder import __path__ as _home
 
@@ -25,24 +25,24 @@ from frozenfinder import __path__ as _home
 TRIGGER = "zz_frozenfinder_enabled.pth"
 
 # `site` calls `exec` for the line, and has the folder in `sitedir`. Up to 3.13 it does so twice in
-# a virtual environment. The second string is compiled only where it is needed.
+# a virtual environment. To compile a text takes longer than everything else here: the second string
+# is compiled once, and the settings, a string in it, only when the registry is installed.
 _LINE = (
-    "import os, sys; sitedir == {place} and sys.implementation.cache_tag == {cache_tag} "
-    "and 'frozenfinder' not in str([*map(type, sys.meta_path)]) and exec({code})\n"
+    "import sys; sitedir == {place} and 'frozenfinder' not in str([*map(type, sys.meta_path)]) "
+    "and exec({code})\n"
 )
 
 _CODE = """\
-import _frozen_importlib_external as loaders
-settings = {settings}
-try:
-    code = loaders.SourceFileLoader({name}, {file}).get_code({name})
-except OSError:  # frozenfinder was uninstalled
-    pass
-else:
-    if os.environ.get('FROZENFINDER') != 'off' or sys.flags.ignore_environment:
-        settings['directory'] = sitedir
-        exec(code, settings)
-        settings['wait'](settings)
+from _frozen_importlib_external import SourceFileLoader
+if sys.implementation.cache_tag == {cache_tag}:
+    try:
+        code = SourceFileLoader({name}, {file}).get_code({name})
+    except OSError:  # frozenfinder was uninstalled
+        pass
+    else:
+        scope = {{'__name__': {name}}}
+        exec(code, scope)
+        scope['wait']({mode}, sitedir, {settings})
 """
 
 _NAME = "frozenfinder.startup.wait"
@@ -96,11 +96,9 @@ class ActivationFile:
         if not self.trigger.is_file():
             return None
         try:
-            texts = find_nodes(ast.parse(self.trigger.read_bytes()), ast.Constant)
-            [code] = [str(each.value) for each in texts if "settings" in str(each.value)]
-            settings = ast.literal_eval(find_nodes(ast.parse(code), ast.Dict)[0])
-            del settings["__name__"]
-            return Enabled(**settings)
+            [code] = _find_texts(self.trigger.read_bytes(), "wait")
+            [settings] = _find_texts(code, "registry")
+            return Enabled(**ast.literal_eval(settings))
         except (IndexError, KeyError, SyntaxError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{str(self.trigger)!r} was changed after 'frozenfinder enable' wrote it: "
@@ -113,14 +111,16 @@ class ActivationFile:
         The file is replaced in one step. That changes the time of the folder, which is then written
         into the file: neither the size of the file nor the folder change by that.
         """
-        settings = {"__name__": _NAME, **vars(enabled), "written_ns": UNKNOWN}
+        settings = {**vars(enabled), "written_ns": UNKNOWN}
         file = os.path.join(os.path.abspath(_home[0]), "startup", "wait.py")
-        code = _CODE.format(settings=ascii(settings), name=ascii(_NAME), file=self._locate(file))
-        line = _LINE.format(
-            place=self._locate(str(self.directory)),
+        code = _CODE.format(
             cache_tag=ascii(enabled.cache_tag),
-            code=ascii(code),
+            name=ascii(_NAME),
+            file=self._locate(file),
+            mode=ascii(enabled.options.get("mode")),
+            settings=ascii(ascii(settings)),
         )
+        line = _LINE.format(place=self._locate(str(self.directory)), code=ascii(code))
         replace_file(self.trigger, line.encode())
         if enabled.distributions:
             written_ns = self.directory.stat().st_mtime_ns
@@ -140,11 +140,10 @@ class ActivationFile:
         return there
 
 
-_Node = TypeVar("_Node", bound=ast.AST)
-
-
-def find_nodes(tree: ast.AST, kind: type[_Node]) -> list[_Node]:
-    return [each for each in ast.walk(tree) if isinstance(each, kind)]
+def _find_texts(source: "str | bytes", word: str) -> list[str]:
+    """The string constants in Python source that contain the word in quotes."""
+    texts = [each.value for each in ast.walk(ast.parse(source)) if isinstance(each, ast.Constant)]
+    return [each for each in texts if isinstance(each, str) and f"'{word}'" in each]
 
 
 def replace_file(path: Path, content: bytes) -> None:

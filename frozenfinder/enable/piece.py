@@ -17,7 +17,10 @@ _NAME = "frozenfinder.boot"
 EMPTY = (("", 0, 0, None),)
 """The table in the source of `boot`."""
 
-Piece: TypeAlias = tuple[str, int, int, CodeType]
+DEFERRED = ("extras", "closed/__init__", "closed/finder", "closed/loader")
+"""The modules that many boots import, but not all."""
+
+Piece: TypeAlias = tuple[str, int, int, CodeType | bytes]
 
 
 def write_piece(home: Path = Path(_home[0])) -> bool:
@@ -48,8 +51,11 @@ def write_piece(home: Path = Path(_home[0])) -> bool:
 
 
 def find_pieces(home: Path) -> Iterator[Piece]:
-    """The modules that a boot imports after `own`, with their code."""
-    for name in ("__init__", "activation", "errors", "runtime/*"):
+    """The modules that boots import after `own`, with their code.
+
+    The code of those that only some boots import is marshalled, so that the others only read it.
+    """
+    for name in ("__init__", "activation", "errors", "runtime/*", *DEFERRED):
         for path in sorted(home.glob(f"{name}.py")):
             status = path.stat()
             parts = path.relative_to(home.parent).with_suffix("").parts
@@ -57,4 +63,4 @@ def find_pieces(home: Path) -> Iterator[Piece]:
             code = SourceFileLoader(module, str(path)).get_code(module)
             assert code is not None
             mtime, size = int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
-            yield module, mtime, size, code
+            yield module, mtime, size, marshal.dumps(code) if name in DEFERRED else code

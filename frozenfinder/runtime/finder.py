@@ -40,11 +40,11 @@ _FIND_SPEC = getattr(find_spec, "__code__", None)
 _FIND_AND_LOAD = getattr(find_and_load, "__code__", None)
 
 # the part of a `.pyc`'s name after the module's; "" if modules have no `__cached__`
-_CACHED_ENDING = ""
+CACHED_ENDING = ""
 if sys.version_info < (3, 15) and sys.implementation.cache_tag is not None:
-    _CACHED_ENDING = f".{sys.implementation.cache_tag}.pyc"
+    CACHED_ENDING = f".{sys.implementation.cache_tag}.pyc"
     if sys.flags.optimize:
-        _CACHED_ENDING = f".{sys.implementation.cache_tag}.opt-{sys.flags.optimize}.pyc"
+        CACHED_ENDING = f".{sys.implementation.cache_tag}.opt-{sys.flags.optimize}.pyc"
 
 
 class ServingFinder:
@@ -276,9 +276,9 @@ class FrozenFinder(ServingFinder):
         folder, _, file = location.rpartition(SEPARATOR)
         if entry.is_package:
             spec.submodule_search_locations = [folder]
-        if _CACHED_ENDING and entry.kind == "source" and sys.pycache_prefix is None:  # before 3.15
+        if CACHED_ENDING and entry.kind == "source" and sys.pycache_prefix is None:  # before 3.15
             # the property would compute the same when the module is created
-            spec.cached = f"{folder}{SEPARATOR}__pycache__{SEPARATOR}{file[:-3]}{_CACHED_ENDING}"
+            spec.cached = f"{folder}{SEPARATOR}__pycache__{SEPARATOR}{file[:-3]}{CACHED_ENDING}"
         return spec
 
     def load_code(self, entry: FrozenEntry) -> "CodeType | None":

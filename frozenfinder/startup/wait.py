@@ -4,7 +4,8 @@ The line that `enable` writes into site-packages runs this file by its path and 
 there is one small finder on the meta path, and the package is not imported. At the first import
 that gets to it, this finder installs the registry and becomes the finder of that registry.
 
-Every interpreter of the environment runs this file when it starts, so it is short.
+Every interpreter of the environment reads this file when it starts, so it is short: comments, which
+are not in its code, take the place of docstrings.
 """
 
 import _frozen_importlib
@@ -13,25 +14,22 @@ from _frozen_importlib_external import PathFinder, spec_from_file_location
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
     from typing import Any
 
+# What the start of an interpreter looks for; and the package, which wakes the finder itself.
 _LEFT = "frozenfinder", "linecache", "sitecustomize", "usercustomize"
-"""What the start of an interpreter looks for; and the package, which wakes the finder itself."""
 
 
 class Waiting:
-    """A finder that becomes a `FrozenFinder`; where nothing is served, it goes on finding nothing.
+    # A finder that becomes a `FrozenFinder`; where nothing is served, it goes on finding nothing.
+    # importlib's global lock protects it: `find_spec` runs with that lock held.
 
-    importlib's global lock protects it: `find_spec` runs with that lock held.
-    """
-
-    def __init__(self, settings: "dict[str, Any]") -> None:
-        self._settings = settings
+    def __init__(self, *enabled: str) -> None:
+        self._enabled = enabled
         self._begun = False
 
-    def find_spec(self, fullname: str, *rest: object) -> "ModuleSpec | None":
-        """The answer of the registry's finder, once the registry is installed."""
+    def find_spec(self, fullname: str, *rest: object) -> "Any":
+        # The answer of the registry's finder, once the registry is installed.
         if self._begun or fullname.partition(".")[0] in _LEFT:
             return None
         self.wake()
@@ -39,16 +37,14 @@ class Waiting:
         return self.find_spec(fullname, *rest) if type(self) is not Waiting else None
 
     def wake(self) -> None:
-        """Install the registry, unless that has begun already.
-
-        At the end of the stack or of the memory, and after an interrupt, the next import tries it
-        again. After any other exception, nothing is served.
-        """
+        # Install the registry, unless that has begun already. At the end of the stack or of the
+        # memory, and after an interrupt, the next import tries it again. After any other exception,
+        # nothing is served.
         if self._begun:
             return
         self._begun = True
         try:
-            serve_enabled(self._settings, self)
+            serve_enabled(self, *self._enabled)
         except (RecursionError, MemoryError):
             self._begun = False
         except Exception as error:  # noqa: BLE001  # the import is to go on in any case
@@ -58,30 +54,28 @@ class Waiting:
             self._begun = False
             raise
 
-    def invalidate_caches(self) -> None:
-        """Do nothing: there are no caches."""
 
+def wait(mode: str, *enabled: str) -> None:
+    # Put a waiting finder directly before PathFinder; install a registry in closed mode at once.
+    # `enabled` are the folder of the line that calls it, and the text of the settings. Up to 3.13,
+    # site reads the line twice in a virtual environment.
+    # deferred: as a global variable it would keep `os` alive at the end of the interpreter, longer
+    from os import environ
 
-def wait(settings: "dict[str, Any]") -> None:
-    """Put a waiting finder directly before PathFinder; install a registry in closed mode at once.
-
-    `settings` are those in the line that calls it, and the namespace of this file. Up to 3.13, site
-    reads the line twice in a virtual environment.
-    """
-    if settings["options"]["mode"] == "closed":
+    if environ.get("FROZENFINDER") == "off" and not sys.flags.ignore_environment:
+        return
+    if mode == "closed":
         if "frozenfinder.activation" not in sys.modules:
-            serve_enabled(settings, None)
+            serve_enabled(None, *enabled)
     else:
         path: "list[Any]" = sys.meta_path
-        path.insert(path.index(PathFinder) if PathFinder in path else len(path), Waiting(settings))
+        path.insert(path.index(PathFinder) if PathFinder in path else len(path), Waiting(*enabled))
 
 
-def serve_enabled(settings: "dict[str, Any]", waiting: "Waiting | None") -> None:
-    """Import the package, unless the program has, and let it install the registry.
-
-    Nothing is served if the program has taken importlib out of `sys.modules`: to import it again
-    would make a second one.
-    """
+def serve_enabled(waiting: "Waiting | None", *enabled: str) -> None:
+    # Import the package, unless the program has, and let it install the registry. Nothing is
+    # served if the program has taken importlib out of `sys.modules`: to import it again would make a
+    # second one.
     modules: "Any" = sys.modules
     own: "Any" = modules.get("frozenfinder.own")
     if own is None:
@@ -98,4 +92,4 @@ def serve_enabled(settings: "dict[str, Any]", waiting: "Waiting | None") -> None
             own.import_package(home, own)
         except ImportError:  # incomplete, or not for this interpreter
             return
-    own.load_own("activation").activate_enabled(settings, waiting)
+    own.load_own("activation").activate_enabled(waiting, *enabled)
