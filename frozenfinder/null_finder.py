@@ -31,6 +31,7 @@ class NullFinder:
     """
 
     served = 0
+    lazy = True
     collector = None
 
     def __init__(self, registry: "Registry | None", mode: str) -> None:

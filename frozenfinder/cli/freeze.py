@@ -66,6 +66,7 @@ def make_parser() -> Parser:
     )
     parser.add_repeated(what, EXCLUDE, ("--search", "DIR", "look for the named modules here first"))
     _add_ways(parser)
+    _add_laziness(parser)
     _add_embedding(parser)
     _add_reports(parser)
     return parser
@@ -91,6 +92,18 @@ def _add_ways(parser: Parser) -> None:
         "--sign",
         metavar="KEY",
         help="sign the registry with the Ed25519 key in this PEM file (needs frozenfinder[sign])",
+    )
+
+
+def _add_laziness(parser: Parser) -> None:
+    how = parser.add_argument_group("for imports that wait until their names are used")
+    how.add_argument(
+        "--lazy",
+        action="store_true",
+        help="let imports wait where that cannot fail (needs frozenfinder[lazy] before 3.15)",
+    )
+    parser.add_repeated(
+        how, ("--eager", "PATTERN", "no import waits in the modules whose names match")
     )
 
 
@@ -148,6 +161,8 @@ def make_manifest(options: argparse.Namespace) -> Manifest:
         metadata=tuple(options.metadata),
         searches=tuple(options.search),
         data=tuple(options.include_data),
+        lazy=options.lazy,
+        eager=tuple(options.eager),
         strip_docstrings=options.strip_docstrings,
         extensions=options.extensions,
     )

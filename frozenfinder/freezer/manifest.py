@@ -21,6 +21,8 @@ ignored. A folder is relative to the manifest's own.
     strip-docstrings        # leave out docstrings
     with-source             # include the sources
     world                   # in closed mode nothing else can be imported
+    lazy                    # imports wait until their names are used
+    eager sqlalchemy*       # but not in the modules of these names
     extensions embed        # include extension modules and shared libraries, not only their paths
 """
 
@@ -57,6 +59,8 @@ class Manifest:
     strip_docstrings: bool = False
     with_source: bool = False
     world: bool = False
+    lazy: bool = False
+    eager: tuple[str, ...] = ()
     extensions: str = "refer"
 
 
@@ -67,6 +71,7 @@ _FLAGS = (
     "strip-docstrings",
     "with-source",
     "world",
+    "lazy",
 )
 _LISTS = {
     "search": "searches",
@@ -78,6 +83,7 @@ _LISTS = {
     "include-data": "data",
     "exclude": "excludes",
     "lay-out": "lay_out",
+    "eager": "eager",
     "recorded": "recorded",
     "pattern": "patterns",
 }

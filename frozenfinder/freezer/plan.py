@@ -100,6 +100,8 @@ class Plan:
     files closed mode writes to disk. `patterns` are regular expressions of
     a recorded run, as in a manifest. `named` are modules that were requested by name: if one cannot
     be frozen, the freeze fails. `unseen` has sentences about what a recorded run did not record.
+    With `lazy`, imports of modules wait until their names are used, except in modules whose names
+    match a pattern of `eager`.
     `asked` are the lines of a manifest that asks for the same. `scanned_ns` is the time before the
     directories were read, in nanoseconds since the epoch, or 0 if none was: later changes in a
     directory are not in the plan.
@@ -123,6 +125,8 @@ class Plan:
     with_source: bool = False
     world: bool = False
     embed: bool = False
+    lazy: bool = False
+    eager: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
     scanned_ns: int = field(default=0, compare=False)
@@ -163,6 +167,8 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
         with_source=any(plan.with_source for plan in plans),
         world=any(plan.world for plan in plans),
         embed=any(plan.embed for plan in plans),
+        lazy=any(plan.lazy for plan in plans),
+        eager=_distinct(chain.from_iterable(plan.eager for plan in plans)),
         excludes=excludes,
         asked=_distinct(chain.from_iterable(plan.asked for plan in plans)),
         scanned_ns=min(scans, default=0),

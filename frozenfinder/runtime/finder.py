@@ -43,8 +43,11 @@ if sys.version_info < (3, 15) and sys.implementation.cache_tag is not None:
 class ServingFinder:
     """The base of both modes' finders: the registry, the lock, and what was served and bypassed.
 
-    Threads may share a finder.
+    Threads may share a finder. `lazy` says whether imports may wait in the modules of a lazy
+    registry.
     """
+
+    lazy = True
 
     def __init__(
         self,
@@ -91,9 +94,30 @@ class ServingFinder:
         """The entry's code, newly unmarshalled; its patterns go to `re`. RegistryError."""
         registry = self.registry
         blob = registry.read_blob(entry)
-        if entry.patterns_size and self._uses_patterns:
-            self._add_patterns(blob[-entry.patterns_size :])
+        if entry.patterns_size:
+            lazy = self._add_extra(blob[-entry.patterns_size :])
+            if lazy is not None:
+                return registry.load_code(entry, lazy)
         return registry.load_code(entry, blob)
+
+    def _add_extra(self, extra: memoryview) -> "memoryview | None":
+        """Use what follows the code: add the patterns to `re`; return the lazy code, if it is used.
+
+        A lazy module has its seal at the end.
+        """
+        lazy = None
+        if bytes(extra[-8:]) == b"frz-lazy":
+            try:
+                # deferred: few registries are lazy
+                from frozenfinder.lazy import is_used, split
+            except ImportError:  # the program has hidden this package: the usual code serves
+                return None
+            extra, lazy = split(extra)
+            if not self.lazy or not is_used():
+                lazy = None
+        if self._uses_patterns and len(extra):
+            self._add_patterns(extra)
+        return lazy
 
     def _add_patterns(self, packed: memoryview) -> None:
         if self.patterns is None:

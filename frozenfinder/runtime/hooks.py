@@ -50,6 +50,7 @@ def install(
     *,
     mode: "Mode" = "overlay",
     tests: bool = False,
+    lazy: bool = True,
     trusted: bool = False,
     sha256: "str | None" = None,
     verify_key: "str | None" = None,
@@ -60,7 +61,8 @@ def install(
     `default_registry` names. `mode` is "overlay" (the same results as without a registry, but
     faster) or "closed" (the registry is self-contained: its names come from nowhere else). The
     table `test` is searched only with `tests`. Installing the same registry in the same mode again
-    returns the same finder. Any thread may call it.
+    returns the same finder. In a lazy registry, imports wait until their names are used, unless
+    `lazy=False` is given. Any thread may call it.
 
     A file that others can write to, or that another user owns, is refused unless `trusted=True`
     is given or the registry is pinned: by its SHA-256 (`sha256`), or by the Ed25519 public key of
@@ -83,7 +85,10 @@ def install(
         opened = opened.pin(sha256=sha256, verify_key=verify_key)
     if opened.distrust is not None and not trusted:
         raise opened.trust_error()
-    return serve(opened, mode, tests)
+    finder = serve(opened, mode, tests)
+    if not lazy:
+        finder.lazy = False
+    return finder
 
 
 def serve(opened: Registry, mode: "Mode", tests: bool = False) -> "Finder":

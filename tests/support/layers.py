@@ -18,6 +18,7 @@ RUN_TIME = (
     "errors",
     "runtime",
     "patterns",
+    "lazy",
     "modules",
     "frozen_api",
     "trust",
@@ -37,6 +38,7 @@ BUILD = (
     "freezer.plan",
     "freezer.manifest",
     "freezer.discovery",
+    "freezer.defer",
     "freezer.record",
     "freezer.write",
     "freezer",
@@ -57,6 +59,7 @@ BOOT = ("errors", "runtime")
 
 DOORS = {
     ("runtime.finder", "patterns"): "a module that is served compiles regular expressions",
+    ("runtime.finder", "lazy"): "a module is served whose imports wait",
     ("runtime.finder", "native.fixups"): "a program asks for the extension modules",
     ("runtime.registry", "frozen_api"): "a program asks as it would ask `_imp`",
     ("runtime.registry", "trust"): "a registry is pinned",

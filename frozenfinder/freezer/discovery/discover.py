@@ -60,6 +60,8 @@ def discover(
         with_source=manifest.with_source,
         world=manifest.world,
         embed=manifest.extensions == "embed",
+        lazy=manifest.lazy,
+        eager=manifest.eager,
         excludes=manifest.excludes,
         lay_out=manifest.lay_out,
         patterns=manifest.patterns,

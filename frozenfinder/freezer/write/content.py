@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.compile.compiler import Compiled, Compiler, Task, stamp
@@ -14,6 +15,9 @@ from frozenfinder.runtime.layout import BARE_KINDS, CODE_KINDS, FrozenEntry
 from .epoch import read_epoch
 from .output import Frozen
 from .previous import Previous
+
+if TYPE_CHECKING:
+    from frozenfinder.freezer.defer.program import Outcome
 
 Progress = Callable[[int, int, str], object]
 
@@ -38,6 +42,7 @@ class Content:
         self.files: list[Frozen] = []
         self.omitted: list[Omission] = []
         self.warnings: list[tuple[str, str]] = []
+        self.outcomes: list[Outcome] = []  # of lazy modules, in the order of the plan
         self.compiled = self.from_pyc = self.reused = self.clamped = 0
 
     @property
@@ -59,6 +64,8 @@ class Content:
         if tasks:
             self._compile(tasks, jobs, progress)
         self._add_patterns()
+        if self._plan.lazy:
+            self._add_lazy(progress)
         self._add_aliases()
         self.omitted.sort(key=lambda omission: omission.name)
         self.warnings.sort()
@@ -191,6 +198,29 @@ class Content:
         packed = pack_keys(missing)
         frozen.entry.patterns_size = len(packed)
         self._modules[place] = frozen._replace(blob=code + packed)
+
+    def _add_lazy(self, progress: Progress | None) -> None:
+        """Add lazy code to the modules with source in which an import can wait."""
+        # deferred: few freezes need them
+        from frozenfinder.freezer.defer.program import LazyProgram
+        from frozenfinder.freezer.discovery.search import Search
+        from frozenfinder.lazy import join
+
+        modules = self._plan.modules
+        program = LazyProgram(self._plan, Search(sys.path).find)
+        for number, (place, frozen) in enumerate(list(self._modules.items()), 1):
+            if progress is not None:
+                progress(number, len(self._modules), frozen.entry.name)
+            if modules[place].kind != "source":
+                continue
+            outcome = program.make(modules[place])
+            self.outcomes.append(outcome)
+            if not outcome.code:
+                continue
+            size = len(frozen.blob) - frozen.entry.patterns_size
+            extra = join(frozen.blob[size:], outcome.code)
+            frozen.entry.patterns_size = len(extra)
+            self._modules[place] = frozen._replace(blob=frozen.blob[:size] + extra)
 
     def _add_aliases(self) -> None:
         """Give each alias the code of its target."""

@@ -10,6 +10,7 @@ from frozenfinder import __version__
 from frozenfinder.errors import RegistryError
 from frozenfinder.freezer.compile.compiler import Compiled
 from frozenfinder.freezer.plan import Module, Plan
+from frozenfinder.lazy import split
 from frozenfinder.runtime.layout import FrozenEntry
 from frozenfinder.runtime.registry import Registry
 
@@ -56,12 +57,13 @@ class Previous:
         except RegistryError:
             return None
         code_size = len(blob) - entry.patterns_size
+        patterns, _ = split(memoryview(blob)[code_size:])  # lazy code depends on other modules
         return Compiled(
             blob[:code_size],
             mtime,
             size,
             text=None if text is None else bytes(text),
-            patterns=blob[code_size:],
+            patterns=bytes(patterns),
         )
 
 
