@@ -45,9 +45,30 @@ def split(extra: memoryview) -> "tuple[memoryview, memoryview | None]":
     return extra[: max(start, 0)], extra[max(start, 0) : end]
 
 
-def is_used() -> bool:
-    """Whether the environment lets imports wait."""
-    return "lazy" not in (environment("FROZENFINDER_WITHOUT") or "").split(",")
+def choose(
+    name: str, blob: memoryview, extra: memoryview, lazy: bool
+) -> "tuple[memoryview, memoryview]":
+    """The patterns in `extra`, and the code of the module of that name that shall run."""
+    patterns, code = split(extra)
+    if code is not None and lazy and is_used(name):
+        return patterns, code
+    return patterns, blob
+
+
+def is_used(name: str) -> bool:
+    """Whether the environment lets imports wait in the module of that name.
+
+    FROZENFINDER_EAGER has the names of modules in which none waits, with commas between them;
+    `name.*` stands for a package and everything below it, `*` for all.
+    """
+    if "lazy" in (environment("FROZENFINDER_WITHOUT") or "").split(","):
+        return False
+    eager = environment("FROZENFINDER_EAGER")
+    if not eager:
+        return True
+    chosen = eager.split(",")
+    top = name.partition(".")[0]
+    return name not in chosen and f"{top}.*" not in chosen and "*" not in chosen
 
 
 def begin() -> None:

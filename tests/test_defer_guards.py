@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import CodeType
 from typing import Any
 
@@ -73,7 +73,7 @@ class Step:
     def __init__(self, value: object) -> None:
         self.value = value
 
-    def __await__(self) -> Iterator[object]:
+    def __await__(self) -> Generator[object, None, None]:
         yield self.value
 
 
@@ -83,7 +83,7 @@ async def steps(count: int) -> Any:
         yield number
 
 
-class Told(Exception):
+class ToldError(Exception):
     pass
 
 
@@ -96,7 +96,7 @@ def decline(namespace: dict[str, Any], name: str) -> object:
 
 
 def fail(namespace: dict[str, Any], name: str) -> object:
-    raise Told(name)
+    raise ToldError(name)
 
 
 def interrupt(namespace: dict[str, Any], name: str) -> object:
@@ -154,18 +154,18 @@ def drive(function: Callable[..., Any], depth: int = 0) -> object:
         if hasattr(result, "send"):
             return drive_generator(result)
         return repr(result)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001
         return describe(error)
 
 
 def drive_generator(generator: Any) -> object:
-    sent = []
+    sent: list[str] = []
     try:
         while True:
             sent.append(repr(generator.send("sent" if sent else None)))
     except StopIteration as stop:
         return sent, repr(stop.value)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001
         return sent, describe(error)
 
 
@@ -242,10 +242,28 @@ def get_function(source: str) -> CodeType:
 
 
 SAMPLES = [
-    "def f(a, *b, c=1, **d):\n    '''text'''\n    for i in a:\n        try:\n            x = first(i, second)\n"
-    "        except second as error:\n            return first, error\n        finally:\n            b(c)\n",
-    "def f(a):\n    with a as b:\n        yield second.value + len([first, b])\n    return first(1)(a)\n",
-    "async def f(a):\n    async with first(a):\n        await second\n",
+    """\
+def f(a, *b, c=1, **d):
+    'text'
+    for i in a:
+        try:
+            x = first(i, second)
+        except second as error:
+            return first, error
+        finally:
+            b(c)
+""",
+    """\
+def f(a):
+    with a as b:
+        yield second.value + len([first, b])
+    return first(1)(a)
+""",
+    """\
+async def f(a):
+    async with first(a):
+        await second
+""",
 ]
 
 
@@ -273,9 +291,11 @@ def test_no_instruction_can_be_another(source: str) -> None:
     missed = []
     for each in found:
         at = 2 * each.at
-        for other in {other.opcode for other in found} - {each.opcode}:
-            if _is_proved(code, Changed(good, co_code=_set_byte(data, at, other))):
-                missed.append((each.name, other))
+        missed += [
+            (each.name, other)
+            for other in {other.opcode for other in found} - {each.opcode}
+            if _is_proved(code, Changed(good, co_code=_set_byte(data, at, other)))
+        ]
         for change in (1, 2, 0x10):
             bad = Changed(good, co_code=_set_byte(data, at + 1, data[at + 1] ^ change))
             if each.name not in WITHOUT and _is_proved(code, bad):
@@ -391,14 +411,14 @@ def test_a_wrong_depth_is_not_proved(change: int, monkeypatch: pytest.MonkeyPatc
 
     code = get_function("def f(a):\n    return a.b + len([a, first(a)])\n")
     monkeypatch.setattr(guards, "measure_depths", measure_wrongly)
-    with pytest.raises(Unproved, match="depth|deep"):
+    with pytest.raises(Unproved, match=r"depth|deep"):
         guard(code, NAMES)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="handlers are found at the call itself")
 def test_a_load_directly_before_a_call_is_not_proved(monkeypatch: pytest.MonkeyPatch) -> None:
     code = get_function("def f(a):\n    return a(first)\n")
-    monkeypatch.setattr(guards, "is_apart", lambda name: True)
+    monkeypatch.setattr(guards, "is_apart", lambda _: True)
     with pytest.raises(Unproved, match=r"CALL at \d+ needs a NOP before it"):
         guard(code, NAMES)
 
@@ -455,7 +475,7 @@ def test_another_line_of_a_handler_is_not_proved(monkeypatch: pytest.MonkeyPatch
 
     write_wrongly(monkeypatch, move)
     code = get_function("def f(a):\n    first(a)\n    return a\n")
-    with pytest.raises(Unproved, match="the handler of LOAD_GLOBAL at .* has another position"):
+    with pytest.raises(Unproved, match=r"the handler of LOAD_GLOBAL at .* has another position"):
         guard(code, NAMES)
 
 

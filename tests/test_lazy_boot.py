@@ -1,5 +1,6 @@
 """Programs whose imports wait: they behave as if every import had run at once."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, python: Python) -> App:
     root = tmp_path_factory.mktemp("app")
     lib = write_tree(root / "lib", FILES)
     registry = root / "app.frz"
-    freeze = ["freeze", "--path", lib, "--lazy", "--quiet", "-o", registry]
+    freeze = ("freeze", "--path", lib, "--lazy", "--unchecked", "--quiet", "-o", registry)
     python("-m", "frozenfinder", *freeze, env={"PYTHONPATH": str(lib)})
     return App(lib, registry, python)
 
@@ -94,7 +95,9 @@ def app(tmp_path_factory: pytest.TempPathFactory, python: Python) -> App:
 OVERLAY, CLOSED = "", "mode='closed'"
 
 SAME = {
-    "a function uses its names": "import tool\nprint(tool.use_heavy(), tool.use_other(), tool.use_deep())",
+    "a function uses its names": (
+        "import tool\nprint(tool.use_heavy(), tool.use_other(), tool.use_deep())"
+    ),
     "a name is read from outside": "import tool\nprint(tool.heavy.__name__, tool.N, tool.work())",
     "a name is imported from outside": "from tool import N, heavy\nprint(N, heavy.__name__)",
     "all names are imported": "from starred import *\nprint(work(), OWN, '_helper' in dir())",
@@ -103,7 +106,9 @@ SAME = {
         "import tool, starred\nprint([n for n in dir(tool) if n[:2] != '__'])\n"
         "print([n for n in dir(starred) if n[:2] != '__'])"
     ),
-    "a name is missing": "import tool\ntry: tool.missing\nexcept AttributeError as e: print(e, e.name)",
+    "a name is missing": (
+        "import tool\ntry: tool.missing\nexcept AttributeError as e: print(e, e.name)"
+    ),
     "a name is asked for": "import tool\nprint(hasattr(tool, 'N'), getattr(tool, 'nope', 0))",
     "a global is missing": "import tool\ntry: tool.use_nothing()\nexcept NameError as e: print(e)",
     "a module's own __getattr__": (
@@ -139,7 +144,8 @@ SAME = {
     ),
     "a thread": (
         "import threading, tool\nfound = []\nbarrier = threading.Barrier(8)\n"
-        "def use():\n    barrier.wait()\n    found.append(tool.use_other()[0] + str(tool.use_heavy()))\n"
+        "def use():\n    barrier.wait()\n"
+        "    found.append(tool.use_other()[0] + str(tool.use_heavy()))\n"
         "threads = [threading.Thread(target=use) for _ in range(8)]\n"
         "[t.start() for t in threads]\n[t.join() for t in threads]\nprint(set(found), len(found))"
     ),
@@ -297,12 +303,32 @@ def test_a_hidden_package_means_that_nothing_waits(app: App) -> None:
     assert app.run(program).stdout.splitlines()[0] == "heavy runs"
 
 
+def test_why_tells_what_waits_and_what_does_not(app: App) -> None:
+    env = {"PYTHONPATH": str(app.lib)}
+
+    def ask(name: str, *options: str) -> CompletedProcess[str]:
+        where = ("--registry", str(app.registry), *options)
+        return app.python("-m", "frozenfinder", "why", name, *where, env=env)
+
+    assert ask("tool").stdout.splitlines()[1:] == ["  imports that wait: N, heavy, pkg, work"]
+    assert ask("heavy").stdout.splitlines()[1:] == [
+        "  imports that wait: none",
+        "  sys does not wait: line 2 uses it when the module is imported",
+    ]
+    assert json.loads(ask("tool", "--json").stdout)["laziness"] == {
+        "lazy": ["N", "heavy", "pkg", "work"],
+        "eager": {},
+        "whole": None,
+    }
+    assert json.loads(ask("json", "--json").stdout)["laziness"] is None
+
+
 def test_an_edited_source_is_imported_as_ever(
     app: App, tmp_path: Path, cli: Callable[..., CompletedProcess[str]]
 ) -> None:
     lib = write_tree(tmp_path / "lib", FILES)
     registry = tmp_path / "app.frz"
-    done = cli("freeze", "--path", lib, "--lazy", "--quiet", "-o", registry)
+    done = cli("freeze", "--path", lib, "--lazy", "--unchecked", "--quiet", "-o", registry)
     assert (done.returncode, done.stderr) == (0, "")
     write_tree(lib, {"tool.py": FILES["tool.py"] + "EDITED = True\n"})
     copy = App(lib, registry, app.python)

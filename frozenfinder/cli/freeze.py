@@ -17,6 +17,7 @@ from frozenfinder.freezer import (
     trace,
     write_manifest,
 )
+from frozenfinder.freezer.checking import require_check
 from frozenfinder.freezer.manifest import EXTENSIONS
 from frozenfinder.freezer.write.output import check_output
 from frozenfinder.runtime.hooks import default_registry
@@ -103,8 +104,18 @@ def _add_laziness(parser: Parser) -> None:
         help="let imports wait where that cannot fail (needs frozenfinder[lazy] before 3.15)",
     )
     parser.add_repeated(
-        how, ("--eager", "PATTERN", "no import waits in the modules whose names match")
+        how,
+        (
+            "--check",
+            "COMMAND",
+            (
+                "a command that has to do the same with waiting imports as without; choose one "
+                "that changes nothing, because it runs several times"
+            ),
+        ),
+        ("--eager", "PATTERN", "no import waits in the modules whose names match"),
     )
+    how.add_argument("--unchecked", action="store_true", help="allow --lazy without a check")
 
 
 def _add_embedding(parser: Parser) -> None:
@@ -163,6 +174,7 @@ def make_manifest(options: argparse.Namespace) -> Manifest:
         data=tuple(options.include_data),
         lazy=options.lazy,
         eager=tuple(options.eager),
+        checks=tuple(options.check),
         strip_docstrings=options.strip_docstrings,
         extensions=options.extensions,
     )
@@ -233,9 +245,13 @@ def main(options: argparse.Namespace) -> int:
     with Progress("following imports", quiet=options.quiet) as progress:
         plan = discover(manifest, program_path(), progress)
     Path(output).absolute().parent.mkdir(parents=True, exist_ok=True)
-    if options.write_manifest is not None:
+    require_check(plan, unchecked=options.unchecked)
+    if options.write_manifest is not None and not plan.checks:
         write_manifest(options.write_manifest, manifest, plan.optimize)
-    with Progress("freezing", quiet=options.quiet) as progress:
+    with (
+        Progress("freezing", quiet=options.quiet) as progress,
+        Progress("checking", quiet=options.quiet) as notice,
+    ):
         report = freeze(
             replace(plan, unseen=unseen),
             output,
@@ -243,7 +259,12 @@ def main(options: argparse.Namespace) -> int:
             progress=progress,
             sign=options.sign,
             page=page,
+            notice=notice,
         )
+    if options.write_manifest is not None and plan.checks:
+        found = tuple(each.name for each in report.made_eager)
+        written = merge_manifests([manifest, Manifest(eager=found)])
+        write_manifest(options.write_manifest, written, plan.optimize)
     tell(options, report, page)
     return DONE
 
@@ -281,6 +302,12 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
         f"{done} {report.output}: {held}, in {report.seconds:.1f} s.",
         f"Code: {report.compiled} compiled, {report.from_pyc} from a .pyc, {report.reused} kept.",
     ]
+    waiting = [each for each in report.laziness if each.lazy]
+    if report.laziness:
+        lines.append(
+            f"Lazy: {sum(len(each.lazy) for each in waiting)} imported names wait, in "
+            f"{len(waiting)} modules."
+        )
     if report.clamped:
         lines.append(
             f"Files newer than SOURCE_DATE_EPOCH: {report.clamped}. Overlay serves them only if "
@@ -291,6 +318,7 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
     for title, items in (
         ("Left out", [f"{each.location or each.name}: {each.reason}" for each in report.omitted]),
         ("Not recorded", list(report.unseen)),
+        ("Eager", [f"{each.name}: {each.reason}" for each in report.made_eager]),
     ):
         if items:
             lines.append(f"{title}: {len(items)}.")

@@ -23,6 +23,7 @@ ignored. A folder is relative to the manifest's own.
     world                   # in closed mode nothing else can be imported
     lazy                    # imports wait until their names are used
     eager sqlalchemy*       # but not in the modules of these names
+    check black --version   # a command that must do the same with and without that
     extensions embed        # include extension modules and shared libraries, not only their paths
 """
 
@@ -61,6 +62,7 @@ class Manifest:
     world: bool = False
     lazy: bool = False
     eager: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
     extensions: str = "refer"
 
 
@@ -84,11 +86,12 @@ _LISTS = {
     "exclude": "excludes",
     "lay-out": "lay_out",
     "eager": "eager",
+    "check": "checks",
     "recorded": "recorded",
     "pattern": "patterns",
 }
 _FOLDERS = ("path", "search")  # whose arguments are folders
-_ORDERED = (*_FOLDERS, "recorded")
+_ORDERED = (*_FOLDERS, "recorded", "check")
 _LEVELS = ("0", "1", "2")
 EXTENSIONS = ("refer", "embed")
 _COMMENT = re.compile(r"(?:^|\s)#.*")

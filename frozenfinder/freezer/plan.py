@@ -101,7 +101,7 @@ class Plan:
     a recorded run, as in a manifest. `named` are modules that were requested by name: if one cannot
     be frozen, the freeze fails. `unseen` has sentences about what a recorded run did not record.
     With `lazy`, imports of modules wait until their names are used, except in modules whose names
-    match a pattern of `eager`.
+    match a pattern of `eager`; `checks` are commands that must do the same as if none waited.
     `asked` are the lines of a manifest that asks for the same. `scanned_ns` is the time before the
     directories were read, in nanoseconds since the epoch, or 0 if none was: later changes in a
     directory are not in the plan.
@@ -127,6 +127,7 @@ class Plan:
     embed: bool = False
     lazy: bool = False
     eager: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
     scanned_ns: int = field(default=0, compare=False)
@@ -169,6 +170,7 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
         embed=any(plan.embed for plan in plans),
         lazy=any(plan.lazy for plan in plans),
         eager=_distinct(chain.from_iterable(plan.eager for plan in plans)),
+        checks=_distinct(chain.from_iterable(plan.checks for plan in plans)),
         excludes=excludes,
         asked=_distinct(chain.from_iterable(plan.asked for plan in plans)),
         scanned_ns=min(scans, default=0),

@@ -95,29 +95,25 @@ class ServingFinder:
         registry = self.registry
         blob = registry.read_blob(entry)
         if entry.patterns_size:
-            lazy = self._add_extra(blob[-entry.patterns_size :])
-            if lazy is not None:
-                return registry.load_code(entry, lazy)
+            blob = self._add_extra(entry, blob)
         return registry.load_code(entry, blob)
 
-    def _add_extra(self, extra: memoryview) -> "memoryview | None":
-        """Use what follows the code: add the patterns to `re`; return the lazy code, if it is used.
+    def _add_extra(self, entry: FrozenEntry, blob: memoryview) -> memoryview:
+        """Add the patterns that follow the code to `re`; return the code to use.
 
-        A lazy module has its seal at the end.
+        The blob of a lazy module ends with a seal.
         """
-        lazy = None
+        extra = blob[-entry.patterns_size :]
         if bytes(extra[-8:]) == b"frz-lazy":
             try:
                 # deferred: few registries are lazy
-                from frozenfinder.lazy import is_used, split
+                from frozenfinder.lazy import choose
             except ImportError:  # the program has hidden this package: the usual code serves
-                return None
-            extra, lazy = split(extra)
-            if not self.lazy or not is_used():
-                lazy = None
+                return blob
+            extra, blob = choose(entry.name, blob, extra, self.lazy)
         if self._uses_patterns and len(extra):
             self._add_patterns(extra)
-        return lazy
+        return blob
 
     def _add_patterns(self, packed: memoryview) -> None:
         if self.patterns is None:

@@ -48,7 +48,7 @@ STATEMENTS = {
     "finally in a loop": "for i in range(3):\n    try:\n        if i == 1:\n            continue\n"
     "        log({e})\n    finally:\n        log('finally', i)",
     "nested try": "try:\n    try:\n        log({e})\n    except KeyError:\n        log('no')\n"
-    "    finally:\n        log('inner', {e})\nexcept BaseException as error:\n    log(repr(error))\n"
+    "    finally:\n        log('inner', {e})\nexcept BaseException as e:\n    log(repr(e))\n"
     "    raise",
     "with": "with manager(1):\n    log({e})\nreturn 5",
     "with it": "with manager({e}) as x, manager(2):\n    return x",
@@ -66,7 +66,7 @@ STATEMENTS = {
     "yield": "yield 1\nx = yield {e}\nlog(x)\nyield second",
     "yield from": "yield from [1, {e}]\nreturn 2",
     "yield in try": "try:\n    yield {e}\n    yield 2\nfinally:\n    log('closed')",
-    "many locals": "\n".join(f"a{n} = {n}" for n in range(300)) + "\nreturn a17, a299, {e}",
+    "many locals": "".join(f"a{n} = {n}\n" for n in range(300)) + "return a17, a299, {e}",
     "long jump": "for i in range(2):\n" + "    log(i)\n" * 120 + "    log({e})",
 }
 

@@ -15,7 +15,7 @@ from frozenfinder.freezer.compile.warned import record_warnings
 from frozenfinder.freezer.plan import Module, Plan
 
 from .analysis import Facts, analyse
-from .horizon import Horizon, Known
+from .horizon import Decision, Horizon, Known
 from .transform import check_interpreter, make_lazy
 
 _FAILURES = (OSError, SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
@@ -37,25 +37,29 @@ class Outcome:
 
 
 class LazyProgram:
-    """The modules of a plan, and the others that they may import, found with `find`.
-
-    FreezeError if lazy code cannot be made for this interpreter.
-    """
+    """The modules of a plan, and the others that they may import, found with `find`."""
 
     def __init__(self, plan: Plan, find: Callable[[str], Iterable[ModuleSpec]]) -> None:
-        check_interpreter()
         self._plan = plan
         self._find_specs = find
         self._modules = {module.name: module for module in plan.modules if module.table != "test"}
         self._known: dict[str, Known] = {}
         self._horizon = Horizon(self._find)
 
-    def make(self, module: Module) -> Outcome:
-        """The outcome for a module with source."""
-        facts = self._find(module.name)
+    def decide(self, name: str) -> Decision:
+        """What may wait in a module, before its code is made."""
+        facts = self._find(name)
         if not isinstance(facts, Facts):
-            return Outcome(module.name, whole="its source cannot be read")
-        decision = self._horizon.decide(facts, self._plan.eager)
+            return Decision({}, {}, "its source cannot be read")
+        return self._horizon.decide(facts, self._plan.eager)
+
+    def make(self, module: Module) -> Outcome:
+        """The outcome for a module with source.
+
+        FreezeError if lazy code cannot be made for this interpreter.
+        """
+        check_interpreter()
+        decision = self.decide(module.name)
         eager = dict(decision.eager)
         lazy = tuple(decision.lazy)
         code = b""

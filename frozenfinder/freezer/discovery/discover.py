@@ -62,6 +62,7 @@ def discover(
         embed=manifest.extensions == "embed",
         lazy=manifest.lazy,
         eager=manifest.eager,
+        checks=manifest.checks,
         excludes=manifest.excludes,
         lay_out=manifest.lay_out,
         patterns=manifest.patterns,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from frozenfinder.errors import FreezeError
@@ -42,7 +43,7 @@ class Content:
         self.files: list[Frozen] = []
         self.omitted: list[Omission] = []
         self.warnings: list[tuple[str, str]] = []
-        self.outcomes: list[Outcome] = []  # of lazy modules, in the order of the plan
+        self.outcomes: dict[str, Outcome] = {}  # of the modules with source, if the plan is lazy
         self.compiled = self.from_pyc = self.reused = self.clamped = 0
 
     @property
@@ -214,13 +215,30 @@ class Content:
             if modules[place].kind != "source":
                 continue
             outcome = program.make(modules[place])
-            self.outcomes.append(outcome)
+            self.outcomes[outcome.name] = outcome
             if not outcome.code:
                 continue
             size = len(frozen.blob) - frozen.entry.patterns_size
             extra = join(frozen.blob[size:], outcome.code)
             frozen.entry.patterns_size = len(extra)
             self._modules[place] = frozen._replace(blob=frozen.blob[:size] + extra)
+
+    def make_eager(self, reasons: Mapping[str, str]) -> None:
+        """Take the lazy code off modules that were found to differ with it."""
+        # deferred: few freezes need it
+        from frozenfinder.lazy import split
+
+        for place, frozen in self._modules.items():
+            entry = frozen.entry
+            reason = reasons.get(entry.origname)
+            if reason is None or not entry.patterns_size:
+                continue
+            size = len(frozen.blob) - entry.patterns_size
+            patterns, _ = split(memoryview(frozen.blob)[size:])
+            entry.patterns_size = len(patterns)
+            self._modules[place] = frozen._replace(blob=frozen.blob[:size] + bytes(patterns))
+            outcome = self.outcomes[entry.origname]
+            self.outcomes[entry.origname] = replace(outcome, lazy=(), whole=reason, code=b"")
 
     def _add_aliases(self) -> None:
         """Give each alias the code of its target."""
