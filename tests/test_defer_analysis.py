@@ -233,6 +233,11 @@ def test_a_name_may_not_wait_if_its_import_might_fail(
         ("from a import x", {"a": "try: import b\nexcept ImportError: b = 1\nx = 1"}),
         ("from a import x", {"a": "try: import b\nexcept ImportError: raise\nx = 1", "b": ""}),
         ("from a import x", {"a": "if y: raise E\nx = 1"}),
+        (
+            "from a import x",
+            {"a": "try: import b\nexcept ImportError:\n if y: raise\n def x(): raise E"},
+        ),
+        ("from a import x", {"a": "import __main__\nx = 1"}),
         ("from a import x", {"a": "for x in y:\n import b"}),
         ("from a import x", {"a": "while y:\n import b\nmatch y:\n case 1: import c\nx = 1"}),
         ("from a import x", {"a": "def f(): raise E\nx = 1"}),

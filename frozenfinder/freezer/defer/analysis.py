@@ -467,7 +467,8 @@ class _Survey(ast.NodeVisitor):
 
 
 def _raises(handler: ast.ExceptHandler) -> bool:
-    return any(isinstance(node, ast.Raise) for node in ast.walk(handler))
+    """Whether a handler raises in any case; on a condition, it is assumed not to."""
+    return any(isinstance(node, ast.Raise) for node in handler.body)
 
 
 def _arguments(arguments: ast.arguments) -> Iterator[ast.arg]:

@@ -35,6 +35,7 @@ _IMPORT_SYSTEM = (
 
 _STARTED = frozenset(
     {
+        "__main__",
         "_collections_abc",
         "_frozen_importlib",
         "_frozen_importlib_external",
