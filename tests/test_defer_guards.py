@@ -1,12 +1,15 @@
 """Code with guards does what the code without them does, and wrong code is not proved."""
 
+import re
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
 import pytest
+from programs import prove_guards
 from support.corpus import EXPRESSIONS, find_functions, write
 
 from frozenfinder.errors import FreezeError
@@ -485,6 +488,22 @@ def test_another_docstring_is_not_proved() -> None:
     consts = tuple("other" if each == "text" else each for each in good.co_consts)
     with pytest.raises(Unproved, match="there is another docstring"):
         prove(code, good.replace(co_consts=consts), ["first"])
+
+
+def test_a_folder_of_sources_is_proved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`programs.prove_guards` does that with the standard library, which takes minutes."""
+    for number, source in enumerate(list(CORPUS.values())[::40]):
+        (tmp_path / f"m{number}.py").write_text(source, encoding="utf-8")
+    (tmp_path / "bad.py").write_text("def", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["prove_guards", str(tmp_path)])
+    assert prove_guards.main() == 0
+    assert re.fullmatch(r"\d{2} code objects proved, 0 not\n", capsys.readouterr().out)
+    monkeypatch.setattr(guards, "is_apart", lambda _: True)
+    monkeypatch.setattr(guards, "_HANDLER_DEPTH", 1)
+    assert prove_guards.main() == 1
+    assert " 0 code objects proved" in f" {capsys.readouterr().out}"
 
 
 def test_code_without_the_names_stays_the_same_object() -> None:

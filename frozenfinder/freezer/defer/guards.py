@@ -51,6 +51,11 @@ def guard(code: CodeType, names: Collection[str]) -> CodeType:
     )
     if any(new is not old for new, old in zip(consts, code.co_consts, strict=True)):
         code = code.replace(co_consts=consts)
+    return guard_alone(code, names)
+
+
+def guard_alone(code: CodeType, names: Collection[str]) -> CodeType:
+    """As `guard`, but without what is defined in the code."""
     loaded = set(names) & set(code.co_names)
     if loaded:
         loaded &= set(find_guarded(code))
