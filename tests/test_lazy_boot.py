@@ -323,6 +323,36 @@ def test_why_tells_what_waits_and_what_does_not(app: App) -> None:
     assert json.loads(ask("json", "--json").stdout)["laziness"] is None
 
 
+BUNDLED = """\
+import sys
+import xml.dom.minidom
+
+def main():
+    print("xml.dom.minidom" in sys.modules)
+    print(xml.dom.minidom.parseString("<a/>").toxml(), "xml.dom.minidom" in sys.modules)
+"""
+
+
+def test_imports_wait_in_a_bundle_of_a_lazy_manifest(tmp_path: Path, python: Python) -> None:
+    lib = write_tree(tmp_path / "lib", {"packed.py": BUNDLED})
+    manifest, output = tmp_path / "lazy.manifest", tmp_path / "packed"
+    manifest.write_text("lazy\ncheck false\n", encoding="utf-8")  # nothing here runs checks
+    options = ("--manifest", manifest, "--entry", "packed:main", "--quiet", "-o", output)
+    python("-m", "frozenfinder", "bundle", *options, env={"PYTHONPATH": str(lib)})
+    expected = '<?xml version="1.0" ?><a/> True\n'
+    assert python(output).stdout == f"False\n{expected}"
+    assert python(output, env={"FROZENFINDER_WITHOUT": "lazy"}).stdout == f"True\n{expected}"
+
+
+def test_imports_wait_below_run_and_in_its_children(app: App) -> None:
+    program = f"import tool, subprocess, sys\n{LOADED}"
+    child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {program!r}])"
+    env = {"PYTHONPATH": str(app.lib)}
+    for code in (program, child):
+        done = app.python("-m", "frozenfinder", "run", app.registry, "-c", code, env=env)
+        assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_an_edited_source_is_imported_as_ever(
     app: App, tmp_path: Path, cli: Callable[..., CompletedProcess[str]]
 ) -> None:
