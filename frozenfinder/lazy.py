@@ -12,7 +12,13 @@ The code of a lazy module is in its registry behind the usual code, which is wha
 import sys
 from _thread import get_ident
 
-from frozenfinder.runtime.system import INITIALIZING, environment, get_module, syscalls
+from frozenfinder.runtime.system import (
+    FREE_THREADED,
+    INITIALIZING,
+    environment,
+    get_module,
+    syscalls,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,15 +147,21 @@ class Resolver:
         return value
 
     def _retire(self) -> None:
-        """Take this off the module when nothing waits any more."""
+        """Take this off the module when nothing waits any more.
+
+        Without a GIL, another thread may have missed the name just before it was bound, and looks
+        for `__getattr__` now: there it stays.
+        """
+        if FREE_THREADED:
+            return
         namespace = self._namespace
         if namespace.get("__getattr__") is self.outside:
             if self._own is None:
-                del namespace["__getattr__"]
+                namespace.pop("__getattr__", None)  # another thread may do the same
             else:
                 namespace["__getattr__"] = self._own
         if namespace.get("__dir__") is self.listing:
-            del namespace["__dir__"]
+            namespace.pop("__dir__", None)
 
     def chain(self) -> None:
         """Ask the module's own `__getattr__`, which was just defined, after this one."""

@@ -14,6 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from frozenfinder.runtime.finder import ServingFinder
+    from frozenfinder.runtime.layout import FrozenEntry
+
 LIMIT = 512
 """The number of patterns that `re` keeps (`re._MAXCACHE`); its cache is never filled further."""
 
@@ -86,3 +89,22 @@ def _fill(cache: "dict[Any, Any]", packed: bytes) -> None:
 
 shared = Patterns()
 """The one object of this interpreter, for every finder: `re` has only one cache."""
+
+
+def use_extra(finder: "ServingFinder", entry: "FrozenEntry", blob: memoryview) -> memoryview:
+    """Use what follows the code in the blob of a module; return the code to run.
+
+    That is other code, if imports wait in the module: then the blob ends with a seal.
+    """
+    extra = blob[-entry.patterns_size :]
+    if bytes(extra[-8:]) == b"frz-lazy":
+        try:
+            # deferred: few registries are lazy
+            from frozenfinder.lazy import choose
+        except ImportError:  # the program has hidden it
+            return blob
+        extra, blob = choose(entry.name, blob, extra, finder.lazy)
+    if finder.uses_patterns and len(extra):
+        finder.patterns = shared
+        shared.add(extra)
+    return blob

@@ -11,6 +11,10 @@ import pytest
 from support.processes import Python
 from support.sources import write_tree
 
+from frozenfinder.freezer.plan import Module, Plan, Root
+from frozenfinder.freezer.write.content import Content
+from frozenfinder.freezer.write.previous import Previous
+
 HAS_LAZY_IMPORTS = sys.version_info >= (3, 15)
 
 guards_only = pytest.mark.skipif(HAS_LAZY_IMPORTS, reason="from 3.15 on, the language does this")
@@ -351,6 +355,35 @@ def test_imports_wait_below_run_and_in_its_children(app: App) -> None:
     for code in (program, child):
         done = app.python("-m", "frozenfinder", "run", app.registry, "-c", code, env=env)
         assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_same_sources_give_the_same_bytes(app: App, tmp_path: Path) -> None:
+    frozen = set()
+    for seed in ("1", "2"):
+        output = tmp_path / "again.frz"
+        freeze = ("freeze", "--path", app.lib, "--lazy", "--unchecked", "--quiet", "-o", output)
+        env = {"PYTHONPATH": str(app.lib), "PYTHONHASHSEED": seed}
+        app.python("-m", "frozenfinder", *freeze, env=env)
+        frozen.add(output.read_bytes())
+        output.unlink()
+    assert len(frozen) == 1
+
+
+def test_a_source_that_changes_during_the_freeze_has_no_lazy_code(tmp_path: Path) -> None:
+    lib = write_tree(tmp_path / "lib", {"m.py": "import n\ndef f():\n    return n\n", "n.py": ""})
+    root = Root("absolute", str(lib), str(lib))
+    modules = tuple(Module(name, root, f"{name}.py") for name in ("m", "n"))
+    content = Content(Plan(roots=(root,), modules=modules, lazy=True))
+
+    def edit(done: int, total: int, name: str) -> None:
+        if "m" in {each.entry.name for each in content.modules}:
+            write_tree(lib, {"m.py": "import n\ndef g():\n    return n, n\n"})
+
+    previous = Previous(str(tmp_path / "none.frz"), Plan())
+    content.add_modules(previous, 1, edit)
+    (outcome, _) = content.outcomes.values()
+    assert (outcome.lazy, outcome.whole) == ((), "its source changed while it was being frozen")
+    assert not any(each.entry.patterns_size for each in content.modules)
 
 
 def test_an_edited_source_is_imported_as_ever(

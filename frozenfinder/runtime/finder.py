@@ -62,7 +62,7 @@ class ServingFinder:
         self.lock = lock
         self.collector = collector
         self.patterns: "Patterns | None" = None  # until a served module has some
-        self._uses_patterns = patterns
+        self.uses_patterns = patterns
         self.tests = tests
         self._bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic; `+=` of an integer is not
@@ -95,36 +95,14 @@ class ServingFinder:
         registry = self.registry
         blob = registry.read_blob(entry)
         if entry.patterns_size:
-            blob = self._add_extra(entry, blob)
-        return registry.load_code(entry, blob)
-
-    def _add_extra(self, entry: FrozenEntry, blob: memoryview) -> memoryview:
-        """Add the patterns that follow the code to `re`; return the code to use.
-
-        The blob of a lazy module ends with a seal.
-        """
-        extra = blob[-entry.patterns_size :]
-        if bytes(extra[-8:]) == b"frz-lazy":
-            try:
-                # deferred: few registries are lazy
-                from frozenfinder.lazy import choose
-            except ImportError:  # the program has hidden this package: the usual code serves
-                return blob
-            extra, blob = choose(entry.name, blob, extra, self.lazy)
-        if self._uses_patterns and len(extra):
-            self._add_patterns(extra)
-        return blob
-
-    def _add_patterns(self, packed: memoryview) -> None:
-        if self.patterns is None:
             try:
                 # deferred: many programs import no module that compiles regular expressions
-                from frozenfinder.patterns import shared
+                from frozenfinder.patterns import use_extra
             except ImportError:  # the program has hidden this package: `re` compiles itself
-                self._uses_patterns = False
-                return
-            self.patterns = shared
-        self.patterns.add(packed)
+                pass
+            else:
+                blob = use_extra(self, entry, blob)
+        return registry.load_code(entry, blob)
 
     def holds(self, name: str) -> bool:
         """Whether the registry has an entry of that name."""

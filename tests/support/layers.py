@@ -17,8 +17,8 @@ PACKAGE = Path(frozenfinder.__file__).parent
 RUN_TIME = (
     "errors",
     "runtime",
-    "patterns",
     "lazy",
+    "patterns",
     "modules",
     "frozen_api",
     "trust",
@@ -59,7 +59,6 @@ BOOT = ("errors", "runtime")
 
 DOORS = {
     ("runtime.finder", "patterns"): "a module that is served compiles regular expressions",
-    ("runtime.finder", "lazy"): "a module is served whose imports wait",
     ("runtime.finder", "native.fixups"): "a program asks for the extension modules",
     ("runtime.registry", "frozen_api"): "a program asks as it would ask `_imp`",
     ("runtime.registry", "trust"): "a registry is pinned",

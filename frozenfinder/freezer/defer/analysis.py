@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 _NAMESPACE = frozenset({"globals", "vars", "eval", "exec"})  # they reach names without loading them
 _AT_IMPORT = frozenset({"dir", "locals"})
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_TYPES = frozenset({"ForwardRef", "NamedTuple", "NewType", "TypeVar", "TypedDict"})
 _UNKNOWN = object()
 
 
@@ -415,12 +415,16 @@ class _Survey(ast.NodeVisitor):
                 self._check_self([*node.args, *node.keywords])
             case ast.Attribute(ast.Attribute(_, "modules") | ast.Name("modules"), _):
                 self._check_self(node.args)
+            case ast.Name(name) | ast.Attribute(_, name) if name in _TYPES and not self._later:
+                self._annotate(node)
         self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         match node.value:
             case ast.Attribute(_, "modules") | ast.Name("modules"):
                 self._check_self([node.slice])
+        if not self._later:  # it may be a type, such as `Optional["A"]`
+            self._annotate(node.slice)
         self.generic_visit(node)
 
     def _check_self(self, nodes: Iterable[ast.AST]) -> None:

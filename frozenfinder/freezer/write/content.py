@@ -20,6 +20,8 @@ from .previous import Previous
 if TYPE_CHECKING:
     from frozenfinder.freezer.defer.program import Outcome
 
+_CHANGED = "its source changed while it was being frozen"
+
 Progress = Callable[[int, int, str], object]
 
 
@@ -215,6 +217,8 @@ class Content:
             if modules[place].kind != "source":
                 continue
             outcome = program.make(modules[place])
+            if outcome.code and not self._is_current(modules[place], frozen.entry):
+                outcome = replace(outcome, lazy=(), whole=_CHANGED, code=b"")
             self.outcomes[outcome.name] = outcome
             if not outcome.code:
                 continue
@@ -222,6 +226,14 @@ class Content:
             extra = join(frozen.blob[size:], outcome.code)
             frozen.entry.patterns_size = len(extra)
             self._modules[place] = frozen._replace(blob=frozen.blob[:size] + extra)
+
+    def _is_current(self, module: Module, entry: FrozenEntry) -> bool:
+        """Whether the source is still the one that was frozen."""
+        try:
+            mtime, size = stamp(os.stat(module.location))
+        except OSError:
+            return False
+        return (min(mtime, self._latest), size) == (entry.mtime, entry.source_size)
 
     def make_eager(self, reasons: Mapping[str, str]) -> None:
         """Take the lazy code off modules that were found to differ with it."""
