@@ -83,9 +83,10 @@ def freeze(lib: Path, tmp_path: Path, cli: Cli) -> Callable[..., CompletedProces
 def test_a_command_that_does_the_same_changes_nothing(
     freeze: Callable[..., CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    done = freeze(command("-m", "quiet"))
+    done = freeze(command("-m", "quiet"), options=["--report", "table", "--eager", "quiet"])
     assert (done.returncode, done.stderr) == (0, "")
-    assert "\nLazy: " in done.stdout
+    assert "\nLazy: 7 imported names wait, in 3 modules.\n" in done.stdout
+    assert done.stdout.endswith("\nNo import waits: 1\n  quiet: it is eager by 'quiet'\n")
     assert "Eager" not in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["app.frz", "lib"]
 

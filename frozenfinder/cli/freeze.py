@@ -349,6 +349,10 @@ def tabulate(report: Report) -> str:
         ("Static only (not imported in the recorded run)", report.static_only),
         ("Excluded", [f"{each.name}: {each.reason}" for each in report.excluded]),
         ("Imported but not found", [f"{name}, by {by}" for name, by in report.missing]),
+        (
+            "No import waits",
+            [f"{each.name}: {each.whole}" for each in report.laziness if each.whole],
+        ),
     ):
         if items:
             lines += ["", f"{title}: {len(items)}", *(f"  {item}" for item in items)]
