@@ -63,6 +63,8 @@ class ServingFinder:
         self.collector = collector
         self.patterns: "Patterns | None" = None  # until a served module has some
         self.uses_patterns = patterns
+        self._use_extra: "Callable[[ServingFinder, FrozenEntry, memoryview], memoryview] | None"
+        self._use_extra = None
         self.tests = tests
         self._bypassed: "dict[str, str]" = {}
         self._served: "list[str]" = []  # append is atomic; `+=` of an integer is not
@@ -95,13 +97,14 @@ class ServingFinder:
         registry = self.registry
         blob = registry.read_blob(entry)
         if entry.patterns_size:
-            try:
-                # deferred: many programs import no module that compiles regular expressions
-                from frozenfinder.patterns import use_extra
-            except ImportError:  # the program has hidden this package: `re` compiles itself
-                pass
-            else:
-                blob = use_extra(self, entry, blob)
+            if self._use_extra is None:
+                try:
+                    # deferred: many programs import no module that compiles regular expressions
+                    from frozenfinder.patterns import use_extra
+                except ImportError:  # the program has hidden this package: `re` compiles itself
+                    return registry.load_code(entry, blob)
+                self._use_extra = use_extra
+            blob = self._use_extra(self, entry, blob)
         return registry.load_code(entry, blob)
 
     def holds(self, name: str) -> bool:

@@ -57,11 +57,12 @@ def guard(code: CodeType, names: Collection[str]) -> CodeType:
 def guard_alone(code: CodeType, names: Collection[str]) -> CodeType:
     """As `guard`, but without what is defined in the code."""
     loaded = set(names) & set(code.co_names)
-    if loaded:
-        loaded &= set(find_guarded(code))
     if not loaded:
         return code
     try:
+        loaded = loaded.intersection(find_guarded(code))
+        if not loaded:
+            return code
         guarded = _assemble(code, loaded)
     except _FAILURES as error:
         raise Unproved(code, loaded, f"{type(error).__name__}: {error}") from error

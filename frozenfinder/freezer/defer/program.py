@@ -64,8 +64,12 @@ class LazyProgram:
         lazy = tuple(decision.lazy)
         code = b""
         if lazy:
-            tree = self._parse(module.location)
-            made, refused = make_lazy(tree, decision.lazy, self._compile)
+            try:
+                tree = self._parse(module.location)
+                made, refused = make_lazy(tree, decision.lazy, self._compile)
+            except _FAILURES as error:
+                reason = f"its code cannot be made: {type(error).__name__}: {error}"
+                return Outcome(module.name, eager=tuple(sorted(eager.items())), whole=reason)
             eager |= refused
             lazy = tuple(name for name in lazy if name not in refused)
             if lazy:

@@ -168,7 +168,11 @@ def _find_changed(code: CodeType, names: Collection[str]) -> set[str]:
         changed |= _find_changed(const, names)
         if changed.issuperset(names) or not set(names) & set(const.co_names):
             continue
-        for each in measure_depths(const):
+        try:
+            measured = measure_depths(const)
+        except ValueError as error:
+            raise Unproved(const, {*names} & {*const.co_names}, str(error)) from error
+        for each in measured:
             if each.name in _CHANGING or "FROM_DICT_OR_GLOBALS" in each.name:
                 name = const.co_names[each.argument >> each.shift]
                 if name in names:
