@@ -97,14 +97,19 @@ def use_extra(finder: "ServingFinder", entry: "FrozenEntry", blob: memoryview) -
     That is other code, if imports wait in the module: then the blob ends with a seal.
     """
     extra = blob[-entry.patterns_size :]
-    if bytes(extra[-8:]) == b"frz-lazy":
+    if extra[-1] == _SEAL_END and bytes(extra[-8:]) == b"frz-lazy":
         try:
             # deferred: few registries are lazy
             from frozenfinder.lazy import choose
         except ImportError:  # the program has hidden it
             return blob
         extra, blob = choose(entry.name, blob, extra, finder.lazy)
-    if finder.uses_patterns and len(extra):
+        if not extra:
+            return blob
+    if finder.uses_patterns:
         finder.patterns = shared
         shared.add(extra)
     return blob
+
+
+_SEAL_END = ord("y")  # one comparison for most blobs
