@@ -9,7 +9,6 @@ The code of a lazy module is in its registry behind the usual code, which is wha
 `install(lazy=False)` or FROZENFINDER_WITHOUT=lazy.
 """
 
-import sys
 from _thread import get_ident
 
 from frozenfinder.runtime.system import (
@@ -22,7 +21,7 @@ from frozenfinder.runtime.system import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType
+    from types import CodeType, FunctionType
     from typing import Any
 
     Globals = dict[str, Any]
@@ -77,14 +76,13 @@ def is_used(name: str) -> bool:
     return name not in chosen and f"{top}.*" not in chosen and "*" not in chosen
 
 
-def begin() -> None:
+def begin(holder: "FunctionType") -> None:
     """Make the resolver of the module whose body calls this, and put it into its globals.
 
-    The statements are the last constants of the body's code, behind them the tuple of their names.
-    A body that runs again, for a reload, binds the names anew.
+    The statements are the last constants of the code of `holder`, a function of the module, behind
+    them the tuple of their names. A body that runs again, for a reload, binds the names anew.
     """
-    frame = sys._getframe(1)
-    namespace, constants = frame.f_globals, frame.f_code.co_consts
+    namespace, constants = holder.__globals__, holder.__code__.co_consts
     names: "tuple[str, ...]" = constants[-1]
     statements = constants[-1 - len(names) : -1]
     for name in names:

@@ -1,5 +1,6 @@
 """The lazy code of the modules of a plan, and what happens to those that resist."""
 
+import marshal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -48,6 +49,16 @@ def test_the_code_of_a_module_has_its_names(make: Make) -> None:
     assert found.lazy == ("x", "z", "b", "gone")
     assert found.eager == ()
     assert found.code
+
+
+@guards_only
+def test_the_lines_of_the_code_are_those_of_the_source(make: Make) -> None:
+    source = "'text'\nfrom __future__ import annotations\n\nfrom a import x\ny = 1\nf = lambda: x\n"
+    code = marshal.loads(make(source).code)
+    lines = {line for _, _, line in code.co_lines() if line}
+    assert lines == {1, 2, 4, 5, 6}
+    inside = [each for each in code.co_consts if isinstance(each, CodeType)]
+    assert {each.co_firstlineno for each in inside} == {4, 6}
 
 
 def test_a_source_that_cannot_be_read_has_no_code(make: Make) -> None:

@@ -1,7 +1,7 @@
 """The resolver of one module, and the place of lazy code in a blob, without a registry."""
 
 import builtins
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -177,12 +177,11 @@ def test_a_missing_attribute_is_told_in_cpython_s_words(initializing: bool, expe
 
 
 def test_a_body_that_begins_again_forgets_what_was_bound() -> None:
-    body = compile("begin()", "m.py", "exec")
     statement = compile("a = 1", "m.py", "exec")
-    body = body.replace(co_consts=(*body.co_consts, statement, ("a",)))
     module = ModuleType("m")
-    vars(module).update(begin=begin, a="old")
-    exec(body, vars(module))
+    vars(module).update(__builtins__=builtins, a="old")
+    code = (lambda: None).__code__.replace(co_consts=(None, statement, ("a",)))
+    begin(FunctionType(code, vars(module)))
     assert "a" not in vars(module)
     assert module.a == 1
     assert isinstance(vars(module)[NAME], Resolver)

@@ -23,7 +23,9 @@ HAS_LAZY_IMPORTS = sys.version_info >= (3, 15)
 
 Compile = Callable[[ast.Module], CodeType]
 
-_MODULE = "frozenfinder.lazy"
+_BEGIN = f"from frozenfinder.lazy import begin as {NAME}\n{NAME}(lambda: {NAME!r})"
+"""The start of a lazy module; the function holds the statements that wait."""
+
 _CHANGING = ("STORE_GLOBAL", "DELETE_GLOBAL", "DELETE_NAME")
 
 
@@ -31,8 +33,6 @@ def check_interpreter() -> None:
     """FreezeError unless lazy code can be made for this interpreter."""
     number = int.from_bytes(MAGIC_NUMBER[:2], "little")
     if HAS_LAZY_IMPORTS:
-        if "is_lazy" not in ast.Import._fields:
-            raise FreezeError("this Python has no lazy imports; use a release of 3.15")
         return
     if number not in PROVED:
         raise FreezeError(
@@ -124,7 +124,8 @@ def _take_out(tree: ast.Module, names: Collection[str]) -> ast.Module:
         if not is_import(node):
             body.append(node)
             if isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
-                body.append(_call(ast.Attribute(_name(), "chain", ast.Load()), node))
+                chain = ast.Attribute(ast.Name(NAME, ast.Load()), "chain", ast.Load())
+                body.append(ast.copy_location(ast.Expr(ast.Call(chain, [], [])), node))
             continue
         for waits, part in _divide(node, names):
             if waits:
@@ -132,9 +133,11 @@ def _take_out(tree: ast.Module, names: Collection[str]) -> ast.Module:
             else:
                 body.append(part)
     if first is not None:
-        begin = ast.ImportFrom(_MODULE, [ast.alias("begin", NAME)], 0)
         at = sum(1 for _ in takewhile(_comes_first, body))
-        body[at:at] = [ast.copy_location(begin, first), _call(_name(), first)]
+        begin = ast.parse(_BEGIN)
+        for each in ast.walk(begin):
+            ast.copy_location(each, first)
+        body[at:at] = begin.body
     return ast.fix_missing_locations(_copy(tree, body))
 
 
@@ -143,17 +146,6 @@ def _comes_first(node: ast.stmt) -> bool:
     if isinstance(node, ast.ImportFrom):
         return node.module == "__future__"
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _name() -> ast.Name:
-    return ast.Name(NAME, ast.Load())
-
-
-def _call(function: ast.expr, where: ast.stmt) -> ast.stmt:
-    call = ast.copy_location(ast.Expr(ast.Call(function, [], [])), where)
-    for node in ast.walk(call):
-        ast.copy_location(node, where)
-    return call
 
 
 def _find_changed(code: CodeType, names: Collection[str]) -> set[str]:
@@ -186,18 +178,23 @@ def _finish(
     lazy: Mapping[str, tuple[Statement, ...]],
     compile_: Compile,
 ) -> CodeType:
-    """Guard the loads in everything defined in the body, and put the statements behind its
-    constants.
-    """
+    """Guard the loads in everything defined in the body, and add the statements to their holder."""
     # deferred: it needs `bytecode`, which 3.15 does not
     from .guards import guard
 
     chosen = set(names)
-    consts = tuple(
-        guard(const, chosen) if isinstance(const, CodeType) else const for const in code.co_consts
-    )
     statements = [compile_(_restate(lazy[name])) for name in names]
-    return code.replace(co_consts=(*consts, *statements, tuple(names)))
+    consts: list[object] = []
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            if const.co_name == "<lambda>" and NAME in const.co_consts:
+                held = (*const.co_consts, *statements, tuple(names))
+                consts.append(const.replace(co_consts=held))
+            else:
+                consts.append(guard(const, chosen))
+        else:
+            consts.append(const)
+    return code.replace(co_consts=tuple(consts))
 
 
 def _restate(statements: Sequence[Statement]) -> ast.Module:
