@@ -217,7 +217,7 @@ def test_a_size_beyond_the_start_reaches_to_the_start() -> None:
         ("", "", True),
         ("lazy", "", False),
         ("patterns,lazy", "", False),
-        ("lazyness", "", True),
+        ("laziness", "", True),
         ("", "a.b", False),
         ("", "x,a.*", False),
         ("", "*", False),
