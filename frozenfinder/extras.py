@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
+    from frozenfinder.runtime.layout import FrozenEntry
     from frozenfinder.texts import Texts
+
+LAZY = b"frz-lazy"
+"""The last bytes of the blob of a module that has lazy code, as `lazy.SEAL`, which is imported only
+for such a module."""
+
+_LAST = LAZY[-1]  # one comparison for most blobs
 
 LIMIT = 512
 """The number of patterns that `re` keeps (`re._MAXCACHE`); its cache is never filled further."""
@@ -45,6 +52,18 @@ class Extras:
         self.begun: "list[tuple[int, int, ModuleType, CodeType, list[Any]]]" = []
         self.texts: "Texts | None" = None  # until a module with texts was executed
         self._without = without
+
+    def use(self, entry: "FrozenEntry", blob: memoryview, lazy: bool) -> memoryview:
+        """Add the extras behind the code in an entry's blob; return the code to unmarshal.
+
+        That is the lazy code, if the blob has some, and imports may wait in the module.
+        """
+        extra = blob[-entry.extras_size :]
+        if extra[-1] == _LAST and extra[-len(LAZY) :] == LAZY:
+            # deferred: few registries have lazy code
+            extra, blob = load_own("lazy").choose(entry.name, blob, extra, lazy)
+        self.add(entry.name, extra)
+        return blob
 
     def add(self, name: str, packed: "bytes | memoryview") -> None:
         """Add what the freezer's `pack_extras` packed for the module, before its body runs.

@@ -32,6 +32,7 @@ class NullFinder:
     """
 
     served = 0
+    lazy = True
     collector = None
     extras = None
 

@@ -350,6 +350,7 @@ def test_why_tells_it_in_json(cli: Cli, registry: Path, lib: Path) -> None:
         "by": "registry",
         "origin": str(lib / "m.py"),
         "reason": None,
+        "laziness": None,
     }
 
 

@@ -138,7 +138,7 @@ class Dump:
 
     def header(self) -> None:
         assert self.take(8, "magic") == b"\x93FRZ\r\n\x1a\n"
-        assert self.number(4, "format {}") == 1
+        assert self.number(4, "format {}") == 2
         assert self.take(4, "magic number of CPython 3.13") == b"\xf3\x0d\r\n"
         assert self.number(4, "marshal version {}") == 4
         assert self.number(4, "optimisation level {}") == 0

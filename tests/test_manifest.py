@@ -14,9 +14,9 @@ from frozenfinder.freezer.manifest import (
 )
 
 WORDS = (
-    "distribution, entry, exclude, extensions, include-data, lay-out, metadata, optimize, package, "
-    "path, pattern, recorded, search, stdlib, stdlib-tests, strip-docstrings, text, "
-    "with-dependencies, with-source, world"
+    "check, distribution, eager, entry, exclude, extensions, include-data, lay-out, lazy, "
+    "metadata, optimize, package, path, pattern, recorded, search, stdlib, stdlib-tests, "
+    "strip-docstrings, text, with-dependencies, with-source, world"
 )
 EVERYTHING = """\
 # an application
@@ -40,6 +40,10 @@ optimize 2
 strip-docstrings
 with-source
 world
+lazy
+eager app.events
+check app --version
+check app --help
 """
 
 
@@ -62,6 +66,9 @@ def test_every_line_asks_for_one_thing() -> None:
         strip_docstrings=True,
         with_source=True,
         world=True,
+        lazy=True,
+        eager=("app.events",),
+        checks=("app --version", "app --help"),
     )
 
 

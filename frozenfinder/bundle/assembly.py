@@ -77,6 +77,7 @@ def adapt(plan: Plan) -> Plan:
     return replace(
         plan,
         embed=True,
+        checks=(),  # they compare programs on this disk: what they found is in the manifest
         roots=tuple(dict.fromkeys([_HERE, *map(_move, plan.roots)])),
         modules=tuple(replace(each, root=_move(each.root)) for each in modules if each not in left),
         files=tuple(replace(file, root=_move(file.root)) for file in plan.files),

@@ -18,6 +18,7 @@ from frozenfinder.freezer import (
     trace,
     write_manifest,
 )
+from frozenfinder.freezer.checking import require_check
 from frozenfinder.freezer.manifest import EXTENSIONS
 from frozenfinder.freezer.write.output import check_output
 from frozenfinder.runtime.hooks import default_registry
@@ -67,6 +68,7 @@ def make_parser() -> Parser:
     )
     parser.add_repeated(what, EXCLUDE, ("--search", "DIR", "look for the named modules here first"))
     _add_ways(parser)
+    _add_laziness(parser)
     _add_embedding(parser)
     _add_reports(parser)
     return parser
@@ -93,6 +95,28 @@ def _add_ways(parser: Parser) -> None:
         metavar="KEY",
         help="sign the registry with the Ed25519 key in this PEM file (needs frozenfinder[sign])",
     )
+
+
+def _add_laziness(parser: Parser) -> None:
+    how = parser.add_argument_group("for imports that wait until their names are used")
+    how.add_argument(
+        "--lazy",
+        action="store_true",
+        help="let imports wait where that cannot fail (needs frozenfinder[lazy] before 3.15)",
+    )
+    parser.add_repeated(
+        how,
+        (
+            "--check",
+            "COMMAND",
+            (
+                "a command that has to do the same with waiting imports as without; choose one "
+                "that changes nothing, because it runs several times"
+            ),
+        ),
+        ("--eager", "PATTERN", "no import waits in the modules whose names match"),
+    )
+    how.add_argument("--unchecked", action="store_true", help="allow --lazy without a check")
 
 
 def _add_embedding(parser: Parser) -> None:
@@ -149,6 +173,9 @@ def make_manifest(options: argparse.Namespace) -> Manifest:
         metadata=tuple(options.metadata),
         searches=tuple(options.search),
         data=tuple(options.include_data),
+        lazy=options.lazy,
+        eager=tuple(options.eager),
+        checks=tuple(options.check),
         strip_docstrings=options.strip_docstrings,
         extensions=options.extensions,
     )
@@ -219,9 +246,13 @@ def main(options: argparse.Namespace) -> int:
     with Progress("following imports", quiet=options.quiet) as progress:
         plan = discover(manifest, program_path(), progress)
     Path(output).absolute().parent.mkdir(parents=True, exist_ok=True)
-    if options.write_manifest is not None:
+    require_check(plan, unchecked=options.unchecked)
+    if options.write_manifest is not None and not plan.checks:
         write_manifest(options.write_manifest, manifest, plan.optimize)
-    with Progress("freezing", quiet=options.quiet) as progress:
+    with (
+        Progress("freezing", quiet=options.quiet) as progress,
+        Progress("checking", quiet=options.quiet) as notice,
+    ):
         report = freeze(
             replace(plan, unseen=unseen),
             output,
@@ -229,8 +260,13 @@ def main(options: argparse.Namespace) -> int:
             progress=progress,
             sign=options.sign,
             page=page,
+            notice=notice,
         )
     write_piece()
+    if options.write_manifest is not None and plan.checks:
+        found = tuple(each.name for each in report.made_eager)
+        written = merge_manifests([manifest, Manifest(eager=found)])
+        write_manifest(options.write_manifest, written, plan.optimize)
     tell(options, report, page)
     return DONE
 
@@ -270,6 +306,12 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
     ]
     if report.recorded_texts:
         lines.append(f"Code from text: {report.texts} of {report.recorded_texts} recorded texts.")
+    waiting = [each for each in report.laziness if each.lazy]
+    if report.laziness:
+        lines.append(
+            f"Lazy: {sum(len(each.lazy) for each in waiting)} imported names wait, in "
+            f"{len(waiting)} modules."
+        )
     if report.clamped:
         lines.append(
             f"Files newer than SOURCE_DATE_EPOCH: {report.clamped}. Overlay reads them to see that "
@@ -280,6 +322,7 @@ def summarise(report: Report, *, verbose: bool = False) -> str:
     for title, items in (
         ("Left out", [f"{each.location or each.name}: {each.reason}" for each in report.omitted]),
         ("Not recorded", list(report.unseen)),
+        ("Eager", [f"{each.name}: {each.reason}" for each in report.made_eager]),
     ):
         if items:
             lines.append(f"{title}: {len(items)}.")
@@ -310,6 +353,10 @@ def tabulate(report: Report) -> str:
         ("Static only (not imported in the recorded run)", report.static_only),
         ("Excluded", [f"{each.name}: {each.reason}" for each in report.excluded]),
         ("Imported but not found", [f"{name}, by {by}" for name, by in report.missing]),
+        (
+            "No import waits",
+            [f"{each.name}: {each.whole}" for each in report.laziness if each.whole],
+        ),
     ):
         if items:
             lines += ["", f"{title}: {len(items)}", *(f"  {item}" for item in items)]

@@ -10,6 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from frozenfinder.closed.finder import ClosedFinder
+from frozenfinder.freezer import Plan
+from frozenfinder.freezer.defer.program import LazyProgram
+from frozenfinder.freezer.discovery.search import Search
 from frozenfinder.modules import get_module, remove_module, set_module
 from frozenfinder.null_finder import NullFinder
 from frozenfinder.runtime.finder import FrozenFinder
@@ -50,6 +53,25 @@ class Answer(NamedTuple):
     reason: str | None
 
 
+class Laziness(NamedTuple):
+    """What waits in a module: `lazy` are names, `eager` has the reason for each other name.
+
+    `whole` is the reason if nothing waits.
+    """
+
+    lazy: list[str]
+    eager: dict[str, str]
+    whole: str | None
+
+    def lines(self) -> list[str]:
+        """The sentences for the answer."""
+        if self.whole is not None:
+            return [f"  no import waits: {self.whole}"]
+        waiting = ", ".join(self.lazy) or "none"
+        reasons = [f"  {name} does not wait: {self.eager[name]}" for name in self.eager]
+        return [f"  imports that wait: {waiting}", *reasons]
+
+
 def make_parser() -> Parser:
     parser = Parser("why", SUMMARY)
     parser.add_argument("name", metavar="NAME", help="the module's full name")
@@ -74,6 +96,7 @@ def main(options: argparse.Namespace) -> int:
     registry, mode = _choose(options.registry, options.mode)
     entry = registry.find_entry(name, tests=True)
     answer = explain(name, registry, mode)
+    laziness = explain_laziness(name, registry) if answer.by == "registry" else None
     if options.json:
         print_json(
             {
@@ -82,6 +105,7 @@ def main(options: argparse.Namespace) -> int:
                 "mode": mode,
                 "served": answer.reason is None,
                 **answer._asdict(),
+                "laziness": None if laziness is None else laziness._asdict(),
                 "entry": None if entry is None else describe(entry),
             }
         )
@@ -91,6 +115,8 @@ def main(options: argparse.Namespace) -> int:
         print(f"{name}: {WORDS[answer.by].format(registry=installed)}{where}")
         if answer.reason is not None:
             print(f"  not from {installed}: {answer.reason}")
+        if laziness is not None:
+            print(*laziness.lines(), sep="\n")
     return DONE
 
 
@@ -117,6 +143,17 @@ def explain(name: str, registry: Registry, mode: "Mode") -> Answer:
     if by is finder:
         return Answer("registry", _locate(spec), None)
     return Answer(_classify(by), _locate(spec), reason or f"{_describe(by)} comes before it")
+
+
+def explain_laziness(name: str, registry: Registry) -> Laziness | None:
+    """What waits in a module of a lazy registry, by the sources that are there now; else None."""
+    asked = registry.info().get("asked")
+    if not isinstance(asked, list) or "lazy" not in asked:
+        return None
+    eager = [line.removeprefix("eager ") for line in asked if line.startswith("eager ")]
+    program = LazyProgram(Plan(lazy=True, eager=tuple(eager)), Search(program_path()).find)
+    decision = program.decide(name)
+    return Laziness(sorted(decision.lazy), dict(sorted(decision.eager.items())), decision.whole)
 
 
 def _choose(path: str | None, mode: "Mode | None") -> "tuple[Registry, Mode]":

@@ -91,6 +91,7 @@ def freeze(
     progress: Progress | None = None,
     sign: str | os.PathLike[str] | None = None,
     page: str | os.PathLike[str] | None = None,
+    notice: Progress | None = None,
 ) -> Report:
     """Write the modules and files of a plan to the registry `output`; FreezeError if that fails.
 
@@ -98,7 +99,9 @@ def freeze(
     by name, that is a FreezeError. `jobs` is the number of processes, by default one for each CPU.
     `progress` is called with the number of modules that are done, the number of all modules, and
     the name of the last one. `sign` is a PEM file with the private Ed25519 key to sign with, and
-    `page` a file for the report as HTML. If an error is raised, nothing was written.
+    `page` a file for the report as HTML. The checks of a lazy plan are run; `notice` is called
+    before each run of a command, with the number of runs. If an error is raised, nothing was
+    written.
     """
     # deferred: see above
     from dataclasses import replace
@@ -108,7 +111,7 @@ def freeze(
     from frozenfinder.freezer.write.previous import Previous
     from frozenfinder.freezer.write.sign import Signer
 
-    from .plan import anchor
+    from .plan import Omission, anchor
     from .report import make_report
 
     begin = time.perf_counter()
@@ -126,9 +129,16 @@ def freeze(
     finally:
         previous.close()
     content.add_files()
+    eager: dict[str, str] = {}
+    if plan.lazy and plan.checks:
+        from .checking import check_laziness
+
+        plan, eager = check_laziness(plan, content, path, notice)
     pieces = pack(plan, content.modules, content.files, signer)
     key = None if signer is None else signer.verify_key
     report = make_report(plan, content, output=path, size=sum(map(len, pieces)), verify_key=key)
+    made_eager = tuple(Omission(name, "", reason) for name, reason in sorted(eager.items()))
+    report = replace(report, made_eager=made_eager)
     report = replace(report, seconds=time.perf_counter() - begin)
     if page is None:
         written = write(path, pieces)

@@ -22,6 +22,9 @@ ignored. A folder is relative to the manifest's own.
     strip-docstrings        # leave out docstrings
     with-source             # include the sources
     world                   # in closed mode nothing else can be imported
+    lazy                    # imports wait until their names are used
+    eager sqlalchemy*       # but not in the modules of these names
+    check black --version   # a command that must do the same with and without that
     extensions embed        # include extension modules and shared libraries, not only their paths
 """
 
@@ -60,6 +63,9 @@ class Manifest:
     strip_docstrings: bool = False
     with_source: bool = False
     world: bool = False
+    lazy: bool = False
+    eager: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
     extensions: str = "refer"
 
 
@@ -70,6 +76,7 @@ _FLAGS = (
     "strip-docstrings",
     "with-source",
     "world",
+    "lazy",
 )
 _LISTS = {
     "search": "searches",
@@ -81,6 +88,8 @@ _LISTS = {
     "include-data": "data",
     "exclude": "excludes",
     "lay-out": "lay_out",
+    "eager": "eager",
+    "check": "checks",
     "recorded": "recorded",
     "pattern": "patterns",
     "text": "texts",
@@ -92,7 +101,7 @@ _LITERALS: dict[str, tuple[Callable[[str], str], str]] = {
 """The words whose arguments end with a literal: how to normalise them, and what comes first."""
 
 _FOLDERS = ("path", "search")  # whose arguments are folders
-_ORDERED = (*_FOLDERS, "recorded")
+_ORDERED = (*_FOLDERS, "recorded", "check")
 _LEVELS = ("0", "1", "2")
 EXTENSIONS = ("refer", "embed")
 _COMMENT = re.compile(r"(?:^|\s)#.*")

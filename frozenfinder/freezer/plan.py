@@ -100,7 +100,9 @@ class Plan:
     files closed mode writes to disk. `patterns` are regular expressions of a recorded run, and
     `texts` are what modules compiled in it, both as in a manifest. `named` are modules that were
     requested by name: if one cannot be frozen, the freeze fails. `unseen` has sentences about what
-    a recorded run did not record. `asked` are the lines of a manifest that asks for the same.
+    a recorded run did not record. With `lazy`, imports of modules wait until their names are used,
+    except in modules whose names match a pattern of `eager`; `checks` are commands that must do the
+    same as if none waited. `asked` are the lines of a manifest that asks for the same.
     """
 
     roots: tuple[Root, ...] = ()
@@ -122,6 +124,9 @@ class Plan:
     with_source: bool = False
     world: bool = False
     embed: bool = False
+    lazy: bool = False
+    eager: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
 
@@ -161,6 +166,9 @@ def merge(plans: Iterable[Plan], search_path: Sequence[str] = ()) -> Plan:
         with_source=any(plan.with_source for plan in plans),
         world=any(plan.world for plan in plans),
         embed=any(plan.embed for plan in plans),
+        lazy=any(plan.lazy for plan in plans),
+        eager=_distinct(chain.from_iterable(plan.eager for plan in plans)),
+        checks=_distinct(chain.from_iterable(plan.checks for plan in plans)),
         excludes=excludes,
         asked=_distinct(chain.from_iterable(plan.asked for plan in plans)),
     )

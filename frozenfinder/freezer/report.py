@@ -32,6 +32,19 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class LazyModule:
+    """The imported names of a module that wait, and the reason for each other one.
+
+    `whole` is the reason if none waits.
+    """
+
+    name: str
+    lazy: tuple[str, ...]
+    eager: tuple[tuple[str, str], ...]
+    whole: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of a freeze.
 
@@ -47,6 +60,9 @@ class Report:
     imported but that were not found statically, and `static_only` the opposite; both are empty
     unless there were both a recorded run and entries. `missing` has imported names that were not
     found, each with a module that imports it. `unseen` has sentences about what was not recorded.
+
+    Of a lazy registry, `laziness` has what waits in each module with source, and `made_eager` the
+    modules in which nothing waits because a check differed.
     """
 
     output: str
@@ -71,6 +87,9 @@ class Report:
     static_only: tuple[str, ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
     unseen: tuple[str, ...] = ()
+
+    laziness: tuple[LazyModule, ...] = ()
+    made_eager: tuple[Omission, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
@@ -110,6 +129,10 @@ def make_report(
         static_only=tuple(sorted(names & reached - recorded)) if both else (),
         missing=plan.missing,
         unseen=plan.unseen,
+        laziness=tuple(
+            LazyModule(each.name, each.lazy, each.eager, each.whole)
+            for each in content.outcomes.values()
+        ),
     )
 
 

@@ -50,8 +50,11 @@ if sys.version_info < (3, 15) and sys.implementation.cache_tag is not None:
 class ServingFinder:
     """The base of both modes' finders: the registry, the lock, and what was served and bypassed.
 
-    Threads may share a finder.
+    Threads may share a finder. `lazy` says whether imports may wait in the modules of a lazy
+    registry.
     """
+
+    lazy = True
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class ServingFinder:
             if self.extras is None:
                 # deferred: many programs import no module that has some
                 self.extras = load_own("extras").shared
-            self.extras.add(entry.name, blob[-entry.extras_size :])
+            blob = self.extras.use(entry, blob, self.lazy)
         return registry.load_code(entry, blob)
 
     def holds(self, name: str) -> bool:

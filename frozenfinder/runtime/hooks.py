@@ -54,6 +54,7 @@ def install(
     *,
     mode: "Mode" = "overlay",
     tests: bool = False,
+    lazy: bool = True,
     trusted: bool = False,
     sha256: "str | None" = None,
     verify_key: "str | None" = None,
@@ -65,7 +66,8 @@ def install(
     `default_registry` names. `mode` is "overlay" (the same results as without a registry, but
     faster) or "closed" (the registry is self-contained: its names come from nowhere else). The
     table `test` is searched only with `tests`. Installing the same registry in the same mode again
-    returns the same finder. Any thread may call it.
+    returns the same finder. In a lazy registry, imports wait until their names are used, unless
+    `lazy=False` is given. Any thread may call it.
 
     A file that others can write to, or that another user owns, is refused unless `trusted=True`
     is given or the registry is pinned: by its SHA-256 (`sha256`), or by the Ed25519 public key of
@@ -86,6 +88,8 @@ def install(
         unused: "NullFinder" = load_own("null_finder").NullFinder(None, mode)
         return unused
     finder = serve(check_trust(open_registry(registry), trusted, sha256, verify_key), mode, tests)
+    if not lazy:
+        finder.lazy = False
     if fast_exit:
         end_fast()
     return finder

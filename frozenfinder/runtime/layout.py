@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Type comments: an annotation of a module's name would run in every boot.
 
 MAGIC = b"\x93FRZ\r\n\x1a\n"
-FORMAT = 1
+FORMAT = 2
 DIGEST_KEY = 0x46525A31  # below 2**31: `_imp.source_hash` takes a C long
 
 HEADER_SIZE = 320

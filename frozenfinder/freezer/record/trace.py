@@ -80,13 +80,14 @@ def trace(command: Sequence[str]) -> Recording:
             ) from error
         if done.returncode:
             raise FreezeError(
-                f"trace {shown!r}: {_describe(done.returncode)}, expected exit status 0; "
+                f"trace {shown!r}: {describe_status(done.returncode)}, expected exit status 0; "
                 "nothing was written"
             )
         return _read(home.parent, shown)
 
 
-def _describe(status: int) -> str:
+def describe_status(status: int) -> str:
+    """How a process ended, from its exit status: that, or the signal it died of."""
     if status > 0:
         return f"ended with exit status {status}"
     try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from frozenfinder.errors import FreezeError
 from frozenfinder.freezer.compile.compiler import (
@@ -32,7 +33,10 @@ from .states import States
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from frozenfinder.freezer.defer.program import Outcome
     from frozenfinder.runtime.layout import Check
+
+_CHANGED = "its source changed while it was being frozen"
 
 Progress = Callable[[int, int, str], object]
 
@@ -61,6 +65,7 @@ class Content:
         self.omitted: list[Omission] = []
         self.warnings: list[tuple[str, str]] = []
         self.compiled = self.from_pyc = self.reused = self.clamped = self.texts = 0
+        self.outcomes: dict[str, Outcome] = {}  # of the modules with source, if the plan is lazy
 
     @property
     def modules(self) -> list[Frozen]:
@@ -82,6 +87,8 @@ class Content:
             self._compile(tasks, jobs, progress)
         self._add_patterns()
         self._add_texts()
+        if self._plan.lazy:
+            self._add_lazy(progress)
         self._add_aliases()
         self.omitted.sort(key=lambda omission: omission.name)
         self.warnings.sort()
@@ -247,6 +254,48 @@ class Content:
             packed = pack_extras(frozen.blob[len(code) :], sites)
             entry.extras_size = len(packed)
             self._modules[place] = frozen._replace(blob=code + packed)
+
+    def _add_lazy(self, progress: Progress | None) -> None:
+        """Add lazy code to the modules with source in which an import can wait."""
+        # deferred: few freezes need them
+        from frozenfinder.freezer.defer.program import LazyProgram
+        from frozenfinder.freezer.discovery.search import Search
+        from frozenfinder.lazy import join
+
+        modules = self._plan.modules
+        program = LazyProgram(self._plan, Search(sys.path).find)
+        for number, (place, frozen) in enumerate(list(self._modules.items()), 1):
+            if progress is not None:
+                progress(number, len(self._modules), frozen.entry.name)
+            if modules[place].kind != "source":
+                continue
+            outcome = program.make(modules[place])
+            if outcome.code and _read_frozen(modules[place].location, frozen.entry) is None:
+                outcome = replace(outcome, lazy=(), whole=_CHANGED, code=b"")
+            self.outcomes[outcome.name] = outcome
+            if not outcome.code:
+                continue
+            size = len(frozen.blob) - frozen.entry.extras_size
+            extra = join(frozen.blob[size:], outcome.code)
+            frozen.entry.extras_size = len(extra)
+            self._modules[place] = frozen._replace(blob=frozen.blob[:size] + extra)
+
+    def make_eager(self, reasons: Mapping[str, str]) -> None:
+        """Take the lazy code off modules that were found to differ with it."""
+        # deferred: few freezes need it
+        from frozenfinder.lazy import split
+
+        for place, frozen in self._modules.items():
+            entry = frozen.entry
+            reason = reasons.get(entry.origname)
+            if reason is None or not entry.extras_size:
+                continue
+            size = len(frozen.blob) - entry.extras_size
+            patterns, _ = split(memoryview(frozen.blob)[size:])
+            entry.extras_size = len(patterns)
+            self._modules[place] = frozen._replace(blob=frozen.blob[:size] + bytes(patterns))
+            outcome = self.outcomes[entry.origname]
+            self.outcomes[entry.origname] = replace(outcome, lazy=(), whole=reason, code=b"")
 
     def _add_aliases(self) -> None:
         """Give each alias the code of its target."""

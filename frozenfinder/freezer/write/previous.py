@@ -11,6 +11,7 @@ from frozenfinder.errors import RegistryError
 from frozenfinder.freezer.compile.compiler import Compiled
 from frozenfinder.freezer.compile.texts import pack_extras
 from frozenfinder.freezer.plan import Module, Plan
+from frozenfinder.lazy import split
 from frozenfinder.runtime.layout import FrozenEntry, digest
 from frozenfinder.runtime.registry import Registry
 
@@ -53,7 +54,8 @@ class Previous:
             blob = bytes(self._registry.read_blob(entry))
             code_size = len(blob) - entry.extras_size
             # what was recorded for another registry stays there
-            extras = pack_extras(blob[code_size:], [])
+            known, _ = split(memoryview(blob)[code_size:])  # lazy code depends on other modules
+            extras = pack_extras(bytes(known), [])
         except (RegistryError, ValueError):  # ValueError: extras of another version
             return None
         return Compiled(
