@@ -74,8 +74,8 @@ def wait(mode: str, *enabled: str) -> None:
 
 def serve_enabled(waiting: "Waiting | None", *enabled: str) -> None:
     # Import the package, unless the program has, and let it install the registry. Nothing is
-    # served if the program has taken importlib out of `sys.modules`: to import it again would make a
-    # second one.
+    # served if the program has taken importlib out of `sys.modules`: to import it again would make
+    # a second one.
     modules: "Any" = sys.modules
     own: "Any" = modules.get("frozenfinder.own")
     if own is None:
