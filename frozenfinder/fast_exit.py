@@ -85,7 +85,7 @@ def end(installed: "Callable[[], list[Finder]]") -> None:
     Do nothing if all finders were uninstalled, or if the program debugs the collector. The cost is
     100 to 250 ns for each container. It raises no Exception.
     """
-    # not above: this module outlives others, and would keep what the program has put into that one
+    # deferred: this module outlives others, and would keep what the program has put into that one
     import gc
 
     if not installed() or gc.get_debug():
@@ -104,7 +104,7 @@ def find_unfinished() -> "Any":
     Objects that the collector does not track are not found. Raises what an audit hook raises for
     `gc.get_objects`.
     """
-    # not above: see `end`
+    # deferred: as in `end`
     import gc
 
     objects = gc.get_objects()
@@ -189,7 +189,7 @@ def _leave(status: "list[int]") -> None:
 def _find_writers() -> "list[Any]":
     """Every file object that may have buffered output, wrappers first."""
     types = {each: rank for rank, base in enumerate(_WRITERS) for each in _family(base)}
-    # not above: see `end`
+    # deferred: as in `end`
     import gc
 
     gc.unfreeze()  # the program may have frozen its objects

@@ -56,7 +56,8 @@ def test_a_program_is_compared_in_pairs(project: Project) -> None:
 
 
 COMMANDS = [
-    (("python", "-X", "utf8", "-u", "-m", "part3"), 1, "overlay"),
+    # overlay leaves the module that -m runs to stock: `runpy` looks for it
+    (("python", "-X", "utf8", "-u", "-m", "part3"), 0, "overlay"),
     ((sys.executable, "-c", "import part0"), 1, "overlay"),
     (("app.py",), 3, "overlay"),
     (("app.py",), 3, "closed"),
@@ -89,7 +90,7 @@ def test_the_page_has_a_waterfall_of_both_sides(project: Project) -> None:
     assert "part2" in before
     assert "frozenfinder" not in before
     assert "part2" in after
-    assert "frozenfinder.runtime.hooks" in after
+    assert "frozenfinder.own" in after  # it imports the rest of the package, past importlib
 
 
 FAILURES = [
