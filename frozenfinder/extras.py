@@ -59,7 +59,7 @@ class Extras:
         That is the lazy code, if the blob has some, and imports may wait in the module.
         """
         extra = blob[-entry.extras_size :]
-        if extra[-1] == _LAST and extra[-len(LAZY) :] == LAZY:
+        if extra and extra[-1] == _LAST and extra[-len(LAZY) :] == LAZY:
             # deferred: few registries have lazy code
             extra, blob = load_own("lazy").choose(entry.name, blob, extra, lazy)
         self.add(entry.name, extra)

@@ -50,6 +50,9 @@ have one from 3.13 on."""
 _OWN = "frozenfinder.runtime.registry"
 """The module of the open registry, whose finalizer only closes its descriptor."""
 
+is_prepared = False
+"""Whether this process ends quickly. Assigned once, by any thread."""
+
 _GENERATOR = type(each for each in "")
 
 # as `inspect.getattr_static`: a metaclass could run code of the program
@@ -64,19 +67,20 @@ def prepare(installed: "Callable[[], list[Finder]]") -> None:
     """
     without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
     if _is_main() and "fast-exit" not in without:
+        global is_prepared
+        is_prepared = True
         atexit.unregister(end)
         atexit.register(end, installed)
 
 
 def _is_main() -> bool:
-    if sys.version_info >= (3, 13):
-        is_main: object = getattr(_thread, IS_MAIN)()
-    else:  # before 3.13
-        # deferred: an extension module
-        import _xxsubinterpreters  # type: ignore[import-not-found]
+    is_main = getattr(_thread, IS_MAIN, None)
+    if is_main is not None:
+        return bool(is_main())
+    # deferred: an extension module, before 3.13
+    import _xxsubinterpreters  # type: ignore[import-not-found]
 
-        is_main = _xxsubinterpreters.get_current() == _xxsubinterpreters.get_main()
-    return bool(is_main)
+    return bool(_xxsubinterpreters.get_current() == _xxsubinterpreters.get_main())
 
 
 def end(installed: "Callable[[], list[Finder]]") -> None:

@@ -16,6 +16,7 @@ import marshal
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import SourceFileLoader
+from _thread import get_ident
 
 try:
     from posix import stat as _stat
@@ -71,7 +72,11 @@ def load_own(name: str) -> "Any":
     module = _package
     for part in name.split("."):
         if part:
-            module = module.__dict__.get(part) or _load(f"{module.__name__}.{part}", part, module)
+            found = module.__dict__.get(part)
+            if found is None:
+                path = f"{module.__name__}.{part}"
+                found = _running.get((get_ident(), path)) or _load(path, part, module)
+            module = found
     return module
 
 
@@ -100,13 +105,18 @@ def _make(name: str, path: str, places: "list[str] | None" = None, **given: obje
     module.__dict__.update(given, __builtins__=_builtins)
     if name == _NAME:
         _package = module
-    if code is None:
-        spec.loader.exec_module(module)
-    else:
-        if type(code) is bytes:
-            code = marshal.loads(code)
-        _fix_co_filename(code, spec.origin)
-        exec(code, module.__dict__)
+    key = get_ident(), name
+    _running[key] = module
+    try:
+        if code is None:
+            spec.loader.exec_module(module)
+        else:
+            if type(code) is bytes:
+                code = marshal.loads(code)
+            _fix_co_filename(code, spec.origin)
+            exec(code, module.__dict__)
+    finally:
+        _running.pop(key, None)
     return module
 
 
@@ -166,6 +176,10 @@ def _import(
             load_own(f"{rest}.{each}")
     return module if fromlist else _package
 
+
+# The modules whose bodies run, by thread and name: a package imports its own submodules. Each
+# thread changes only its own.
+_running: "dict[tuple[int, str], Any]" = {}
 
 # Code by module, as `boot` has it; each is used once, because a module's code may be changed. Two
 # threads may both read it.

@@ -220,7 +220,7 @@ def _take_out(namespace: "dict[str, Any]", name: Name) -> None:
 def _take_back(name: Name) -> None:
     """Take a name out of every module: `from module import *` copies it."""
     for module in list(get_modules().values()):
-        if isinstance(module, _ModuleType):
+        if issubclass(type(module), _ModuleType):
             _take_out(_namespace(module), name)
 
 

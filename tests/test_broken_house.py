@@ -3,6 +3,7 @@
 Each runs as stock, with the registry installed at its top, and where it is enabled.
 """
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -252,12 +253,12 @@ def test_an_error_in_the_waiting_finder_costs_no_import(env: Env) -> None:
     code = """
 import sys
 if type(sys.meta_path[-2]).__name__ == "Waiting":
-    sys.meta_path[-2]._settings = None
+    sys.meta_path[-2]._enabled = None,
 import m
 print(m.VALUE)
 """
     assert env.tell("-c", code) == "served\n"
     env.cli("enable", env.registry)
     done = env.run("-c", code)
-    line = "frozenfinder serves nothing: TypeError(\"'NoneType' object is not subscriptable\")\n"
-    assert (done.returncode, done.stdout, done.stderr) == (0, "served\n", line)
+    assert (done.returncode, done.stdout) == (0, "served\n")
+    assert re.fullmatch(r"frozenfinder serves nothing: TypeError\(.+\)\n", done.stderr)

@@ -671,7 +671,7 @@ show('pkg.inner.leaf', 'circular_b')
 sys.path[0] = LIB + '//'
 show('space.portion', 'circular_a')
 """,
-        8,
+        10,
     ),
     "zip before": Program(
         """\
@@ -868,7 +868,7 @@ try: import pkg.inner
 except Exception as e: print(type(e), e); import traceback; traceback.print_exc()
 sys.path_importer_cache = {}
 """,
-        3,
+        0,
     ),
     "hooks None": Program(
         """\

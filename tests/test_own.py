@@ -257,3 +257,13 @@ for name in ("frozen_api", "closed.finder", "native.fixups", "trust", "public"):
 print([name for name in sys.modules if name.startswith("frozenfinder")])
 """
     assert run_python(code).stdout == "[]\n"
+
+
+def test_every_public_name_is_there_where_nothing_else_was_imported(run_python: RunPython) -> None:
+    code = """
+import frozenfinder, sys
+for name in frozenfinder.__all__:
+    getattr(frozenfinder, name)
+print("frozenfinder.freezer.plan" in sys.modules)
+"""
+    assert run_python(code).stdout == "True\n"

@@ -519,7 +519,7 @@ import sys
 sys.path.append({str(Path(frozenfinder.__file__).parent.parent)!r})
 import hashlib, os, shutil, subprocess
 import frozenfinder
-from frozenfinder.native import cache, parcel
+from frozenfinder.native import cache, parcel, workers
 from frozenfinder.closed import finder as closed_finder
 from frozenfinder.runtime import hooks
 from frozenfinder import public, trust

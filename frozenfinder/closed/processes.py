@@ -104,6 +104,6 @@ def make_options(registry: Registry) -> "list[str]":
         options.append(f"--sha256={find_sha256()(registry.read_unchecked()).hexdigest()}")
     elif registry.distrust is not None:
         options.append("--trusted")
-    if get_module("frozenfinder.fast_exit") is not None:  # who asks for it imports it
+    if getattr(get_module("frozenfinder.fast_exit"), "is_prepared", False):
         options.append("--fast-exit")
     return [*options, registry.path]
