@@ -421,12 +421,19 @@ def test_a_name_that_the_module_deletes_is_missed_by_nobody(library: Library) ->
     assert library.names == []
 
 
+class Pretender:
+    """As cffi's libraries: `isinstance` takes it for a module."""
+
+    __class__ = ModuleType  # type: ignore[assignment]
+
+
 def test_modules_that_copied_a_name_lose_it(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`from library import *` copies every name that does not begin with an underscore."""
     monkeypatch.setitem(sys.modules, "library", library.module)
     monkeypatch.setitem(sys.modules, "nothing", None)
+    monkeypatch.setitem(sys.modules, "library of cffi", Pretender())  # type: ignore[arg-type]
     copy: Any = ModuleType("copy")
     monkeypatch.setitem(sys.modules, "copied", copy)
     exec("from library import *", vars(copy))
