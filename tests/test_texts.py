@@ -433,7 +433,7 @@ def test_modules_that_copied_a_name_lose_it(
     """`from library import *` copies every name that does not begin with an underscore."""
     monkeypatch.setitem(sys.modules, "library", library.module)
     monkeypatch.setitem(sys.modules, "nothing", None)
-    monkeypatch.setitem(sys.modules, "library of cffi", Pretender())  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "library of cffi", Pretender())
     copy: Any = ModuleType("copy")
     monkeypatch.setitem(sys.modules, "copied", copy)
     exec("from library import *", vars(copy))
