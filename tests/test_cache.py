@@ -487,7 +487,7 @@ def test_a_folder_that_another_process_makes_first_is_taken(
 OTHER_USER = """
 import os, shutil, sys, tempfile, _ctypes, _hashlib
 import frozenfinder, frozenfinder.native.extraction, frozenfinder.native.fixups
-import frozenfinder.native.memory, frozenfinder.native.workers
+import frozenfinder.native.memory, frozenfinder.native.workers, frozenfinder.trust
 finder = frozenfinder.install(sys.argv[1], mode="closed")
 import family
 if not os.geteuid():

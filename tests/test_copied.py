@@ -70,9 +70,9 @@ def assert_served(env: Env, but: int = 0) -> None:
 
 
 def copy_by_cp(env: Env) -> Env:
-    copied = Env(env.root.with_name("copied"))
+    copied = Env(env.root.with_name(f"{env.root.name}-copied"))
     subprocess.run(["cp", "-r", env.root, copied.root], check=True)
-    env.root.rename(env.root.with_name("gone"))
+    env.root.rename(env.root.with_name(f"{env.root.name}-gone"))
     return copied
 
 

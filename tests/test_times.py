@@ -473,8 +473,9 @@ os.rename('old', 'lib')
 
 
 def copy_tree(tree: Tree, name: str, python: Python) -> Tree:
-    shutil.copytree(tree.root, tree.root.with_name(name), copy_function=shutil.copyfile)
-    return Tree(tree.root.with_name(name), python)
+    root = tree.root.with_name(f"{tree.root.name}-{name}")
+    shutil.copytree(tree.root, root, copy_function=shutil.copyfile)
+    return Tree(root, python)
 
 
 def test_a_copy_of_a_folder_and_its_registry_is_served(tree: Tree, python: Python) -> None:
