@@ -217,10 +217,10 @@ class Roots:
             key = item or _getcwd()
             if key is None:
                 continue  # the current directory is gone
-            finder: "Any" = cache.get(key)
+            finder: "Any" = cache.get(key, cache)  # which stands for none yet
             if finder is None:
-                if key in cache:
-                    continue
+                continue
+            if finder is cache:
                 details = self._find_details(item)
                 top = self._match(key, whole, ending, root, period) if is_absolute(key) else None
                 if top is not None:
@@ -279,8 +279,9 @@ class Roots:
     def _find_details(self, item: str) -> "tuple[Any, ...]":
         """What stock's path hook makes a `FileFinder` of; Bypass unless the hooks are stock's."""
         if sys.path_hooks != self._hooks:
-            self._hooks = list(sys.path_hooks)
-            self._details = _read_details(self._hooks)
+            hooks = list(sys.path_hooks)
+            self._details = _read_details(hooks)
+            self._hooks = hooks  # at last: another thread trusts the details then
         details = self._details
         # its lists of suffixes are importlib's own, and may have been added to
         if details is None or details[: len(_STOCK_LOADERS)] != _STOCK_LOADERS:
