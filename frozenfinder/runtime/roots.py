@@ -279,7 +279,7 @@ class Roots:
     def _find_details(self, item: str) -> "tuple[Any, ...]":
         """What stock's path hook makes a `FileFinder` of; Bypass unless the hooks are stock's."""
         if sys.path_hooks != self._hooks:
-            hooks = list(sys.path_hooks)
+            hooks: "list[Any]" = list(sys.path_hooks)
             self._details = _read_details(hooks)
             self._hooks = hooks  # at last: another thread trusts the details then
         details = self._details
