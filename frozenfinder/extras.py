@@ -11,7 +11,7 @@ from _thread import get_ident
 
 from frozenfinder.own import load_own
 from frozenfinder.runtime.layout import digest
-from frozenfinder.runtime.system import RE_CACHE, environment, get_module
+from frozenfinder.runtime.system import RE_CACHE, get_module, read_switches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,6 +168,6 @@ def _fill(cache: "dict[Any, Any]", magic: int, patterns: "list[Any]") -> None:
         return
 
 
-shared = Extras((environment("FROZENFINDER_WITHOUT") or "").split(","))
+shared = Extras(read_switches())
 """The one object of this interpreter, for every finder: `re` has only one cache, and a module only
 one namespace."""

@@ -21,7 +21,7 @@ import os
 import sys
 from itertools import compress
 
-from frozenfinder.runtime.system import IS_MAIN, environment
+from frozenfinder.runtime.system import IS_MAIN, read_switches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def prepare(installed: "Callable[[], list[Finder]]") -> None:
 
     Do nothing in a subinterpreter, as its memory is needed again, and in a second call.
     """
-    without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
+    without = read_switches()
     if _is_main() and "fast-exit" not in without:
         global is_prepared
         is_prepared = True

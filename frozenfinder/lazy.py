@@ -16,6 +16,7 @@ from frozenfinder.runtime.system import (
     INITIALIZING,
     environment,
     get_module,
+    read_switches,
     syscalls,
 )
 
@@ -68,7 +69,7 @@ def is_used(name: str) -> bool:
     FROZENFINDER_EAGER has the names of modules in which none waits, with commas between them;
     `name.*` stands for a package and everything below it, `*` for all.
     """
-    if "lazy" in (environment("FROZENFINDER_WITHOUT") or "").split(","):
+    if "lazy" in read_switches():
         return False
     eager = environment("FROZENFINDER_EAGER")
     if not eager:

@@ -37,10 +37,12 @@ _find_spec: "Any" = getattr(_frozen_importlib, "_find_spec", None)
 import_stock = getattr(_frozen_importlib, "_gcd_import", __import__)
 """Imports a module by its absolute name, as `importlib.import_module` does."""
 
-# the part of a `.pyc`'s name after the module's; "" if it is not known or not needed
-_CACHED_ENDING = ""
-if sys.version_info < (3, 15) and sys.implementation.cache_tag and not sys.flags.optimize:
-    _CACHED_ENDING = f".{sys.implementation.cache_tag}.pyc"
+# the part of a `.pyc`'s name after the module's; "" if modules have no `__cached__`
+CACHED_ENDING = ""
+if sys.version_info < (3, 15) and sys.implementation.cache_tag is not None:
+    CACHED_ENDING = f".{sys.implementation.cache_tag}.pyc"
+    if sys.flags.optimize:
+        CACHED_ENDING = f".{sys.implementation.cache_tag}.opt-{sys.flags.optimize}.pyc"
 
 _package: "Any" = sys.modules.get(_NAME)
 
@@ -135,14 +137,21 @@ def _find(name: str, path: str) -> "tuple[Any, Any]":
         spec.has_location = True
         if is_package:
             spec.submodule_search_locations = [path]
-        if _CACHED_ENDING and sys.pycache_prefix is None:  # before 3.15
-            # the property would compute the same when the module is created
-            folder, _, stem = file[:-3].rpartition(_SEPARATOR)
-            spec.cached = f"{folder}{_SEPARATOR}__pycache__{_SEPARATOR}{stem}{_CACHED_ENDING}"
+        set_cached(spec, file)
         mtime, size, code = codes.pop(name, (0, 0, None))
         fresh = (int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF) == (mtime, size)
         return spec, code if fresh and _fix_co_filename is not None else None
     return None, None
+
+
+def set_cached(spec: ModuleSpec, file: str) -> None:
+    """Tell a spec the name of the `.pyc` of its source `file`, up to 3.14.
+
+    The property would compute the same when the module is created.
+    """
+    if CACHED_ENDING and sys.pycache_prefix is None:
+        folder, _, stem = file[:-3].rpartition(_SEPARATOR)
+        spec.cached = f"{folder}{_SEPARATOR}__pycache__{_SEPARATOR}{stem}{CACHED_ENDING}"
 
 
 def _read_codes() -> "dict[str, Any]":

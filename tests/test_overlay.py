@@ -654,7 +654,7 @@ def test_without_a_cache_tag_modules_have_no_cached(tree: Tree, python: Python) 
     code = """
 import sys
 sys.implementation.cache_tag = None
-from frozenfinder.runtime import finder
-print(repr(finder.CACHED_ENDING))
+from frozenfinder import own
+print(repr(own.CACHED_ENDING))
 """
     assert python("-c", code).stdout == "''\n"

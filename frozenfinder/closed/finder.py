@@ -4,7 +4,8 @@ import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import EXTENSION_SUFFIXES, PathFinder
 
-from frozenfinder.runtime.finder import CACHED_ENDING, ServingFinder
+from frozenfinder.own import set_cached
+from frozenfinder.runtime.finder import ServingFinder
 from frozenfinder.runtime.layout import BARE_KINDS, MODULE_KINDS
 from frozenfinder.runtime.registry import FrozenEntry
 from frozenfinder.runtime.roots import get_extension_suffix, resolve
@@ -141,12 +142,10 @@ class ClosedFinder(ServingFinder):
             loader = ClosedLoader(fullname, location, self, entry)
         spec = ModuleSpec(fullname, loader, origin=origin, is_package=entry.is_package)
         spec.has_location = True
-        folder, _, file = location.rpartition(SEPARATOR)
         if entry.is_package:
-            spec.submodule_search_locations = [folder]
-        if CACHED_ENDING and entry.kind == "source" and sys.pycache_prefix is None:  # before 3.15
-            # the property would compute the same when the module is created
-            spec.cached = f"{folder}{SEPARATOR}__pycache__{SEPARATOR}{file[:-3]}{CACHED_ENDING}"
+            spec.submodule_search_locations = [location.rpartition(SEPARATOR)[0]]
+        if entry.kind == "source":
+            set_cached(spec, location)
         return spec
 
     def _locate_extension(self, entry: FrozenEntry) -> str:

@@ -10,6 +10,7 @@ from types import CodeType
 from typing import TypeAlias
 
 from frozenfinder import __path__ as _home
+from frozenfinder.freezer.compile.compiler import stamp
 
 from .files import replace_file
 
@@ -37,10 +38,9 @@ def write_piece(home: Path = Path(_home[0])) -> bool:
             tuple(find_pieces(home)) if each == EMPTY else each for each in code.co_consts
         )
     )
-    status = source.stat()
     header = MAGIC_NUMBER + bytes(4)
-    for number in (int(status.st_mtime), status.st_size):
-        header += (number & 0xFFFFFFFF).to_bytes(4, "little")
+    for number in stamp(source.stat()):
+        header += number.to_bytes(4, "little")
     target = Path(cache_from_source(str(source)))
     try:
         target.parent.mkdir(exist_ok=True)
@@ -62,5 +62,4 @@ def find_pieces(home: Path) -> Iterator[Piece]:
             module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
             code = SourceFileLoader(module, str(path)).get_code(module)
             assert code is not None
-            mtime, size = int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
-            yield module, mtime, size, marshal.dumps(code) if name in DEFERRED else code
+            yield module, *stamp(status), marshal.dumps(code) if name in DEFERRED else code

@@ -14,7 +14,7 @@ import os
 import stat
 
 from frozenfinder.errors import RegistryError
-from frozenfinder.runtime.system import environment
+from frozenfinder.runtime.system import environment, read_switches
 from frozenfinder.trust import check_sha256, check_signature, unpack_hex
 
 from .folder import PrivateFolder, UnusableError, check_ancestors, default_directory
@@ -95,7 +95,7 @@ def _find_marks(source: "Source") -> "tuple[RememberedFile, Marks] | None":
     """The file that a registry reads from, and the marks in the cache; None to remember nothing."""
     if not hasattr(source, "descriptor") or not hasattr(os, "geteuid"):
         return None
-    if "pins" in (environment("FROZENFINDER_WITHOUT") or "").split(","):
+    if "pins" in read_switches():
         return None
     directory = default_directory(environment("FROZENFINDER_CACHE"))
     try:

@@ -11,7 +11,7 @@ from _frozen_importlib_external import PathFinder
 from time import perf_counter
 
 from frozenfinder.errors import RegistryError
-from frozenfinder.own import import_stock, load_own
+from frozenfinder.own import import_stock, load_own, set_cached
 
 from .layout import OVERLAY_KINDS, digest
 from .loader import FrozenExtensionLoader, FrozenLoader, Locked
@@ -38,13 +38,6 @@ _GENERATIONS = 1 << 32  # of the lock, more than any second sees
 # importlib's own imports
 _FIND_SPEC = getattr(find_spec, "__code__", None)
 _FIND_AND_LOAD = getattr(find_and_load, "__code__", None)
-
-# the part of a `.pyc`'s name after the module's; "" if modules have no `__cached__`
-CACHED_ENDING = ""
-if sys.version_info < (3, 15) and sys.implementation.cache_tag is not None:
-    CACHED_ENDING = f".{sys.implementation.cache_tag}.pyc"
-    if sys.flags.optimize:
-        CACHED_ENDING = f".{sys.implementation.cache_tag}.opt-{sys.flags.optimize}.pyc"
 
 
 class ServingFinder:
@@ -276,12 +269,10 @@ class FrozenFinder(ServingFinder):
             loader = FrozenExtensionLoader(fullname, location, self)
         spec = ModuleSpec(fullname, loader, origin=location, is_package=entry.is_package)
         spec.has_location = True
-        folder, _, file = location.rpartition(SEPARATOR)
         if entry.is_package:
-            spec.submodule_search_locations = [folder]
-        if CACHED_ENDING and entry.kind == "source" and sys.pycache_prefix is None:  # before 3.15
-            # the property would compute the same when the module is created
-            spec.cached = f"{folder}{SEPARATOR}__pycache__{SEPARATOR}{file[:-3]}{CACHED_ENDING}"
+            spec.submodule_search_locations = [location.rpartition(SEPARATOR)[0]]
+        if entry.kind == "source":
+            set_cached(spec, location)
         return spec
 
     def load_code(self, entry: FrozenEntry) -> "CodeType | None":

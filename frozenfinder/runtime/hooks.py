@@ -22,6 +22,7 @@ from .system import (
     SEPARATOR,
     environment,
     is_listed,
+    read_switches,
     syscalls,
 )
 
@@ -132,7 +133,7 @@ def serve(
     if mode == "closed":
         # deferred: overlay, of whose start every microsecond counts, does without it
         finder_type = load_own("closed.finder").ClosedFinder
-    without = (environment("FROZENFINDER_WITHOUT") or "").split(",")
+    without = read_switches()
     collector = None if FREE_THREADED or "collector" in without else Collector()
     if "windows" in without or "read-ahead" in without:
         opened.narrow(0 if "windows" in without else BLOB_WINDOW)

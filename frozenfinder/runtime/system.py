@@ -64,6 +64,11 @@ def environment(name: str) -> "str | None":
     return found.decode(errors="surrogateescape") if isinstance(found, bytes) else found
 
 
+def read_switches() -> "list[str]":
+    """The optimisations that FROZENFINDER_WITHOUT switches off."""
+    return (environment("FROZENFINDER_WITHOUT") or "").split(",")
+
+
 def locate(registry: str) -> str:
     """The absolute path of an enabled registry: relative ones are relative to `sys.prefix`."""
     if is_absolute(registry):
